@@ -1,0 +1,150 @@
+"""The engine, its pool, and `transaction()`: the only way from a service to the database.
+
+Every wait is bounded: for a pooled connection, for a connect, for a statement, for a lock, for a client that forgot
+to end its transaction, and for a peer that vanished from the network.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+from gevent.socket import wait_read, wait_write
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import NullPool
+
+from app.settings import Settings
+
+CONNECT_TIMEOUT_SECONDS = 3
+LOCK_TIMEOUT_MS = 3_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
+TCP_USER_TIMEOUT_MS = 10_000
+# The server ends a statement at DB_STATEMENT_TIMEOUT_MS; a client that has heard nothing this long after it gives up.
+SILENT_SERVER_GRACE_SECONDS = 2
+PROBE_TIMEOUT_SECONDS = 1
+
+_KEEPALIVES = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count": 3}
+
+# expire_on_commit=False: what a service returns stays readable after its transaction, and a forgotten lazy load
+# raises DetachedInstanceError instead of quietly taking a second connection.
+_new_session = sessionmaker(expire_on_commit=False)
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """One unit of work: committed when the block ends, rolled back when it raises, its connection returned either way.
+
+    Raises:
+        sqlalchemy.exc.TimeoutError: no pooled connection within `DB_POOL_TIMEOUT_SECONDS`.
+        sqlalchemy.exc.DBAPIError: what the database refused or could not do.
+    """
+    with _new_session.begin() as session:
+        yield session
+
+
+def connect(settings: Settings) -> Engine:
+    """Make the engine and hand it to `transaction()`. Connects to nothing yet."""
+    engine = make_engine(settings)
+    use(engine)
+    _wait_with_gevent(settings.db_statement_timeout_ms / 1000 + SILENT_SERVER_GRACE_SECONDS)
+    return engine
+
+
+def use(bind: Any, **session_options: Any) -> None:
+    """Let `transaction()` work on this engine, or on one connection of it (as a test that rolls back does)."""
+    _new_session.configure(bind=bind, **session_options)
+
+
+def make_engine(settings: Settings) -> Engine:
+    """An engine with every limit of the pool and of the server set (finding 3.5).
+
+    Connections in all: workers × (`DB_POOL_SIZE` + `DB_MAX_OVERFLOW`), below the server's `max_connections`.
+    """
+    return create_engine(
+        settings.database_url,
+        pool_size=settings.db_pool_size,
+        max_overflow=settings.db_max_overflow,
+        pool_timeout=settings.db_pool_timeout_seconds,
+        pool_recycle=settings.db_pool_recycle_seconds,
+        pool_pre_ping=settings.db_pool_pre_ping,
+        pool_use_lifo=True,  # the idle ones at the bottom of the stack get old enough to be recycled
+        connect_args=_connect_args(
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            statement_timeout=settings.db_statement_timeout_ms,
+            lock_timeout=LOCK_TIMEOUT_MS,
+            idle_in_transaction_session_timeout=IDLE_IN_TRANSACTION_TIMEOUT_MS,
+        ),
+    )
+
+
+def make_probe_engine(settings: Settings) -> Engine:
+    """An engine for readiness probes: a fresh connection each time and 1 s for everything, whatever the pool does."""
+    timeout_ms = PROBE_TIMEOUT_SECONDS * 1000
+    return create_engine(
+        settings.database_url,
+        poolclass=NullPool,
+        connect_args=_connect_args(connect_timeout=PROBE_TIMEOUT_SECONDS, statement_timeout=timeout_ms),
+    )
+
+
+@contextmanager
+def refusing(**errors: Callable[[], Exception]) -> Iterator[None]:
+    """Turn a violated constraint, by its name, into the domain's error; anything else is passed on.
+
+    The database checks when a statement reaches it, so the statement must be executed or flushed inside the block.
+    """
+    try:
+        yield
+    except IntegrityError as violation:
+        constraint = violation.orig.diag.constraint_name if isinstance(violation.orig, psycopg2.Error) else None
+        if constraint in errors:
+            raise errors[constraint]() from violation
+        raise
+
+
+def _connect_args(*, connect_timeout: int, **server_settings: int) -> dict[str, Any]:
+    """Libpq's parameters. See PostgreSQL's "Database Connection Control Functions" and "Client Connection Defaults"."""
+    options = " ".join(f"-c {name}={value}" for name, value in server_settings.items())
+    return {
+        "application_name": "gearyard",
+        "connect_timeout": connect_timeout,
+        "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
+        "options": f"{options} -c timezone=UTC",
+        **_KEEPALIVES,
+    }
+
+
+def _wait_with_gevent(silence_seconds: float) -> None:
+    """Let a greenlet that waits for PostgreSQL give way to the others; without this a query stops the whole worker."""
+
+    def wait(connection: Any) -> None:
+        deadline = time.monotonic() + _patience_seconds(connection, silence_seconds)
+        while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
+            wait_ready = wait_read if state == psycopg2.extensions.POLL_READ else wait_write
+            # psycopg2 closes the connection when its callback raises, so nobody reads a late answer.
+            silence = psycopg2.OperationalError("timeout expired: the database server does not answer")
+            wait_ready(connection.fileno(), max(0.001, deadline - time.monotonic()), silence)
+
+    psycopg2.extensions.set_wait_callback(wait)
+
+
+def _patience_seconds(connection: Any, silence_seconds: float) -> float:
+    """How long to wait: libpq does not apply `connect_timeout` to the asynchronous connects that a callback makes."""
+    if connection.status == psycopg2.extensions.STATUS_SETUP:
+        return float(connection.info.dsn_parameters["connect_timeout"])
+    return silence_seconds
+
+
+@contextmanager
+def blocking_waits() -> Iterator[None]:
+    """Wait as plain psycopg2 does, for a command that has its process to itself: COPY knows no wait callback."""
+    callback = psycopg2.extensions.get_wait_callback()
+    psycopg2.extensions.set_wait_callback(None)
+    try:
+        yield
+    finally:
+        psycopg2.extensions.set_wait_callback(callback)

@@ -1,0 +1,203 @@
+"""Every table. Rules live here where the database can hold them; migrations bring them there."""
+
+import uuid
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from geoalchemy2 import Geography, WKBElement
+from sqlalchemy import (
+    CheckConstraint,
+    Computed,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Index,
+    MetaData,
+    Numeric,
+    String,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import CITEXT, JSONB, TSVECTOR
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+# The text search configurations that the first migration makes: both unaccented, one stemmed as English.
+SEARCH_STEMMED = "gearyard_english"
+SEARCH_EXACT = "gearyard_simple"
+
+
+class Role(StrEnum):
+    """What a user may do; kept in the database, never taken from a token."""
+
+    RENTER = "renter"
+    OWNER = "owner"
+    ADMIN = "admin"
+
+
+class Condition(StrEnum):
+    """The state a piece of equipment is in."""
+
+    NEW = "new"
+    EXCELLENT = "excellent"
+    GOOD = "good"
+    FAIR = "fair"
+
+
+class Base(DeclarativeBase):
+    """Names every constraint by a rule, so that a migration and an error can call it by its name."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: DateTime(timezone=True),
+        str: String,
+        dict[str, Any]: JSONB,
+        Role: Enum(Role, name="user_role", values_callable=lambda roles: [role.value for role in roles]),
+        Condition: Enum(
+            Condition, name="equipment_condition", values_callable=lambda states: [s.value for s in states]
+        ),
+    }
+
+
+class _HasId:
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+
+
+class _HasTimes:
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+
+
+class User(_HasId, _HasTimes, Base):
+    """A person. One verified e-mail belongs to one user; an unverified one proves nothing and binds nothing."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        Index("uq_users_verified_email", "email", unique=True, postgresql_where=text("email_verified")),
+        CheckConstraint("length(username) BETWEEN 3 AND 50", name="username_length"),
+        CheckConstraint("starts_with(avatar_url, 'https://') AND length(avatar_url) <= 2048", name="avatar_url_https"),
+        CheckConstraint("NOT email_verified OR email IS NOT NULL", name="verified_email_present"),
+    )
+
+    email: Mapped[str | None] = mapped_column(CITEXT)
+    email_verified: Mapped[bool] = mapped_column(server_default=text("false"))
+    role: Mapped[Role] = mapped_column(server_default=Role.RENTER.value)
+    # Made up, where the user has chosen none: it is public, so it must say nothing of the e-mail.
+    username: Mapped[str] = mapped_column(
+        CITEXT, unique=True, server_default=text("'user-' || left(translate(gen_random_uuid()::text, '-', ''), 12)")
+    )
+    full_name: Mapped[str | None] = mapped_column(String(200))
+    avatar_url: Mapped[str | None]
+
+
+class ExternalIdentity(Base):
+    """A subject at an issuer: the only key a token is ever matched by (OpenID Connect Core §5.7)."""
+
+    __tablename__ = "identities"
+
+    issuer: Mapped[str] = mapped_column(String(255), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(255), primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class OwnerProfile(_HasTimes, Base):
+    """What an owner says of the business; it exists from the first time it is saved."""
+
+    __tablename__ = "owner_profiles"
+
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    business_info: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+
+
+class RenterProfile(_HasTimes, Base):
+    """What a renter says of wishes and skill."""
+
+    __tablename__ = "renter_profiles"
+
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    preferences: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    experience_level: Mapped[str | None] = mapped_column(String(50))
+
+
+class Category(_HasId, Base):
+    """A kind of equipment, in a tree; siblings have different names, whatever their case."""
+
+    __tablename__ = "categories"
+    __table_args__ = (
+        Index("uq_categories_root_name", "name", unique=True, postgresql_where=text("parent_id IS NULL")),
+        UniqueConstraint("parent_id", "name"),
+        CheckConstraint("length(name) BETWEEN 2 AND 100", name="name_length"),
+        CheckConstraint("parent_id <> id", name="not_its_own_parent"),
+    )
+
+    name: Mapped[str] = mapped_column(CITEXT)
+    parent_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("categories.id", ondelete="RESTRICT"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+def _search_vector() -> str:
+    """Title, then place, then description by weight; each both stemmed and as written, for prefixes of whole words."""
+    return " || ".join(
+        f"setweight(to_tsvector('{config}'::regconfig, {column}), '{weight}')"
+        for column, weight in (("title", "A"), ("location", "B"), ("description", "C"))
+        for config in (SEARCH_STEMMED, SEARCH_EXACT)
+    )
+
+
+class Equipment(_HasId, _HasTimes, Base):
+    """A listing: something an owner rents out by the day."""
+
+    __tablename__ = "equipment"
+    __table_args__ = (
+        CheckConstraint("length(title) BETWEEN 3 AND 200", name="title_length"),
+        CheckConstraint("length(description) BETWEEN 10 AND 10000", name="description_length"),
+        CheckConstraint("length(location) BETWEEN 2 AND 255", name="location_length"),
+        CheckConstraint("daily_rate > 0", name="daily_rate_positive"),
+        Index("ix_equipment_newest", text("created_at DESC"), "id"),
+        Index("ix_equipment_daily_rate", "daily_rate", "id"),
+        Index("ix_equipment_category_newest", "category_id", text("created_at DESC"), "id"),
+        Index("ix_equipment_owner_newest", "owner_id", text("created_at DESC"), "id"),
+        Index("ix_equipment_search", "search", postgresql_using="gin"),
+        Index("ix_equipment_coordinates", "coordinates", postgresql_using="gist"),
+        # `&&` on geography compares boxes in space (3D), so a box in degrees needs the same point as a geometry.
+        Index("ix_equipment_lng_lat", text("(coordinates::geometry)"), postgresql_using="gist"),
+    )
+
+    owner_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    category_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("categories.id", ondelete="RESTRICT"))
+    title: Mapped[str]
+    description: Mapped[str]
+    daily_rate: Mapped[Decimal] = mapped_column(Numeric(10, 2))
+    condition: Mapped[Condition]
+    location: Mapped[str]
+    coordinates: Mapped[WKBElement | None] = mapped_column(Geography("POINT", srid=4326, spatial_index=False))
+    is_available: Mapped[bool] = mapped_column(server_default=text("true"))
+    search: Mapped[str] = mapped_column(TSVECTOR, Computed(_search_vector(), persisted=True), deferred=True)
+
+
+class EquipmentPhoto(_HasId, Base):
+    """A picture of a listing, by URL. At most one of a listing's is primary; `order_index` orders them."""
+
+    __tablename__ = "equipment_photos"
+    __table_args__ = (
+        UniqueConstraint("equipment_id", "order_index"),
+        Index("uq_equipment_photos_primary", "equipment_id", unique=True, postgresql_where=text("is_primary")),
+        CheckConstraint("starts_with(photo_url, 'https://') AND length(photo_url) <= 2048", name="photo_url_https"),
+    )
+
+    equipment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("equipment.id", ondelete="CASCADE"))
+    photo_url: Mapped[str]
+    is_primary: Mapped[bool] = mapped_column(server_default=text("false"))
+    order_index: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,0 +1,199 @@
+"""The service's settings: read from the environment once, checked, frozen.
+
+`Settings.from_env()` is the only place that reads an environment variable for the service itself
+(`deploy/gunicorn.conf.py` reads those of the server). `deploy/env.example` documents each of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from environs import Env, EnvValidationError
+from marshmallow import ValidationError, validate
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+REALM = "gearyard"
+
+
+class AppEnv(StrEnum):
+    """Where the service runs; only production has stricter rules."""
+
+    DEVELOPMENT = "development"
+    TEST = "test"
+    PRODUCTION = "production"
+
+
+class OwnerSignup(StrEnum):
+    """How a renter becomes an owner: by the first owner profile, or by an admin's approval."""
+
+    OPEN = "open"
+    APPROVAL = "approval"
+
+
+class InvalidSettings(SystemExit):
+    """A setting is missing or wrong: ends the process with one line that names it, and no traceback."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every setting, typed. Secrets, and URLs that may hold one, are left out of the repr."""
+
+    app_env: AppEnv
+    database_url: str = field(repr=False)
+    auth0_issuer: str
+    auth0_audience: str
+    auth0_client_id: str
+    auth0_client_secret: str = field(repr=False)
+    auth0_connection: str
+    jwks_cache_ttl_seconds: int
+    cors_allowed_origins: tuple[str, ...]
+    trusted_proxy_count: int
+    owner_signup: OwnerSignup
+    db_pool_size: int
+    db_max_overflow: int
+    db_pool_timeout_seconds: int
+    db_pool_recycle_seconds: int
+    db_pool_pre_ping: bool
+    db_statement_timeout_ms: int
+    log_level: str
+    log_json: bool
+
+    @property
+    def is_development(self) -> bool:
+        """True on a developer's machine, where demo accounts exist."""
+        return self.app_env is AppEnv.DEVELOPMENT
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Read and check every setting.
+
+        Raises:
+            InvalidSettings: with one line naming each missing or wrong variable, never its value.
+        """
+        env = Env(eager=False)
+        values = _read(env)
+        _seal(env)
+        settings = cls(**values)
+        settings._check_together()
+        return settings
+
+    def _check_together(self) -> None:
+        """The rules that span more than one setting."""
+        if self.app_env is AppEnv.PRODUCTION and not self.auth0_issuer.startswith("https://"):
+            raise InvalidSettings("Invalid settings: AUTH0_ISSUER: must be an https URL in production.")
+        if self.auth0_audience == self.auth0_client_id:
+            # An ID token's audience is the client: were they one, an ID token would pass as an access token.
+            raise InvalidSettings("Invalid settings: AUTH0_AUDIENCE: must differ from AUTH0_CLIENT_ID.")
+
+
+def database_url() -> str:
+    """`DATABASE_URL` alone, as SQLAlchemy wants it: migrations need a database and nothing else.
+
+    Raises:
+        InvalidSettings: when it is missing or no PostgreSQL URL.
+    """
+    env = Env(eager=False)
+    url = _database_url(env)
+    _seal(env)
+    return url
+
+
+def _seal(env: Env) -> None:
+    """Raise what was found wrong with all that was read."""
+    try:
+        env.seal()
+    except EnvValidationError as error:
+        found = error.error_messages if isinstance(error.error_messages, Mapping) else {}
+        problems = (f"{name}: {' '.join(map(str, messages))}" for name, messages in found.items())
+        raise InvalidSettings(f"Invalid settings (see deploy/env.example): {'; '.join(problems)}") from None
+
+
+def _range(least: int, most: int) -> validate.Range:
+    return validate.Range(min=least, max=most)
+
+
+def _read(env: Env) -> dict[str, Any]:
+    app_env = env.enum("APP_ENV", enum=AppEnv, by_value=True, default=AppEnv.PRODUCTION)
+    return {
+        "app_env": app_env,
+        "database_url": _database_url(env),
+        "auth0_issuer": _issuer(env),
+        "auth0_audience": env.str("AUTH0_AUDIENCE", validate=_not_blank),
+        "auth0_client_id": env.str("AUTH0_CLIENT_ID", validate=_not_blank),
+        "auth0_client_secret": env.str("AUTH0_CLIENT_SECRET", validate=_not_blank),
+        "auth0_connection": env.str("AUTH0_CONNECTION", "Username-Password-Authentication", validate=_not_blank),
+        "jwks_cache_ttl_seconds": env.int("JWKS_CACHE_TTL_SECONDS", 3600, validate=_range(1, 86_400)),
+        "cors_allowed_origins": tuple(_origins(env)),
+        "trusted_proxy_count": env.int("TRUSTED_PROXY_COUNT", 0, validate=_range(0, 10)),
+        "owner_signup": env.enum("OWNER_SIGNUP", enum=OwnerSignup, by_value=True, default=OwnerSignup.OPEN),
+        "db_pool_size": env.int("DB_POOL_SIZE", 5, validate=_range(1, 100)),
+        "db_max_overflow": env.int("DB_MAX_OVERFLOW", 5, validate=_range(0, 100)),
+        "db_pool_timeout_seconds": env.int("DB_POOL_TIMEOUT_SECONDS", 3, validate=_range(1, 60)),
+        "db_pool_recycle_seconds": env.int("DB_POOL_RECYCLE_SECONDS", 1800, validate=_range(1, 86_400)),
+        "db_pool_pre_ping": env.bool("DB_POOL_PRE_PING", True),
+        "db_statement_timeout_ms": env.int("DB_STATEMENT_TIMEOUT_MS", 5000, validate=_range(1, 600_000)),
+        "log_level": env.str("LOG_LEVEL", "info", validate=_log_level),
+        "log_json": env.bool("LOG_JSON", app_env is AppEnv.PRODUCTION),
+    }
+
+
+def _database_url(env: Env) -> str:
+    url: str = env.str("DATABASE_URL", validate=_postgresql_url) or ""
+    # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3; `postgres://` is what many hosts hand out.
+    return "postgresql+psycopg2://" + url.partition("://")[2]
+
+
+def _issuer(env: Env) -> str:
+    """`AUTH0_ISSUER`, or `https://{AUTH0_DOMAIN}/`. Auth0's issuers end in a slash, and `iss` must match exactly."""
+    issuer: str = env.str("AUTH0_ISSUER", "", validate=_blank_or_http_url)
+    if issuer:
+        return issuer.rstrip("/") + "/"
+    domain: str = env.str("AUTH0_DOMAIN", validate=_host_name)
+    return f"https://{domain}/"
+
+
+def _origins(env: Env) -> list[str]:
+    values = env.list("CORS_ALLOWED_ORIGINS", [], subcast=str, validate=_exact_origins)
+    return [value.strip() for value in values or [] if value.strip()]
+
+
+def _not_blank(value: str) -> None:
+    if not value.strip():
+        raise ValidationError("Must not be blank.")
+
+
+def _log_level(value: str) -> None:
+    if value.lower() not in ("debug", "info", "warning", "error", "critical"):
+        raise ValidationError("Must be one of debug, info, warning, error, critical.")
+
+
+def _postgresql_url(value: str) -> None:
+    try:
+        url = make_url(value)
+    except (ArgumentError, ValueError):
+        url = None
+    if url is None or url.drivername.partition("+")[0] not in ("postgresql", "postgres") or not url.database:
+        raise ValidationError("Must be a URL like postgresql://user:password@host:5432/database.")
+
+
+def _blank_or_http_url(value: str) -> None:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+        raise ValidationError("Must be a URL like https://tenant.eu.auth0.com/.")
+
+
+def _host_name(value: str) -> None:
+    parts = urlsplit(f"//{value}")
+    if not value or parts.netloc != value or not parts.hostname:
+        raise ValidationError("Must be a host name like tenant.eu.auth0.com, without https://.")
+
+
+def _exact_origins(values: list[str]) -> None:
+    for value in filter(None, (value.strip() for value in values)):
+        parts = urlsplit(value)
+        # Exact origins only (RFC 6454 §6.2): a pattern or `null` lets in more than it says.
+        if parts.scheme not in ("http", "https") or not parts.netloc or value != f"{parts.scheme}://{parts.netloc}":
+            raise ValidationError("Must be origins like https://app.example.com, separated by commas.")
