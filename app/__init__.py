@@ -1,0 +1,55 @@
+"""Gearyard: the backend of a peer-to-peer equipment rental marketplace."""
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app import database
+from app.auth import identity
+from app.auth import routes as auth
+from app.demo import commands as demo
+from app.equipment import routes as equipment
+from app.observability import health, logging
+from app.settings import Settings
+from app.users import commands as users_commands
+from app.users import routes as users
+from app.web import api, cors, errors, headers, request_id
+from app.web.json import StrictJson
+
+MAX_BODY_BYTES = 1024 * 1024
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Build the service: its base, then its slices. Connects to nothing yet.
+
+    Raises:
+        InvalidSettings: without `settings`, when those of the environment are not complete and right.
+    """
+    settings = settings or Settings.from_env()
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.json = StrictJson(app)
+    app.extensions["settings"] = settings
+    # Exactly so many proxies are believed about the client's address and scheme, counted from this end.
+    proxies = settings.trusted_proxy_count
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
+
+    # The base: hooks run before a request in this order, and after it in the reverse.
+    logging.configure(settings)
+    database.connect(settings)
+    request_id.init_app(app)
+    logging.init_app(app)
+    headers.init_app(app)
+    cors.init_app(app, settings)
+    errors.init_app(app)
+    identity.init_app(app, settings)
+    health.init_app(app, settings)
+
+    # The slices.
+    rest = api.make_api(app)
+    rest.register_blueprint(auth.blueprint)
+    rest.register_blueprint(users.blueprint)
+    rest.register_blueprint(equipment.blueprint)
+    rest.register_blueprint(equipment.categories_blueprint)
+    app.cli.add_command(users_commands.users)
+    app.cli.add_command(demo.seed)
+    return app

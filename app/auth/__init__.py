@@ -1,0 +1,1 @@
+"""Who is calling: tokens, identities, sign-up and login at the tenant."""

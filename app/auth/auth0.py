@@ -1,0 +1,240 @@
+"""The tenant's HTTP client: Auth0's Authentication API, and nothing of what this service makes of its answers.
+
+Every call is bounded in time and in size and follows no redirect. None is made while a database connection is held.
+"""
+
+import io
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import requests
+import structlog
+from authlib.integrations.base_client import OAuthError
+from authlib.integrations.requests_client import OAuth2Session
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from app.errors import Conflict, Forbidden, InvalidCredentials, InvalidInput, TooManyRequests, Unavailable
+from app.settings import Settings
+
+JWKS_TIMEOUT_SECONDS = 3
+API_TIMEOUT_SECONDS = 8  # a sign-up or login hashes a password at the other end
+MAX_RESPONSE_BYTES = 256 * 1024
+RETRY_AFTER_SECONDS = 10
+PASSWORD_REALM_GRANT = "http://auth0.com/oauth/grant-type/password-realm"  # noqa: S105 - the name of a grant
+SCOPE = "openid profile email offline_access"
+
+Session = TypeVar("Session", bound=requests.Session)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewAccount:
+    """An account as the tenant made it; `issuer` and `subject` are what its tokens will carry."""
+
+    issuer: str
+    subject: str
+    email: str
+    email_verified: bool
+
+
+class Auth0Client:
+    """Speaks to one tenant as one application. Safe to share between greenlets: no call leaves state behind."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._issuer = settings.auth0_issuer
+        self._audience = settings.auth0_audience
+        self._client_id = settings.auth0_client_id
+        self._client_secret = settings.auth0_client_secret
+        self._connection = settings.auth0_connection
+        self._adapter = _BoundedAdapter()
+
+    def fetch_key_set(self) -> Mapping[str, Any]:
+        """`GET /.well-known/jwks.json`.
+
+        Raises:
+            Unavailable: no answer within `JWKS_TIMEOUT_SECONDS`, or not a JSON object.
+        """
+        return self._get(".well-known/jwks.json", timeout_seconds=JWKS_TIMEOUT_SECONDS)
+
+    def fetch_userinfo(self, access_token: str) -> Mapping[str, Any]:
+        """`GET /userinfo` (OpenID Connect Core §5.3).
+
+        Raises:
+            Unavailable: no answer, or a refusal of a token that this service has found good.
+        """
+        return self._get("userinfo", timeout_seconds=API_TIMEOUT_SECONDS, auth=_Bearer(access_token))
+
+    def sign_up(self, email: str, password: str) -> NewAccount:
+        """`POST /dbconnections/signup`.
+
+        Raises:
+            Conflict: there is such an account. InvalidInput: the password or e-mail is refused by the tenant's rules.
+            TooManyRequests, Unavailable.
+        """
+        form = {"client_id": self._client_id, "connection": self._connection, "email": email, "password": password}
+        response = _answered(self._plain_session().post, f"{self._issuer}dbconnections/signup", json=form)
+        body = _json_object(response)
+        if response.status_code != requests.codes.ok:
+            raise _sign_up_refusal(response.status_code, body)
+        identifier = body.get("_id")
+        if not isinstance(identifier, str) or not identifier:
+            raise Unavailable("The identity provider's answer cannot be read.", retry_after_seconds=RETRY_AFTER_SECONDS)
+        # The answer's `_id` lacks the connection's prefix that the token's `sub` has.
+        return NewAccount(
+            issuer=self._issuer,
+            subject=f"auth0|{identifier}",
+            email=email,
+            email_verified=body.get("email_verified") is True,
+        )
+
+    def log_in(self, email: str, password: str, *, client_address: str) -> Mapping[str, Any]:
+        """`POST /oauth/token` with the password-realm grant: the tenant's token response (RFC 6749 §5.1).
+
+        `client_address` is passed on, else the tenant's brute-force protection sees only this server.
+
+        Raises:
+            InvalidCredentials, Forbidden, TooManyRequests, Unavailable.
+        """
+        return self._token(
+            grant_type=PASSWORD_REALM_GRANT,
+            realm=self._connection,
+            username=email,
+            password=password,
+            audience=self._audience,
+            scope=SCOPE,
+            headers={"auth0-forwarded-for": client_address},
+        )
+
+    def refresh(self, refresh_token: str) -> Mapping[str, Any]:
+        """`POST /oauth/token` with the refresh_token grant (RFC 6749 §6).
+
+        Raises:
+            InvalidCredentials, Forbidden, TooManyRequests, Unavailable.
+        """
+        return self._token(grant_type="refresh_token", refresh_token=refresh_token)
+
+    def _plain_session(self) -> requests.Session:
+        return self._mounted(requests.Session())
+
+    def _oauth_session(self) -> OAuth2Session:
+        return self._mounted(
+            OAuth2Session(
+                self._client_id,
+                self._client_secret,
+                token_endpoint_auth_method="client_secret_post",  # noqa: S106 - the name of a method
+            )
+        )
+
+    def _mounted(self, session: Session) -> Session:
+        """A session of its own for each call, for it keeps cookies and tokens; the adapter's connections are shared."""
+        session.mount(self._issuer, self._adapter)
+        return session
+
+    def _get(self, path: str, *, timeout_seconds: int, auth: AuthBase | None = None) -> Mapping[str, Any]:
+        get = self._plain_session().get
+        response = _answered(get, self._issuer + path, timeout_seconds=timeout_seconds, auth=auth)
+        if response.status_code != requests.codes.ok:
+            raise _unavailable(f"status {response.status_code}")
+        return _json_object(response)
+
+    def _token(self, *, headers: Mapping[str, str] | None = None, **parameters: str) -> Mapping[str, Any]:
+        url = f"{self._issuer}oauth/token"
+        headers = {"Accept": "application/json", **(headers or {})}
+        fetch_token = self._oauth_session().fetch_token
+        try:
+            token: Mapping[str, Any] = _answered(partial(fetch_token, **parameters), url, headers=headers)
+        except OAuthError as error:
+            raise _token_refusal(error) from error
+        if not isinstance(token.get("access_token"), str):
+            raise _unavailable("a token response without a token")
+        return token
+
+
+class _Bearer(AuthBase):
+    """The Authorization header as an auth object, because requests lets a .netrc overrule a plain header."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class _BoundedAdapter(HTTPAdapter):
+    """Reads an answer whole, but only so large and only for so long: requests' own timeout is one for each read."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        deadline = time.monotonic() + kwargs["timeout"]
+        response = super().send(request, *args, **{**kwargs, "stream": True})
+        body = bytearray()
+        try:
+            while chunk := response.raw.read1(16_384, decode_content=True):
+                body += chunk
+                if len(body) > MAX_RESPONSE_BYTES or time.monotonic() > deadline:
+                    raise requests.ConnectionError("the answer is too long or too slow")
+        finally:
+            # Half-read connections cannot be used again; whole ones went back to the pool by themselves.
+            response.raw.close()
+        response.raw = io.BytesIO(bytes(body))
+        return response
+
+
+def _answered(call: Any, url: str, *, timeout_seconds: int = API_TIMEOUT_SECONDS, **arguments: Any) -> Any:
+    try:
+        return call(url, timeout=timeout_seconds, allow_redirects=False, **arguments)
+    except OAuthError:
+        raise
+    except Exception as error:
+        # requests, urllib3 and Authlib each have their own words for "no proper answer".
+        raise _unavailable(type(error).__name__) from error
+
+
+def _json_object(response: requests.Response) -> Mapping[str, Any]:
+    try:
+        body = response.json()
+    except ValueError as error:
+        raise _unavailable("not JSON") from error
+    if not isinstance(body, dict):
+        raise _unavailable("not a JSON object")
+    return body
+
+
+def _unavailable(reason: str) -> Unavailable:
+    log.warning("tenant_unavailable", reason=reason)
+    return Unavailable("The identity provider does not answer.", retry_after_seconds=RETRY_AFTER_SECONDS)
+
+
+def _sign_up_refusal(status: int, body: Mapping[str, Any]) -> Exception:
+    """Auth0's "Signup" errors as ours. An existing user is `user_exists`, or `invalid_signup` by newer tenants."""
+    match status, body.get("code"):
+        case _, "user_exists" | "username_exists" | "invalid_signup":
+            return Conflict("There is an account with this e-mail already.")
+        case _, "invalid_password" | "password_dictionary_error" | "password_no_user_info_error":
+            policy = body.get("policy")
+            return InvalidInput.of("password", policy if isinstance(policy, str) else "Too weak.", "too_weak")
+        case 429, _:
+            return TooManyRequests("Too many attempts.", retry_after_seconds=RETRY_AFTER_SECONDS)
+        case 400, _:
+            log.warning("tenant_refused_signup", code=str(body.get("code"))[:100], name=str(body.get("name"))[:100])
+            return InvalidInput("The identity provider refuses this sign-up.")
+    return _unavailable(f"signup status {status}")
+
+
+def _token_refusal(error: OAuthError) -> Exception:
+    """The token endpoint's errors (RFC 6749 §5.2 and Auth0's own) as ours."""
+    match error.error:
+        case "invalid_grant":
+            return InvalidCredentials("E-mail, password or refresh token are not right.")
+        case "too_many_attempts" | "too_many_requests":
+            return TooManyRequests("Too many attempts.", retry_after_seconds=60)
+        case "unauthorized" | "mfa_required" | "access_denied_by_rule":
+            return Forbidden("The identity provider does not let this account in.")
+    # All else is about this application's own registration, which no client can mend.
+    log.error("tenant_refused_application", error=str(error.error)[:100])
+    return _unavailable("token endpoint refusal")

@@ -1,0 +1,113 @@
+"""Who is calling: every route demands an identity unless it is marked `@public`.
+
+The pattern is Authlib's resource protector (RFC 6750): it finds the token in the request, a validator judges it. The
+identity is a frozen value, never a database row, so it can be carried anywhere (a socket's whole life, too).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from authlib.oauth2 import OAuth2Error
+from authlib.oauth2.rfc6749 import ResourceProtector
+from authlib.oauth2.rfc6750 import BearerTokenValidator
+from flask import Flask, current_app, g, request
+from structlog.contextvars import bind_contextvars
+
+from app.auth import service
+from app.auth.auth0 import Auth0Client
+from app.auth.principal import Identity
+from app.auth.tokens import KeySetCache, TokenVerifier, VerifiedToken
+from app.errors import MalformedRequest, Unauthenticated
+from app.settings import REALM, Settings
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def public(view: View) -> View:
+    """Mark a view as open to anyone. Everything unmarked is closed."""
+    view.is_public = True  # type: ignore[attr-defined]
+    return view
+
+
+def is_public(view: Callable[..., Any]) -> bool:
+    """Tell whether a registered view was marked `@public` (the mark survives `functools.wraps`)."""
+    return getattr(view, "is_public", False)
+
+
+def caller() -> Identity:
+    """Who makes the current request. Only on routes that are not public."""
+    identity: Identity = g.identity
+    return identity
+
+
+def tenant() -> Auth0Client:
+    """The tenant's client of the current app."""
+    return _guard().tenant
+
+
+def id_tokens() -> TokenVerifier:
+    """The verifier of ID tokens: of this application as audience (OpenID Connect Core §3.1.3.7)."""
+    return _guard().id_tokens
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What it takes to know who is calling; one for each app."""
+
+    tenant: Auth0Client
+    access_tokens: TokenVerifier
+    id_tokens: TokenVerifier
+    protector: ResourceProtector
+
+
+class _AccessTokenValidator(BearerTokenValidator):  # type: ignore[misc]
+    def __init__(self, verifier: TokenVerifier) -> None:
+        super().__init__(realm=REALM)
+        self._verifier = verifier
+
+    def authenticate_token(self, token_string: str) -> tuple[str, VerifiedToken]:
+        return token_string, self._verifier.verify(token_string)
+
+    def validate_request(self, request: Any) -> None:
+        # RFC 6750 §2: not more than one token, nor one way of sending it.
+        if "," in request.headers["Authorization"]:
+            raise MalformedRequest("Send one Authorization header with one token.")
+
+    def validate_token(self, token: Any, scopes: Any, request: Any) -> None:
+        """Roles come from the database, so no scope is asked for."""
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Close every route of the app."""
+    client = Auth0Client(settings)
+    keys = KeySetCache(client.fetch_key_set, ttl_seconds=settings.jwks_cache_ttl_seconds)
+    protector = ResourceProtector()
+    access_tokens = TokenVerifier(keys.key, issuer=settings.auth0_issuer, audience=settings.auth0_audience)
+    protector.register_token_validator(_AccessTokenValidator(access_tokens))
+    app.extensions["guard"] = Guard(
+        tenant=client,
+        access_tokens=access_tokens,
+        id_tokens=TokenVerifier(keys.key, issuer=settings.auth0_issuer, audience=settings.auth0_client_id),
+        protector=protector,
+    )
+    app.before_request(_require_identity)
+
+
+def _guard() -> Guard:
+    guard: Guard = current_app.extensions["guard"]
+    return guard
+
+
+def _require_identity() -> None:
+    view = current_app.view_functions.get(request.endpoint or "")
+    # An unknown path or method answers 404 or 405 by itself; a pre-flight carries no credentials (Fetch §3.2.2).
+    if view is None or is_public(view) or request.method == "OPTIONS":
+        return
+    guard = _guard()
+    try:
+        token_string, token = guard.protector.validate_request([], request)
+    except OAuth2Error as error:
+        raise Unauthenticated("This needs an access token: send it as `Authorization: Bearer …`.") from error
+    g.identity = service.identify(token, fetch_userinfo=lambda: guard.tenant.fetch_userinfo(token_string))
+    bind_contextvars(user_id=str(g.identity.user_id))

@@ -1,0 +1,83 @@
+"""SQL of identities and of the users behind them."""
+
+from uuid import UUID
+
+from sqlalchemy import exists, insert, select, update
+from sqlalchemy.orm import Session
+
+from app.auth.principal import Identity, SubjectClaims
+from app.database import refusing
+from app.errors import Conflict, NotFound, UsernameTaken
+from app.models import ExternalIdentity, User
+
+
+class IdentityTaken(Conflict):
+    """Another transaction was first with this identity, or with this verified e-mail."""
+
+    def __init__(self) -> None:
+        super().__init__("This account is being set up by another request; try again.")
+
+
+def find_identity(session: Session, issuer: str, subject: str) -> Identity | None:
+    """The user of an identity: one query, by primary key."""
+    row = session.execute(
+        select(
+            User.id.label("user_id"),
+            User.email,
+            User.email_verified,
+            User.role,
+            User.username,
+            User.full_name,
+            User.avatar_url,
+        )
+        .join(ExternalIdentity, ExternalIdentity.user_id == User.id)
+        .where(ExternalIdentity.issuer == issuer, ExternalIdentity.subject == subject)
+    ).one_or_none()
+    return Identity(**row._mapping) if row is not None else None
+
+
+def get_identity(session: Session, issuer: str, subject: str) -> Identity:
+    """As `find_identity`; raises NotFound where there is none."""
+    identity = find_identity(session, issuer, subject)
+    if identity is None:
+        raise NotFound("There is no such account.")
+    return identity
+
+
+def find_user_with_verified_email(session: Session, email: str | None) -> UUID | None:
+    """The one user whose verified address this is; letters' case does not matter (citext)."""
+    return session.scalar(select(User.id).where(User.email == email, User.email_verified))
+
+
+def add_user(session: Session, claims: SubjectClaims, *, username: str | None, full_name: str | None) -> UUID:
+    """A new renter. Without a username the database makes one up, which says nothing of the e-mail.
+
+    Raises:
+        UsernameTaken, IdentityTaken: by the unique constraint that refused.
+    """
+    values = {"email": claims.email, "email_verified": claims.email_verified, "full_name": full_name}
+    if username is not None:
+        values["username"] = username
+    with refusing(uq_users_username=UsernameTaken, uq_users_verified_email=IdentityTaken):
+        return session.execute(insert(User).values(**values).returning(User.id)).scalar_one()
+
+
+def add_identity(session: Session, issuer: str, subject: str, user_id: UUID) -> None:
+    """Bind a subject to a user for good. Raises IdentityTaken when it is bound already."""
+    with refusing(pk_identities=IdentityTaken):
+        session.execute(insert(ExternalIdentity).values(issuer=issuer, subject=subject, user_id=user_id))
+
+
+def confirm_email(session: Session, user_id: UUID, email: str | None) -> None:
+    """Note that the issuer vouches for the address; no change where another user's proof of it came first."""
+    proven_elsewhere = exists().where(User.email == email, User.email_verified, User.id != user_id)
+    with refusing(uq_users_verified_email=IdentityTaken):
+        session.execute(
+            update(User).where(User.id == user_id, ~proven_elsewhere).values(email=email, email_verified=True)
+        )
+
+
+def refuse_taken_username(session: Session, username: str) -> None:
+    """Raise UsernameTaken if a user has this name now."""
+    if session.scalar(select(exists().where(User.username == username))):
+        raise UsernameTaken

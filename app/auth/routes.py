@@ -1,0 +1,46 @@
+"""Sign-up, login and refresh at the tenant; who am I."""
+
+from typing import Any
+
+from flask import request
+
+from app.auth import schemas, service
+from app.auth.identity import caller, id_tokens, public, tenant
+from app.auth.principal import Identity
+from app.web.api import BASE_PATH, Blueprint
+
+blueprint = Blueprint("auth", __name__, url_prefix=f"{BASE_PATH}/auth", description="Accounts and tokens.")
+
+
+@blueprint.route("/auth0/signup", methods=["POST"])
+@public
+@blueprint.arguments(schemas.SignUp)
+@blueprint.response(201, schemas.SignedUp)
+def sign_up(account: dict[str, Any]) -> dict[str, Any]:
+    """Make an account."""
+    return service.sign_up(tenant(), **{"username": None, "full_name": None, **account})
+
+
+@blueprint.route("/auth0/login", methods=["POST"])
+@public
+@blueprint.arguments(schemas.LogIn)
+@blueprint.response(200, schemas.Tokens)
+def log_in(credentials: dict[str, Any]) -> Any:
+    """Exchange e-mail and password for tokens."""
+    return service.log_in(tenant(), id_tokens(), **credentials, client_address=request.remote_addr or "")
+
+
+@blueprint.route("/auth0/refresh", methods=["POST"])
+@public
+@blueprint.arguments(schemas.Refresh)
+@blueprint.response(200, schemas.Tokens)
+def refresh(grant: dict[str, Any]) -> Any:
+    """Exchange a refresh token for a fresh access token."""
+    return tenant().refresh(grant["refresh_token"])
+
+
+@blueprint.route("/me")
+@blueprint.response(200, schemas.Me)
+def me() -> Identity:
+    """Tell who the token stands for."""
+    return caller()

@@ -1,0 +1,139 @@
+"""Identities: from a token that holds to the user it stands for; sign-up, login and refresh at the tenant.
+
+A user is matched by (issuer, subject) alone. An e-mail links a new identity to an existing user only where both sides
+are proven: the token says `email_verified: true`, and the user's own address was verified before. So neither an
+unverified token, nor an account made beforehand with somebody else's address, takes anything over.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+from sqlalchemy.orm import Session
+from zxcvbn import zxcvbn
+
+from app.auth import repository
+from app.auth.auth0 import Auth0Client
+from app.auth.principal import Identity, SubjectClaims
+from app.auth.tokens import TokenVerifier, VerifiedToken
+from app.database import transaction
+from app.email_address import acceptable_email
+from app.errors import Conflict, GearyardError, InvalidInput, UsernameTaken
+
+PROVISIONING_ATTEMPTS = 3
+MIN_PASSWORD_SCORE = 2  # of zxcvbn's 0 to 4: "somewhat guessable" and better
+
+log = structlog.get_logger(__name__)
+
+
+def identify(token: VerifiedToken, *, fetch_userinfo: Callable[[], Mapping[str, Any]]) -> Identity:
+    """Find the user of a token, or make one: first use provisions. One query for a user who is known.
+
+    An access token need not carry an e-mail (Auth0's do not, without an Action); then, at first use only, the tenant
+    is asked for it.
+
+    Raises:
+        Unavailable: the tenant is needed and does not answer.
+    """
+    claims = _claims_of(token)
+    with transaction() as session:
+        known = repository.find_identity(session, token.issuer, token.subject)
+    if known is not None and (known.email_verified or not claims.email_verified):
+        return known
+    if known is None and claims.email is None and f"{token.issuer}userinfo" in token.audience:
+        claims = _claims_of_userinfo(token, fetch_userinfo())
+    return provision(claims)
+
+
+def provision(claims: SubjectClaims, *, username: str | None = None, full_name: str | None = None) -> Identity:
+    """Make sure that the identity has a user: the one it has, the one its verified e-mail proves, or a new one.
+
+    Any number of calls at once make one user: the unique constraints decide, and who lost reads again.
+    """
+    for _ in range(PROVISIONING_ATTEMPTS):
+        try:
+            with transaction() as session:
+                return _find_link_or_create(session, claims, username, full_name)
+        except UsernameTaken:
+            username = None  # taken since it was checked; the account exists at the tenant, so a made-up one serves
+        except repository.IdentityTaken:
+            continue
+    raise Conflict("This account is being set up by another request; try again.")
+
+
+def _find_link_or_create(
+    session: Session, claims: SubjectClaims, username: str | None, full_name: str | None
+) -> Identity:
+    known = repository.find_identity(session, claims.issuer, claims.subject)
+    if known is not None:
+        if claims.email_verified and not known.email_verified:
+            repository.confirm_email(session, known.user_id, claims.email)
+            known = repository.find_identity(session, claims.issuer, claims.subject) or known
+        return known
+    user_id = repository.find_user_with_verified_email(session, claims.email) if claims.email_verified else None
+    if user_id is None:
+        user_id = repository.add_user(session, claims, username=username, full_name=full_name)
+    repository.add_identity(session, claims.issuer, claims.subject, user_id)
+    return repository.get_identity(session, claims.issuer, claims.subject)
+
+
+def sign_up(
+    tenant: Auth0Client, *, email: str, password: str, username: str | None, full_name: str | None
+) -> dict[str, Any]:
+    """Make an account at the tenant and its user here, under the subject that its tokens will carry.
+
+    Raises:
+        Conflict: the e-mail or the username is taken. InvalidInput: the password is weak. TooManyRequests, Unavailable.
+    """
+    _refuse_weak_password(password, [email, username or "", full_name or ""])
+    if username is not None:
+        with transaction() as session:
+            repository.refuse_taken_username(session, username)
+    account = tenant.sign_up(email, password)
+    claims = SubjectClaims(
+        issuer=account.issuer, subject=account.subject, email=account.email, email_verified=account.email_verified
+    )
+    identity = provision(claims, username=username, full_name=full_name)
+    return {
+        "id": identity.user_id,
+        "email": account.email,
+        "email_verified": account.email_verified,
+        "auth0_id": account.subject,
+    }
+
+
+def log_in(
+    tenant: Auth0Client, id_tokens: TokenVerifier, *, email: str, password: str, client_address: str
+) -> Mapping[str, Any]:
+    """Exchange e-mail and password for the tenant's tokens. What the ID token says of the e-mail is taken down.
+
+    Raises:
+        InvalidCredentials, Forbidden, TooManyRequests, Unavailable.
+    """
+    tokens = tenant.log_in(email, password, client_address=client_address)
+    try:
+        provision(_claims_of(id_tokens.verify(str(tokens.get("id_token")))))
+    except GearyardError as error:
+        # The tokens are good all the same, and the first request with them provisions.
+        log.warning("login_not_provisioned", reason=type(error).__name__)
+    return tokens
+
+
+def _refuse_weak_password(password: str, personal: list[str]) -> None:
+    estimate = zxcvbn(password[:72], user_inputs=personal)
+    if estimate["score"] < MIN_PASSWORD_SCORE:
+        advice = estimate["feedback"]["warning"] or "Use a few uncommon words."
+        raise InvalidInput.of("password", f"Too easy to guess. {advice}", "too_weak")
+
+
+def _claims_of(token: VerifiedToken) -> SubjectClaims:
+    return SubjectClaims(
+        issuer=token.issuer, subject=token.subject, email=token.email, email_verified=token.email_verified
+    )
+
+
+def _claims_of_userinfo(token: VerifiedToken, answer: Mapping[str, Any]) -> SubjectClaims:
+    # OpenID Connect Core §5.3.2: an answer about another subject must not be used.
+    email = acceptable_email(answer.get("email")) if answer.get("sub") == token.subject else None
+    verified = email is not None and answer.get("email_verified") is True
+    return SubjectClaims(issuer=token.issuer, subject=token.subject, email=email, email_verified=verified)

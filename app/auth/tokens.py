@@ -1,0 +1,207 @@
+"""Access tokens: which of them hold. Knows neither Flask nor the database.
+
+`KeySetCache` keeps the tenant's public keys (RFC 7517); `TokenVerifier` checks a token against them (RFC 7519,
+RFC 8725). Both are safe to use from any number of greenlets at once.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from types import MappingProxyType
+from typing import Any
+
+import structlog
+from joserfc import jwt
+from joserfc.errors import ExpiredTokenError, JoseError
+from joserfc.jwk import RSAKey
+
+from app.auth.strict_jose import MAX_NAME_LENGTH, parse_claims, parse_header
+from app.email_address import acceptable_email
+from app.errors import InvalidToken, TokenExpired, Unavailable
+
+MAX_TOKEN_BYTES = 8 * 1024
+LEEWAY_SECONDS = 60
+# The longest lifetime an Auth0 tenant can give an access token; one that claims more was not made by its rules.
+MAX_LIFETIME_SECONDS = 30 * 86_400
+MIN_RSA_BITS = 2048
+COOL_DOWN_SECONDS = 10
+STALE_LIMIT_SECONDS = 86_400
+FETCH_WAIT_SECONDS = 10
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedToken:
+    """What a token that holds says. `email_verified` is true only where the claim is boolean true, with an e-mail."""
+
+    issuer: str
+    subject: str
+    expires_at: int
+    audience: frozenset[str]
+    email: str | None
+    email_verified: bool
+
+
+class KeySetCache:
+    """The tenant's signing keys, by `kid`; whole keys, so that nothing is fetched again for a part of one.
+
+    - No fetch while a key is known and younger than `ttl_seconds`; one fetch for all who need one at once.
+    - An unknown `kid` refreshes. A fetch that fails, or does not bring the key it was made for, starts a cool-down, so
+      made-up `kid`s cause one fetch in `COOL_DOWN_SECONDS` at most. A fetch that does bring it is its own bound: the
+      tenant publishes only so many keys.
+    - Through an outage the old keys stay good for `STALE_LIMIT_SECONDS` since the last good fetch.
+    - A key that the tenant removed is refused from the next refresh on, `ttl_seconds` later at the latest.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Mapping[str, Any]],
+        *,
+        ttl_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`fetch` returns the key set as parsed JSON, in bounded time, or raises `Unavailable`."""
+        self._fetch = fetch
+        self._ttl_seconds = ttl_seconds
+        self._clock = clock
+        self._keys: Mapping[str, RSAKey] = MappingProxyType({})
+        self._fetched_at = float("-inf")
+        self._attempts = 0
+        self._last_failed = False
+        self._cool_until = float("-inf")
+        self._lock = Lock()
+
+    def key(self, kid: str) -> RSAKey:
+        """Give the key of that identifier.
+
+        Raises:
+            InvalidToken: the tenant has no such key.
+            Unavailable: the tenant does not answer, and the key is not known or known for too long.
+        """
+        if (age := self._age_seconds()) >= self._ttl_seconds or kid not in self._keys:
+            self._refresh_for(kid, may_wait=kid not in self._keys or age > STALE_LIMIT_SECONDS)
+        if kid in self._keys and self._age_seconds() <= max(STALE_LIMIT_SECONDS, self._ttl_seconds):
+            return self._keys[kid]
+        if self._last_failed:
+            raise Unavailable("The identity provider does not answer.", retry_after_seconds=COOL_DOWN_SECONDS)
+        raise InvalidToken("The token is signed by an unknown key.")
+
+    def _age_seconds(self) -> float:
+        return self._clock() - self._fetched_at
+
+    def _refresh_for(self, kid: str, *, may_wait: bool) -> None:
+        attempts_seen = self._attempts
+        if self._clock() < self._cool_until:
+            return
+        # Who has an old key need not stand in line for a new one.
+        if not self._lock.acquire(timeout=FETCH_WAIT_SECONDS if may_wait else 0):
+            return
+        try:
+            if self._attempts == attempts_seen:  # else: whoever was first has just fetched for us too
+                self._refresh(kid)
+        finally:
+            self._lock.release()
+
+    def _refresh(self, kid: str) -> None:
+        try:
+            keys = _usable_keys(self._fetch())
+        except Unavailable as error:
+            self._last_failed = True
+            log.warning("key_set_fetch_failed", reason=str(error), age_seconds=round(self._age_seconds(), 1))
+        else:
+            self._keys, self._fetched_at, self._last_failed = keys, self._clock(), False
+        self._attempts += 1
+        if self._last_failed or kid not in self._keys:
+            self._cool_until = self._clock() + COOL_DOWN_SECONDS
+
+
+def _usable_keys(key_set: Mapping[str, Any]) -> Mapping[str, RSAKey]:
+    """The RSA signing keys of a JWK Set; others are ignored, as RFC 7517 §5 asks."""
+    entries = key_set.get("keys")
+    entries = entries if isinstance(entries, list) else []
+    keys = {entry["kid"]: key for entry in entries if (key := _signing_key(entry)) is not None}
+    if not keys:
+        raise Unavailable("The identity provider published no usable key.")
+    return MappingProxyType(keys)
+
+
+def _signing_key(entry: Any) -> RSAKey | None:
+    match entry:
+        case {"kty": "RSA", "kid": str(), "n": str(), "e": str()}:
+            if entry.get("use", "sig") != "sig" or entry.get("alg", "RS256") != "RS256":
+                return None
+        case _:
+            return None
+    try:
+        key = RSAKey.import_key({"kty": "RSA", "n": entry["n"], "e": entry["e"]})
+    except (JoseError, ValueError):
+        return None
+    return key if key.public_key.key_size >= MIN_RSA_BITS else None
+
+
+class TokenVerifier:
+    """Decides whether a token was made by this issuer, for this audience, and holds now."""
+
+    def __init__(
+        self,
+        key_of: Callable[[str], RSAKey],
+        *,
+        issuer: str,
+        audience: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._key_of = key_of
+        self._clock = clock
+        self._registry = jwt.JWTClaimsRegistry(
+            now=lambda: int(clock()),
+            leeway=LEEWAY_SECONDS,
+            iss={"essential": True, "value": issuer},
+            aud={"essential": True, "value": audience},
+            sub={"essential": True},
+            exp={"essential": True},
+            iat={"essential": True},
+        )
+
+    def verify(self, token: str) -> VerifiedToken:
+        """Check form, key, signature and claims, in that order; only RS256 counts (RFC 8725 §3.1).
+
+        `iss`, `aud`, `exp`, `iat`, `sub` and the header's `kid` must be there; `nbf` counts where it is given (Auth0
+        gives none).
+
+        Raises:
+            TokenExpired: it held once.
+            InvalidToken: it does not hold, for any other reason.
+            Unavailable: its key cannot be had now.
+        """
+        if len(token) > MAX_TOKEN_BYTES:
+            raise InvalidToken("The token is too large.")
+        header = parse_header(token)
+        key = self._key_of(header["kid"])
+        try:
+            jwt.decode(token, key, algorithms=["RS256"])
+            claims = parse_claims(token)
+            self._registry.validate(claims)
+        except ExpiredTokenError as error:
+            raise TokenExpired("The token has expired.") from error
+        except (JoseError, ValueError) as error:
+            raise InvalidToken("The token is not valid.") from error
+        return self._verified(claims)
+
+    def _verified(self, claims: dict[str, Any]) -> VerifiedToken:
+        subject = claims["sub"]
+        if not 0 < len(subject) <= MAX_NAME_LENGTH or not subject.isprintable():
+            raise InvalidToken("The token's subject is not valid.")
+        if claims["exp"] - claims["iat"] > MAX_LIFETIME_SECONDS:
+            raise InvalidToken("The token lives too long.")
+        email = acceptable_email(claims.get("email"))
+        audience = claims["aud"]
+        return VerifiedToken(
+            issuer=claims["iss"],
+            subject=subject,
+            expires_at=int(claims["exp"]),
+            audience=frozenset([audience] if isinstance(audience, str) else audience),
+            email=email,
+            email_verified=email is not None and claims.get("email_verified") is True,
+        )

@@ -1,0 +1,1 @@
+"""Demo data: believable listings in any number."""

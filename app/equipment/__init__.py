@@ -1,0 +1,1 @@
+"""Listings: their search, categories and photos."""

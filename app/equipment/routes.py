@@ -1,0 +1,91 @@
+"""Listings, their photos, and categories over HTTP."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import url_for
+
+from app.auth.identity import caller, public
+from app.equipment import categories, photos, schemas, service
+from app.equipment.projection import EquipmentItem
+from app.equipment.search import Search
+from app.models import EquipmentPhoto
+from app.web.api import BASE_PATH, Blueprint
+from app.web.pagination import page_response
+
+blueprint = Blueprint("equipment", __name__, url_prefix=f"{BASE_PATH}/equipment", description="Listings.")
+categories_blueprint = Blueprint(
+    "categories", __name__, url_prefix=f"{BASE_PATH}/categories", description="Kinds of equipment."
+)
+
+
+@blueprint.route("")
+@public
+@blueprint.arguments(schemas.EquipmentQuery, location="query")
+@blueprint.response(200, schemas.ItemPage)
+def search_equipment(search: Search) -> Any:
+    """Find equipment by place, price, kind, words and condition, in any combination."""
+    return page_response(service.search(search))
+
+
+@blueprint.route("/<uuid:equipment_id>")
+@public
+@blueprint.response(200, schemas.Item)
+def get_equipment(equipment_id: UUID) -> EquipmentItem:
+    """Show one listing."""
+    return service.get(equipment_id)
+
+
+@blueprint.route("", methods=["POST"])
+@blueprint.arguments(schemas.NewEquipment)
+@blueprint.response(201, schemas.Item)
+def create_equipment(values: dict[str, Any]) -> Any:
+    """List equipment for rent, as an owner."""
+    item = service.create(caller(), values)
+    return item, {"Location": url_for("equipment.get_equipment", equipment_id=item.id)}
+
+
+@blueprint.route("/<uuid:equipment_id>", methods=["PUT"])
+@blueprint.arguments(schemas.EquipmentChanges)
+@blueprint.response(200, schemas.Item)
+def change_equipment(values: dict[str, Any], equipment_id: UUID) -> EquipmentItem:
+    """Change any part of a listing."""
+    return service.change(caller(), equipment_id, values)
+
+
+@blueprint.route("/<uuid:equipment_id>", methods=["DELETE"])
+@blueprint.response(204)
+def delete_equipment(equipment_id: UUID) -> None:
+    """Take a listing down for good."""
+    service.delete(caller(), equipment_id)
+
+
+@blueprint.route("/<uuid:equipment_id>/photos", methods=["POST"])
+@blueprint.arguments(schemas.NewPhoto)
+@blueprint.response(201, schemas.Photo)
+def add_photo(photo: dict[str, Any], equipment_id: UUID) -> EquipmentPhoto:
+    """Add a photo to a listing, by its URL."""
+    return photos.add(caller(), equipment_id, **photo)
+
+
+@blueprint.route("/<uuid:equipment_id>/photos/<uuid:photo_id>", methods=["DELETE"])
+@blueprint.response(204)
+def delete_photo(equipment_id: UUID, photo_id: UUID) -> None:
+    """Remove a photo from a listing."""
+    photos.remove(caller(), equipment_id, photo_id)
+
+
+@categories_blueprint.route("")
+@public
+@categories_blueprint.response(200, schemas.Category(many=True))
+def list_categories() -> list[categories.CategoryNode]:
+    """List every category, each with those below it."""
+    return categories.list_all()
+
+
+@categories_blueprint.route("/<uuid:category_id>")
+@public
+@categories_blueprint.response(200, schemas.Category)
+def get_category(category_id: UUID) -> categories.CategoryNode:
+    """Show one category, with those below it."""
+    return categories.get(category_id)

@@ -1,0 +1,185 @@
+"""The shapes of listings, photos, categories and their search."""
+
+import math
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import marshmallow as ma
+from marshmallow import ValidationError, fields, validate
+
+from app.equipment.search import Filters, Search, Sort
+from app.geo import MAX_RADIUS_METRES, METRES_PER_KILOMETRE, BoundingBox, Point
+from app.models import Condition
+from app.web.pagination import PageQuery, page_fields, page_request
+from app.web.schemas import Body, HttpsUrl, Money, Text
+
+MAX_DAILY_RATE = Decimal("99999999.99")
+MAX_QUERY_LENGTH = 200
+KILOMETRE_DECIMALS = 3  # metres
+
+
+def _latitude(**options: Any) -> fields.Float:
+    return fields.Float(allow_nan=False, validate=validate.Range(min=-90, max=90), **options)
+
+
+def _longitude(**options: Any) -> fields.Float:
+    return fields.Float(allow_nan=False, validate=validate.Range(min=-180, max=180), **options)
+
+
+class Coordinates(Body):
+    """A place in degrees of WGS 84."""
+
+    latitude = _latitude(required=True)
+    longitude = _longitude(required=True)
+
+    @ma.post_load
+    def to_point(self, data: dict[str, float], **_: Any) -> Point:
+        """Give the domain's value."""
+        return Point(**data)
+
+
+class Photo(ma.Schema):
+    """A picture of a listing."""
+
+    id = fields.String(required=True, metadata={"format": "uuid"})
+    photo_url = fields.String(required=True)
+    is_primary = fields.Boolean(required=True)
+    order_index = fields.Integer(required=True)
+
+
+class NewPhoto(Body):
+    """A picture to add. The first of a listing becomes its primary one by itself."""
+
+    photo_url = HttpsUrl(required=True)
+    is_primary = fields.Boolean(load_default=False, truthy={True}, falsy={False})
+
+
+class _EquipmentFields(Body):
+    """What an owner says of a listing."""
+
+    category_id = fields.UUID(required=True)
+    title = Text(shortest=3, longest=200, required=True)
+    description = Text(shortest=10, longest=10_000, multiline=True, required=True)
+    daily_rate = Money(most=MAX_DAILY_RATE, required=True)
+    condition = fields.Enum(Condition, by_value=True, required=True)
+    location = Text(shortest=2, longest=255, required=True)
+    coordinates = fields.Nested(Coordinates, allow_none=True)
+    is_available = fields.Boolean(truthy={True}, falsy={False})
+
+
+class NewEquipment(_EquipmentFields):
+    """A listing to make."""
+
+
+class EquipmentChanges(_EquipmentFields):
+    """Any part of a listing; what is not given stays as it is."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"partial": True, **options})
+
+
+class Item(ma.Schema):
+    """A listing, the same from every endpoint."""
+
+    id = fields.UUID(required=True)
+    owner_id = fields.UUID(required=True)
+    category_id = fields.UUID(required=True)
+    title = fields.String(required=True)
+    description = fields.String(required=True)
+    daily_rate = Money(most=MAX_DAILY_RATE, required=True)
+    condition = fields.Enum(Condition, by_value=True, required=True)
+    location = fields.String(required=True)
+    coordinates = fields.Nested(Coordinates, required=True, allow_none=True)
+    is_available = fields.Boolean(required=True)
+    photos = fields.List(fields.Nested(Photo), required=True)
+    created_at = fields.AwareDateTime(required=True, format="iso")
+    updated_at = fields.AwareDateTime(required=True, format="iso")
+    distance_km = fields.Float(allow_none=True, metadata={"description": "Where a point is given."})
+
+    @ma.post_dump(pass_original=True)
+    def distance_where_asked(self, body: dict[str, Any], original: Any, **_: Any) -> dict[str, Any]:
+        """Leave the distance out where no point was given; else give it to the metre."""
+        distance = body.pop("distance_km")
+        if original.has_distance:
+            body["distance_km"] = None if distance is None else round(distance, KILOMETRE_DECIMALS)
+        return body
+
+
+ItemPage = ma.Schema.from_dict(page_fields(Item), name="EquipmentPage")
+
+
+class Category(ma.Schema):
+    """A kind of equipment, with the kinds below it."""
+
+    id = fields.UUID(required=True)
+    name = fields.String(required=True)
+    parent_id = fields.UUID(required=True, allow_none=True)
+    created_at = fields.AwareDateTime(required=True, format="iso")
+    children = fields.List(fields.Nested("Category"), required=True)
+
+
+class _BoundingBoxField(fields.String):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **options)
+        try:
+            west, south, east, north = (float(edge) for edge in text.split(","))
+        except ValueError:
+            raise ValidationError("Must be west,south,east,north in degrees.") from None
+        if not all(math.isfinite(edge) for edge in (west, south, east, north)):
+            raise ValidationError("Must be west,south,east,north in degrees.")
+        if max(abs(west), abs(east)) > 180 or not -90 <= south <= north <= 90:
+            raise ValidationError("Longitudes go from -180 to 180, latitudes from -90 to 90, south before north.")
+        return BoundingBox(west=west, south=south, east=east, north=north)
+
+
+class EquipmentQuery(PageQuery):
+    """The public search: filters that all combine, an order, a page."""
+
+    ALIASES: ClassVar = {"latitude": "lat", "longitude": "lng"}
+
+    category_id = fields.UUID(metadata={"description": "This category and all below it."})
+    min_price = Money(most=MAX_DAILY_RATE, positive=False)
+    max_price = Money(most=MAX_DAILY_RATE, positive=False)
+    lat = _latitude(metadata={"description": "Also `latitude`; goes with `lng`."})
+    lng = _longitude(metadata={"description": "Also `longitude`; goes with `lat`."})
+    radius_km = fields.Float(
+        allow_nan=False, validate=validate.Range(min=0, max=MAX_RADIUS_METRES / METRES_PER_KILOMETRE)
+    )
+    bbox = _BoundingBoxField(metadata={"description": "west,south,east,north; may cross the antimeridian."})
+    is_available = fields.Boolean()
+    condition = fields.Enum(Condition, by_value=True)
+    q = Text(longest=MAX_QUERY_LENGTH, metadata={"description": "Words of title, description or place."})
+    sort = fields.Enum(Sort, by_value=True)
+
+    @ma.validates_schema
+    def what_goes_together(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse half a point, a range turned round, and an order by what was not given."""
+        for half, other in (("lat", "lng"), ("lng", "lat")):
+            if half in data and other not in data:
+                raise ValidationError(f"Goes with {half}: give both.", other)
+        if "radius_km" in data and "lat" not in data:
+            raise ValidationError("Needs a point: give lat and lng.", "radius_km")
+        if "min_price" in data and "max_price" in data and data["min_price"] > data["max_price"]:
+            raise ValidationError("Must not be above max_price.", "min_price")
+        if data.get("sort") is Sort.DISTANCE and "lat" not in data:
+            raise ValidationError("Needs a point: give lat and lng.", "sort")
+        if data.get("sort") is Sort.RELEVANCE and "q" not in data:
+            raise ValidationError("Needs words: give q.", "sort")
+
+    @ma.post_load
+    def to_search(self, data: dict[str, Any], **_: Any) -> Search:
+        """Give the domain's value."""
+        lat, lng = data.pop("lat", None), data.pop("lng", None)
+        point = None if lat is None else Point(longitude=lng, latitude=lat)
+        radius_km = data.pop("radius_km", None)
+        sort = data.pop("sort", Sort.DISTANCE if point else Sort.NEWEST)
+        return Search(
+            page=page_request(data),
+            sort=sort,
+            filters=Filters(
+                point=point,
+                radius_metres=None if radius_km is None else radius_km * METRES_PER_KILOMETRE,
+                words=data.pop("q", None),
+                **data,
+            ),
+        )

@@ -1,0 +1,248 @@
+"""The one query builder of listings: every filter, every order, both ways of paging, one statement for a page.
+
+    statement(search) → total, items with photos and distance     (runs in `repository.search`)
+
+Filters combine freely: each adds one condition, and none is dropped. The statement counts all matches and reads one
+page of them, whatever the page's size.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from functools import reduce
+from typing import Any
+from uuid import UUID
+
+from geoalchemy2 import Geometry
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Double,
+    Numeric,
+    Select,
+    SQLColumnExpression,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
+from sqlalchemy.types import TypeEngine
+
+from app.equipment.projection import distance_metres, item_columns, longitude_latitude
+from app.geo import BoundingBox, Point
+from app.models import SEARCH_EXACT, SEARCH_STEMMED, Category, Condition, Equipment
+from app.paging import PageRequest, Position, decode_cursor, fingerprint, invalid_cursor
+
+
+class Sort(StrEnum):
+    """The orders of a list; listings that are equal in it are ordered by id."""
+
+    DISTANCE = "distance"
+    NEWEST = "newest"
+    PRICE_ASC = "price_asc"
+    PRICE_DESC = "price_desc"
+    RELEVANCE = "relevance"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """What a listing must be like; None asks nothing. Radius in metres from `point`; both prices inclusive."""
+
+    owner_id: UUID | None = None
+    category_id: UUID | None = None
+    min_price: Decimal | None = None
+    max_price: Decimal | None = None
+    point: Point | None = None
+    radius_metres: float | None = None
+    bbox: BoundingBox | None = None
+    is_available: bool | None = None
+    condition: Condition | None = None
+    words: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Which listings, in which order, and which part of them."""
+
+    filters: Filters
+    sort: Sort
+    page: PageRequest
+
+    @property
+    def list_name(self) -> str:
+        """Equal for equal filters and order: what a cursor is bound to."""
+        return fingerprint(self.filters, self.sort)
+
+    @property
+    def position(self) -> Position | None:
+        """Where a cursor says the page begins. Raises InvalidInput for one of another list."""
+        return decode_cursor(self.page.cursor, of_list=self.list_name) if self.page.cursor else None
+
+
+def statement(search: Search) -> Select[Any]:
+    """One row for each item of the page, one more if there is a next page, each with the list's `total`.
+
+    Where the page is empty there is still one row, of NULLs but for the total. The columns are `total`, `sort_key`
+    (as text) and those of `item_columns`.
+    """
+    matching = list(_conditions(search.filters))
+    order = _order(search)
+    total = select(func.count().label("total")).select_from(Equipment).where(*matching).subquery("counted")
+    page = (
+        select(Equipment.id, order.key.label("key"))
+        .where(*matching, *_after(search, order))
+        .order_by(*order.by(order.key, Equipment.id))
+        .limit(search.page.limit + 1)
+        .offset(0 if search.page.cursor else (search.page.page - 1) * search.page.limit)
+        .subquery("page")
+    )
+    return (
+        select(total.c.total, cast(page.c.key, Text).label("sort_key"), *item_columns(search.filters.point))
+        .select_from(total)
+        .outerjoin(page, true())
+        .outerjoin(Equipment, Equipment.id == page.c.id)
+        .order_by(*order.by(page.c.key, page.c.id))
+    )
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A sort key, its type, and its direction; the id breaks ties, always ascending."""
+
+    key: SQLColumnExpression[Any]
+    type: TypeEngine[Any]
+    descending: bool = False
+    nullable: bool = False
+
+    def by(self, key: SQLColumnExpression[Any], identifier: SQLColumnExpression[Any]) -> tuple[ColumnElement[Any], ...]:
+        # PostgreSQL puts NULLs (a listing without a place) last in ascending order by itself.
+        return (key.desc() if self.descending else key.asc(), identifier.asc())
+
+    def after(self, value: Any, identifier: UUID) -> ColumnElement[bool]:
+        """All that comes behind this key and id."""
+        if value is None:
+            return and_(self.key.is_(None), Equipment.id > identifier)
+        bound = cast(value, self.type)
+        beyond, not_before = (
+            (self.key < bound, self.key <= bound) if self.descending else (self.key > bound, self.key >= bound)
+        )
+        # `not_before` follows from the rest; it is there because an index can be entered by it.
+        behind = and_(not_before, or_(beyond, Equipment.id > identifier))
+        return or_(behind, self.key.is_(None)) if self.nullable else behind
+
+
+def _order(search: Search) -> _Order:
+    match search.sort:
+        case Sort.DISTANCE:
+            assert search.filters.point is not None  # noqa: S101 - the schema refuses this sort without a point
+            return _Order(distance_metres(search.filters.point), Double(), nullable=True)
+        case Sort.PRICE_ASC:
+            return _Order(Equipment.daily_rate, Numeric())
+        case Sort.PRICE_DESC:
+            return _Order(Equipment.daily_rate, Numeric(), descending=True)
+        case Sort.RELEVANCE:
+            rank = func.ts_rank(Equipment.search, _tsquery(search.filters.words or ""))
+            return _Order(cast(rank, Double), Double(), descending=True)
+        case Sort.NEWEST:
+            return _Order(Equipment.created_at, DateTime(timezone=True), descending=True)
+
+
+def _after(search: Search, order: _Order) -> Iterator[ColumnElement[bool]]:
+    position = search.position
+    if position is not None:
+        try:
+            yield order.after(_KEY_PARSERS[search.sort](position.key), UUID(position.id))
+        except (ValueError, TypeError, AttributeError, InvalidOperation) as error:
+            raise invalid_cursor() from error
+
+
+def _float_or_none(key: str | None) -> float | None:
+    return None if key is None else float(key)
+
+
+_KEY_PARSERS: dict[Sort, Any] = {
+    Sort.DISTANCE: _float_or_none,
+    Sort.RELEVANCE: float,
+    Sort.NEWEST: datetime.fromisoformat,
+    Sort.PRICE_ASC: Decimal,
+    Sort.PRICE_DESC: Decimal,
+}
+
+
+def _conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:
+    if filters.owner_id is not None:
+        yield Equipment.owner_id == filters.owner_id
+    if filters.category_id is not None:
+        yield Equipment.category_id.in_(_subtree(filters.category_id))
+    if filters.min_price is not None:
+        yield Equipment.daily_rate >= filters.min_price
+    if filters.max_price is not None:
+        yield Equipment.daily_rate <= filters.max_price
+    if filters.point is not None and filters.radius_metres is not None:
+        yield func.ST_DWithin(Equipment.coordinates, filters.point.as_geography(), cast(filters.radius_metres, Double))
+    if filters.bbox is not None:
+        yield or_(*(_inside(box) for box in filters.bbox.parts()))
+    if filters.is_available is not None:
+        yield Equipment.is_available.is_(filters.is_available)
+    if filters.condition is not None:
+        yield Equipment.condition == filters.condition
+    if filters.words is not None:
+        yield Equipment.search.bool_op("@@")(_tsquery(filters.words))
+
+
+def _subtree(category_id: UUID) -> Select[tuple[UUID]]:
+    """The category and all below it. UNION, not UNION ALL: it ends even if the tree had a cycle."""
+    tree = select(Category.id).where(Category.id == category_id).cte("subtree", recursive=True)
+    tree = tree.union(select(Category.id).join(tree, Category.parent_id == tree.c.id))
+    return select(tree.c.id)
+
+
+def _inside(box: BoundingBox) -> ColumnElement[bool]:
+    """Edges included. `&&` enters the index but compares in single precision; the comparisons are exact."""
+    edges = [cast(edge, Double) for edge in (box.west, box.south, box.east, box.north)]
+    envelope = func.ST_MakeEnvelope(*edges, 4326)
+    lng, lat = longitude_latitude()
+    return and_(
+        cast(Equipment.coordinates, Geometry).bool_op("&&")(envelope),
+        lng.between(edges[0], edges[2]),
+        lat.between(edges[1], edges[3]),
+    )
+
+
+def _tsquery(words: str) -> ColumnElement[Any]:
+    """All of these words, the last one as a prefix. Nothing in them is an operator or a wildcard.
+
+    A word matches stemmed (drills finds drill) or as it is written. An English stop word asks for nothing, unless it
+    is the only word. See PostgreSQL, "Parsing Queries".
+    """
+    *whole, last = words.split() or [""]
+    quoted = "'" + last.replace("\\", "\\\\").replace("'", "''") + "':*"
+    prefix = _either(func.to_tsquery, quoted)
+    if not whole:
+        return prefix
+    asked = [_unless_stop_word(word, _either(func.phraseto_tsquery, word)) for word in whole]
+    asked.append(_unless_stop_word(last, prefix))
+    return reduce(lambda left, right: left.op("&&", return_type=TSQUERY())(right), asked)
+
+
+def _unless_stop_word(word: str, asked: ColumnElement[Any]) -> ColumnElement[Any]:
+    is_stop_word = func.numnode(func.phraseto_tsquery(_config(SEARCH_STEMMED), word)) == 0
+    return case((is_stop_word, cast("", TSQUERY)), else_=asked)
+
+
+def _either(parse: Callable[..., Any], text: str) -> ColumnElement[Any]:
+    stemmed: ColumnElement[Any] = parse(_config(SEARCH_STEMMED), text)
+    exact: ColumnElement[Any] = parse(_config(SEARCH_EXACT), text)
+    return stemmed.op("||", return_type=TSQUERY())(exact)
+
+
+def _config(name: str) -> ColumnElement[Any]:
+    return cast(literal_column(f"'{name}'"), REGCONFIG)

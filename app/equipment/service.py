@@ -1,0 +1,81 @@
+"""Listings: who may do what with them."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.auth.principal import Identity
+from app.database import transaction
+from app.equipment import repository
+from app.equipment.projection import EquipmentItem
+from app.equipment.search import Filters, Search, Sort
+from app.errors import Forbidden
+from app.models import Role
+from app.paging import Page, PageRequest
+
+
+def can_list_equipment(who: Identity) -> bool:
+    """Owners rent things out; admins may, too."""
+    return who.role in (Role.OWNER, Role.ADMIN)
+
+
+def can_edit(who: Identity, owner_id: UUID) -> bool:
+    """A listing is its owner's to change, and an admin's."""
+    return who.is_admin or who.user_id == owner_id
+
+
+def search(wanted: Search) -> Page[EquipmentItem]:
+    """Find listings. Raises InvalidInput for a cursor of another list."""
+    with transaction() as session:
+        return repository.search(session, wanted)
+
+
+def list_own(who: Identity, page: PageRequest) -> Page[EquipmentItem]:
+    """The caller's own listings, newest first."""
+    return search(Search(filters=Filters(owner_id=who.user_id), sort=Sort.NEWEST, page=page))
+
+
+def get(equipment_id: UUID) -> EquipmentItem:
+    """One listing. Raises NotFound."""
+    with transaction() as session:
+        return repository.get_item(session, equipment_id)
+
+
+def create(who: Identity, values: Mapping[str, Any]) -> EquipmentItem:
+    """List something, as the caller's. Raises Forbidden for a renter, InvalidInput for an unknown category."""
+    if not can_list_equipment(who):
+        raise Forbidden("Only owners list equipment: save an owner profile first.")
+    with transaction() as session:
+        equipment_id = repository.add_equipment(session, who.user_id, _columns(values))
+        return repository.get_item(session, equipment_id)
+
+
+def change(who: Identity, equipment_id: UUID, values: Mapping[str, Any]) -> EquipmentItem:
+    """Change what is given, and nothing else. Raises NotFound, Forbidden, InvalidInput for an unknown category."""
+    with transaction() as session:
+        lock_for(who, session, equipment_id)
+        repository.update_equipment(session, equipment_id, _columns(values))
+        return repository.get_item(session, equipment_id)
+
+
+def delete(who: Identity, equipment_id: UUID) -> None:
+    """Take a listing down for good. Raises NotFound, Forbidden."""
+    with transaction() as session:
+        lock_for(who, session, equipment_id)
+        repository.delete_equipment(session, equipment_id)
+
+
+def lock_for(who: Identity, session: Session, equipment_id: UUID) -> None:
+    """Hold the listing for a change by this caller. Raises NotFound, Forbidden."""
+    if not can_edit(who, repository.lock_owner_id(session, equipment_id)):
+        raise Forbidden("This is somebody else's equipment.")
+
+
+def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A listing's fields as its table has them."""
+    columns = dict(values)
+    if columns.get("coordinates") is not None:
+        columns["coordinates"] = columns["coordinates"].as_geography()
+    return columns

@@ -1,0 +1,50 @@
+"""Is it alive, is it ready: for load balancers and operators."""
+
+from pathlib import Path
+
+import structlog
+from alembic.script import ScriptDirectory
+from flask import Flask, Response
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.auth.identity import public
+from app.database import make_probe_engine
+from app.errors import Unavailable
+from app.settings import Settings
+
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
+
+log = structlog.get_logger(__name__)
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Serve `/health` and `/ready`, without the API's base path."""
+    probe = make_probe_engine(settings)
+    expected = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+
+    @app.get("/health")
+    @public
+    def health() -> Response:
+        """Answer as long as the process can; touches nothing else."""
+        return Response("ok", content_type="text/plain")
+
+    @app.get("/ready")
+    @public
+    def ready() -> Response:
+        """Answer `ready` when the database answers within a second and its schema is the one of this code."""
+        found = _schema_version(probe)
+        if found != expected:
+            log.warning("not_ready", schema=found, expected=expected)
+            raise Unavailable(f"The database schema is at {found}, not at {expected}.", retry_after_seconds=5)
+        return Response("ready", content_type="text/plain")
+
+
+def _schema_version(probe: Engine) -> str | None:
+    try:
+        with probe.connect() as connection:
+            version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+            return version
+    except SQLAlchemyError as error:
+        log.warning("not_ready", reason=str(error.__cause__ or error).strip()[:200])
+        raise Unavailable("The database does not answer.", retry_after_seconds=5) from error

@@ -1,0 +1,73 @@
+"""Users as others and as they themselves see them; becoming an owner."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from app.auth.principal import Identity
+from app.database import transaction
+from app.errors import Forbidden, NotFound
+from app.models import OwnerProfile, RenterProfile, Role, User
+from app.settings import OwnerSignup
+from app.users import repository
+
+
+def can_change(who: Identity, user_id: UUID) -> bool:
+    """Users change themselves; admins change anyone."""
+    return who.is_admin or who.user_id == user_id
+
+
+def get(user_id: UUID) -> User:
+    """One user. Raises NotFound."""
+    with transaction() as session:
+        return repository.get_user(session, user_id)
+
+
+def change(who: Identity, user_id: UUID, values: Mapping[str, Any]) -> User:
+    """Change what is given of a user. Raises Forbidden, NotFound, UsernameTaken."""
+    if not can_change(who, user_id):
+        raise Forbidden("This is somebody else's account.")
+    with transaction() as session:
+        return repository.update_user(session, user_id, dict(values))
+
+
+def promote(email: str, role: Role) -> User:
+    """Give the user with this verified e-mail a role: how an operator makes the first admin. Raises NotFound."""
+    with transaction() as session:
+        return repository.set_role_by_email(session, email, role)
+
+
+def get_owner_profile(who: Identity) -> OwnerProfile:
+    """The caller's owner profile. Raises NotFound until it is saved."""
+    with transaction() as session:
+        profile = repository.find_owner_profile(session, who.user_id)
+    if profile is None:
+        raise NotFound("There is no owner profile yet; save one to become an owner.")
+    return profile
+
+
+def save_owner_profile(who: Identity, values: Mapping[str, Any], *, signup: OwnerSignup) -> tuple[OwnerProfile, Role]:
+    """Save the caller's owner profile and tell the role that follows.
+
+    With `OwnerSignup.OPEN` a renter becomes an owner by it, at once. With `APPROVAL` it is an application: an admin
+    gives the role.
+    """
+    becomes_owner = signup is OwnerSignup.OPEN and who.role is Role.RENTER
+    with transaction() as session:
+        profile = repository.save_owner_profile(session, who.user_id, dict(values))
+        if becomes_owner:
+            repository.make_owner(session, who.user_id)
+    return profile, Role.OWNER if becomes_owner else who.role
+
+
+def get_renter_profile(who: Identity) -> RenterProfile:
+    """The caller's renter profile, empty until it is saved: everyone may rent."""
+    with transaction() as session:
+        found = repository.find_renter_profile(session, who.user_id)
+    return found or RenterProfile(user_id=who.user_id, preferences={}, experience_level=None)
+
+
+def save_renter_profile(who: Identity, values: Mapping[str, Any]) -> RenterProfile:
+    """Save what is given of the caller's renter profile."""
+    with transaction() as session:
+        return repository.save_renter_profile(session, who.user_id, dict(values))

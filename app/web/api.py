@@ -1,0 +1,87 @@
+"""REST and its description: flask-smorest, with the contract's errors in place of its own."""
+
+from functools import partial
+from typing import Any
+
+import flask_smorest
+import marshmallow as ma
+from flask import Flask, current_app
+from marshmallow import fields
+from werkzeug.exceptions import HTTPException
+
+from app.auth.identity import is_public, public
+from app.settings import Settings
+from app.web.errors import http_error
+from app.web.json import BodyParser
+
+BASE_PATH = "/api/v1"
+
+
+def settings() -> Settings:
+    """The settings of the app that serves this request."""
+    found: Settings = current_app.extensions["settings"]
+    return found
+
+
+class ErrorDetail(ma.Schema):
+    """One field and what is wrong with it."""
+
+    field = fields.String(required=True)
+    message = fields.String(required=True)
+    code = fields.String(required=True)
+
+
+class Error(ma.Schema):
+    """The body of every error; also an RFC 9457 problem."""
+
+    error = fields.String(required=True)
+    message = fields.String(required=True)
+    code = fields.String(required=True)
+    details = fields.List(fields.Nested(ErrorDetail))
+    request_id = fields.String(required=True)
+    type = fields.String(required=True)
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    detail = fields.String(required=True)
+    instance = fields.String(required=True)
+
+
+class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
+    """A slice's routes; a public one says in the API's description that it needs no token."""
+
+    ARGUMENTS_PARSER = BodyParser()
+
+    def route(self, rule: str, **options: Any) -> Any:
+        """Register a view function for a path below `BASE_PATH`."""
+        register = super().route(rule, **options)
+
+        def decorate(view: Any) -> Any:
+            return register(self.doc(security=[])(view) if is_public(view) else view)
+
+        return decorate
+
+
+class Api(flask_smorest.Api):  # type: ignore[misc]
+    """The API's registry and its OpenAPI document."""
+
+    ERROR_SCHEMA = Error
+
+    def handle_http_exception(self, error: HTTPException) -> Any:
+        """Answer with the contract's error body."""
+        return http_error(error)
+
+
+def make_api(app: Flask) -> Api:
+    """Create the registry; the document is served at `/openapi.json`."""
+    app.config |= {
+        "API_TITLE": "Gearyard",
+        "API_VERSION": "1",
+        "OPENAPI_VERSION": "3.1.0",
+        "OPENAPI_URL_PREFIX": "/",
+        "OPENAPI_JSON_PATH": "openapi.json",
+    }
+    bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    api = Api(app, spec_kwargs={"security": [{"bearer": []}]})
+    api.spec.components.security_scheme("bearer", bearer)
+    app.view_functions["api-docs.openapi_json"] = public(partial(app.view_functions["api-docs.openapi_json"]))
+    return api

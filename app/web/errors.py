@@ -1,0 +1,191 @@
+"""The one table from errors to responses. Every error of every layer leaves through here, with one body."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from flask import Flask, Response, request
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException
+
+from app import errors
+from app.errors import GearyardError, Problem
+from app.settings import REALM
+from app.web.json import json_response
+from app.web.request_id import current_request_id
+
+PROBLEM_JSON = "application/problem+json"
+RETRY_AFTER_SECONDS = 2
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class _Row:
+    status: HTTPStatus
+    code: str
+
+
+_TABLE: dict[type[GearyardError], _Row] = {
+    errors.InvalidInput: _Row(HTTPStatus.BAD_REQUEST, "VALIDATION_ERROR"),
+    errors.MalformedRequest: _Row(HTTPStatus.BAD_REQUEST, "BAD_REQUEST"),
+    errors.UnsupportedMediaType: _Row(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE"),
+    errors.Unauthenticated: _Row(HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED"),
+    errors.TokenExpired: _Row(HTTPStatus.UNAUTHORIZED, "TOKEN_EXPIRED"),
+    errors.InvalidToken: _Row(HTTPStatus.UNAUTHORIZED, "INVALID_TOKEN"),
+    errors.InvalidCredentials: _Row(HTTPStatus.UNAUTHORIZED, "INVALID_CREDENTIALS"),
+    errors.Forbidden: _Row(HTTPStatus.FORBIDDEN, "FORBIDDEN"),
+    errors.NotFound: _Row(HTTPStatus.NOT_FOUND, "NOT_FOUND"),
+    errors.Conflict: _Row(HTTPStatus.CONFLICT, "CONFLICT"),
+    errors.TooManyRequests: _Row(HTTPStatus.TOO_MANY_REQUESTS, "RATE_LIMITED"),
+    errors.Unavailable: _Row(HTTPStatus.SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE"),
+}
+# What Flask and Werkzeug raise by themselves: an unknown path, a wrong method, a body too large.
+_CODES_BY_STATUS = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    409: "CONFLICT",
+    412: "PRECONDITION_FAILED",
+    413: "PAYLOAD_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    429: "RATE_LIMITED",
+    500: "INTERNAL_ERROR",
+    503: "SERVICE_UNAVAILABLE",
+}
+# SQLSTATE classes and codes that mean "not now" (PostgreSQL, Appendix A): connection, resources, operator, cancelled,
+# lock not available, deadlock, serialization.
+_TRANSIENT_SQLSTATES = ("08", "53", "57", "55P03", "40P01", "40001")
+
+
+def init_app(app: Flask) -> None:
+    """Send every exception through the table."""
+    app.register_error_handler(GearyardError, _domain_error)
+    app.register_error_handler(PoolTimeout, _database_away)
+    app.register_error_handler(DBAPIError, _database_error)
+    app.register_error_handler(HTTPException, http_error)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def error_response(
+    status: HTTPStatus,
+    code: str,
+    message: str,
+    *,
+    details: Iterable[Problem] = (),
+    retry_after_seconds: int | None = None,
+) -> Response:
+    """The error body of the contract, which carries RFC 9457's members too; its media type goes by `Accept`."""
+    problems = [{"field": problem.field, "message": problem.message, "code": problem.code} for problem in details]
+    body: dict[str, Any] = {"error": status.phrase, "message": message, "code": code}
+    if problems:
+        body["details"] = problems
+    body |= {
+        "request_id": current_request_id(),
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": message,
+        "instance": request.path,
+    }
+    response = json_response(body, status, content_type=_media_type())
+    if retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(retry_after_seconds)
+    return response
+
+
+def _media_type() -> str:
+    best = request.accept_mimetypes.best_match(["application/json", PROBLEM_JSON], default="application/json")
+    return str(best)
+
+
+def _domain_error(error: GearyardError) -> Response:
+    row = next(_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE)
+    response = error_response(
+        row.status, row.code, error.message, details=error.details, retry_after_seconds=error.retry_after_seconds
+    )
+    if row.status is HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = _challenge(error)
+    return response
+
+
+def _challenge(error: GearyardError) -> str:
+    """RFC 6750 §3: the realm always; an error code only where a token was presented."""
+    challenge = f'Bearer realm="{REALM}"'
+    if isinstance(error, errors.InvalidToken):
+        challenge += f', error="invalid_token", error_description="{error.message}"'
+    return challenge
+
+
+def http_error(error: HTTPException) -> Response:
+    """Werkzeug's errors, with the headers that belong to them (`Allow`), and webargs' with the fields they name."""
+    original = error.get_response()
+    if original.status_code < HTTPStatus.BAD_REQUEST:
+        return Response(response=original.get_data(), status=original.status_code, headers=original.headers)
+    messages = (getattr(error, "data", None) or {}).get("messages")
+    if messages is not None:
+        problems = list(_problems(messages))
+        summary = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
+        return _domain_error(errors.InvalidInput(summary, details=problems))
+    status = HTTPStatus(original.status_code)
+    response = error_response(status, _CODES_BY_STATUS.get(status, "BAD_REQUEST"), error.description or status.phrase)
+    for name in ("Allow", "Retry-After"):
+        if name in original.headers:
+            response.headers[name] = original.headers[name]
+    return response
+
+
+def _problems(messages: dict[str, Any]) -> Iterator[Problem]:
+    """Flatten webargs' {location: {field: [message]}} into dotted fields."""
+    for in_location in messages.values():
+        yield from _flatten(in_location, ())
+
+
+def _flatten(messages: Any, path: tuple[str, ...]) -> Iterator[Problem]:
+    if isinstance(messages, dict):
+        for name, inner in messages.items():
+            yield from _flatten(inner, path if name == "_schema" else (*path, str(name)))
+        return
+    for message in messages:
+        yield Problem(".".join(path) or "body", str(message), _WORDS.get(str(message), "invalid"))
+
+
+_WORDS = {
+    "Missing data for required field.": "required",
+    "Unknown field.": "unknown_field",
+    "Field may not be null.": "null",
+}
+
+
+def _database_error(error: DBAPIError) -> Response:
+    sqlstate = getattr(error.orig, "pgcode", None)
+    no_answer = sqlstate is None and isinstance(error, OperationalError)
+    if no_answer or error.connection_invalidated or (sqlstate or "").startswith(_TRANSIENT_SQLSTATES):
+        log.warning("database_unavailable", sqlstate=sqlstate, reason=str(error.orig).strip()[:200])
+        return _unavailable()
+    return _unexpected(error)
+
+
+def _database_away(error: PoolTimeout) -> Response:
+    log.warning("database_pool_exhausted", reason=str(error)[:200])
+    return _unavailable()
+
+
+def _unavailable() -> Response:
+    return error_response(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "SERVICE_UNAVAILABLE",
+        "The service is busy or restarting; try again shortly.",
+        retry_after_seconds=RETRY_AFTER_SECONDS,
+    )
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("unexpected_error", exc_info=error)
+    message = "Something went wrong on our side; the request id helps us find it."
+    return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)

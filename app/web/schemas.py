@@ -1,0 +1,124 @@
+"""The base of every schema: unknown fields refused, text that the database can hold, blanks in a query absent."""
+
+import unicodedata
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import marshmallow as ma
+import orjson
+from marshmallow import ValidationError, fields, validate
+from webargs.multidictproxy import MultiDictProxy
+
+from app.email_address import acceptable_email
+
+MAX_URL_LENGTH = 2048
+MAX_OBJECT_BYTES = 16 * 1024
+MAX_OBJECT_DEPTH = 8
+# What a web form or a JavaScript client sends for "nothing chosen".
+ABSENT_QUERY_VALUES = frozenset({"", "null", "undefined"})
+
+
+class Body(ma.Schema):
+    """A request's JSON body: an object that has no fields but these."""
+
+    class Meta:
+        unknown = ma.RAISE
+
+
+class Query(ma.Schema):
+    """A request's query: blank, `null` and `undefined` count as absent; what is not known here is ignored."""
+
+    ALIASES: ClassVar[Mapping[str, str]] = {}
+
+    class Meta:
+        unknown = ma.EXCLUDE
+
+    @ma.pre_load
+    def keep_what_was_given(self, data: MultiDictProxy, **_: Any) -> dict[str, str]:
+        """Reduce the query to one value for each name: of two, neither can be the one that was meant."""
+        given: dict[str, set[str]] = {}
+        for name, values in data.data.lists():  # type: ignore[attr-defined]
+            present = {value for value in values if value.strip() not in ABSENT_QUERY_VALUES}
+            given.setdefault(self.ALIASES.get(name, name), set()).update(present)
+        repeated = [name for name, values in given.items() if len(values) > 1 and name in self.fields]
+        if repeated:
+            raise ValidationError({name: ["Give this once."] for name in repeated})
+        return {name: value for name, values in given.items() for value in values}
+
+
+class Text(fields.String):
+    """Unicode text between two lengths (in code points), trimmed and in NFC, without control characters."""
+
+    def __init__(self, *, shortest: int = 0, longest: int, multiline: bool = False, **options: Any) -> None:
+        super().__init__(validate=validate.Length(min=shortest, max=longest), **options)
+        self._allowed_controls = "\n\r\t" if multiline else ""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
+        text = unicodedata.normalize("NFC", super()._deserialize(value, attr, data, **options)).strip()
+        for character in text:
+            # Cc are controls, such as NUL, which PostgreSQL's text cannot hold; Cs are surrogates, which UTF-8 cannot.
+            if unicodedata.category(character) in ("Cc", "Cs") and character not in self._allowed_controls:
+                raise ValidationError("Must not contain control characters.")
+        return text
+
+
+class Email(Text):
+    """An e-mail address by its form (RFC 5321), with no look-up; normalised."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(shortest=3, longest=254, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
+        email = acceptable_email(super()._deserialize(value, attr, data, **options))
+        if email is None:
+            raise ValidationError("Not a valid e-mail address.")
+        return email
+
+
+class HttpsUrl(fields.Url):
+    """An https URL of bounded length. It is kept and handed out, and never fetched."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(schemes={"https"}, **options)
+        self.validators.insert(0, validate.Length(max=MAX_URL_LENGTH))
+
+
+class Money(fields.Decimal):
+    """An amount above zero with at most two decimals: a string or a number in, a string out, never rounded."""
+
+    def __init__(self, *, most: Decimal, positive: bool = True, **options: Any) -> None:
+        super().__init__(as_string=True, places=None, allow_nan=False, **options)
+        self.validators.append(validate.Range(min=Decimal(0), min_inclusive=not positive, max=most))
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Decimal:
+        if not isinstance(value, int | float | str | Decimal) or len(str(value)) > 30:
+            raise self.make_error("invalid")
+        amount: Decimal = super()._deserialize(value, attr, data, **options)
+        if amount.is_finite() and amount != 0 and amount.normalize().as_tuple().exponent < -2:  # type: ignore[operator]
+            raise ValidationError("Must not have more than two decimals.")
+        return amount
+
+    def _to_string(self, value: Decimal) -> str:
+        return f"{value:.2f}"
+
+
+class JsonObject(fields.Dict):
+    """Any JSON object within a size and a depth; kept as it is."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> dict[str, Any]:
+        parsed: dict[str, Any] = super()._deserialize(value, attr, data, **options)  # type: ignore[no-untyped-call]
+        try:
+            encoded = orjson.dumps(parsed)
+        except TypeError as error:  # a lone surrogate, or an integer beyond 64 bits
+            raise ValidationError("Must hold text and numbers that JSON can carry.") from error
+        if len(encoded) > MAX_OBJECT_BYTES or _depth(parsed) > MAX_OBJECT_DEPTH:
+            raise ValidationError(f"Must be at most {MAX_OBJECT_BYTES} bytes and {MAX_OBJECT_DEPTH} levels deep.")
+        if b"\\u0000" in encoded:
+            raise ValidationError("Must not contain control characters.")
+        return parsed
+
+
+def _depth(value: Any) -> int:
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, members), default=0) if isinstance(value, dict | list) else 0

@@ -1,0 +1,25 @@
+"""gunicorn's configuration. Settings of the service are checked here first, once, before any worker is forked."""
+
+from gevent import monkey
+
+# Before anything else is imported: the gevent worker patches after the fork, too late for what is imported by then.
+monkey.patch_all()
+
+import os  # noqa: E402
+
+from app.observability.logging import dict_config  # noqa: E402
+from app.settings import Settings  # noqa: E402
+
+_settings = Settings.from_env()  # a wrong setting stops the start here, with one line
+
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8080')}"
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+worker_class = "gevent"
+worker_connections = 1000  # greenlets a worker serves at once; beyond, connections wait in the backlog
+preload_app = False  # so that a reload (HUP) imports the code anew
+max_requests = 0  # a recycled worker would cut long-lived connections
+timeout = 30  # seconds without a heartbeat until a worker counts as stuck
+graceful_timeout = 15  # seconds that running requests have to end at a stop or reload
+keepalive = 5
+control_socket_disable = True  # one more way in that nobody uses
+logconfig_dict = dict_config(level=_settings.log_level, as_json=_settings.log_json)
