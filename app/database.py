@@ -135,7 +135,7 @@ def _wait_with_gevent(silence_seconds: float) -> None:
 def _patience_seconds(connection: Any, silence_seconds: float) -> float:
     """How long to wait: libpq does not apply `connect_timeout` to the asynchronous connects that a callback makes."""
     if connection.status == psycopg2.extensions.STATUS_SETUP:
-        return float(connection.info.dsn_parameters["connect_timeout"])
+        return float(connection.info.dsn_parameters.get("connect_timeout", CONNECT_TIMEOUT_SECONDS))
     return silence_seconds
 
 

@@ -24,6 +24,7 @@ JWKS_TIMEOUT_SECONDS = 3
 API_TIMEOUT_SECONDS = 8  # a sign-up or login hashes a password at the other end
 MAX_RESPONSE_BYTES = 256 * 1024
 RETRY_AFTER_SECONDS = 10
+_REFUSALS = (requests.codes.unauthorized, requests.codes.forbidden, requests.codes.not_found)
 PASSWORD_REALM_GRANT = "http://auth0.com/oauth/grant-type/password-realm"  # noqa: S105 - the name of a grant
 SCOPE = "openid profile email offline_access"
 
@@ -62,12 +63,13 @@ class Auth0Client:
         return self._get(".well-known/jwks.json", timeout_seconds=JWKS_TIMEOUT_SECONDS)
 
     def fetch_userinfo(self, access_token: str) -> Mapping[str, Any]:
-        """`GET /userinfo` (OpenID Connect Core §5.3).
+        """`GET /userinfo` (OpenID Connect Core §5.3); nothing, where the tenant will not say.
 
         Raises:
-            Unavailable: no answer, or a refusal of a token that this service has found good.
+            Unavailable: no answer.
         """
-        return self._get("userinfo", timeout_seconds=API_TIMEOUT_SECONDS, auth=_Bearer(access_token))
+        auth = _Bearer(access_token)
+        return self._get("userinfo", timeout_seconds=API_TIMEOUT_SECONDS, auth=auth)
 
     def sign_up(self, email: str, password: str) -> NewAccount:
         """`POST /dbconnections/signup`.
@@ -138,6 +140,8 @@ class Auth0Client:
     def _get(self, path: str, *, timeout_seconds: int, auth: AuthBase | None = None) -> Mapping[str, Any]:
         get = self._plain_session().get
         response = _answered(get, self._issuer + path, timeout_seconds=timeout_seconds, auth=auth)
+        if auth is not None and response.status_code in _REFUSALS:
+            return {}
         if response.status_code != requests.codes.ok:
             raise _unavailable(f"status {response.status_code}")
         return _json_object(response)

@@ -1,7 +1,7 @@
 """The shapes of sign-up, login and the caller's own account."""
 
 import marshmallow as ma
-from marshmallow import fields, validate
+from marshmallow import fields
 
 from app.models import Role
 from app.web.schemas import Body, Email, Text
@@ -10,16 +10,15 @@ MAX_PASSWORD_LENGTH = 128
 MAX_REFRESH_TOKEN_LENGTH = 2048
 
 
-def _password() -> fields.String:
-    # Not trimmed and not normalised: the tenant judges what was typed.
-    return fields.String(required=True, load_only=True, validate=validate.Length(min=1, max=MAX_PASSWORD_LENGTH))
+def _secret(longest: int) -> Text:
+    return Text(shortest=1, longest=longest, verbatim=True, required=True, load_only=True)
 
 
 class SignUp(Body):
     """A new account."""
 
     email = Email(required=True)
-    password = _password()
+    password = _secret(MAX_PASSWORD_LENGTH)
     username = Text(shortest=3, longest=50)
     full_name = Text(shortest=1, longest=200)
 
@@ -37,15 +36,13 @@ class LogIn(Body):
     """E-mail and password."""
 
     email = Email(required=True)
-    password = _password()
+    password = _secret(MAX_PASSWORD_LENGTH)
 
 
 class Refresh(Body):
     """A refresh token, as login gave it."""
 
-    refresh_token = fields.String(
-        required=True, load_only=True, validate=validate.Length(min=1, max=MAX_REFRESH_TOKEN_LENGTH)
-    )
+    refresh_token = _secret(MAX_REFRESH_TOKEN_LENGTH)
 
 
 class Tokens(ma.Schema):

@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, g, request
+from structlog.tracebacks import ExceptionDictTransformer
 
 from app.settings import Settings
 
@@ -37,11 +38,10 @@ def configure(settings: Settings) -> None:
 
 def dict_config(*, level: str, as_json: bool) -> dict[str, Any]:
     """The standard library's configuration: one handler and one format for every logger, gunicorn's among them."""
-    render: list[Any] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-        if as_json
-        else [structlog.dev.ConsoleRenderer(colors=False)]
-    )
+    # Tracebacks without the frames' variables: passwords and tokens are among them.
+    traceback = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    render: list[Any] = [traceback, structlog.processors.JSONRenderer()] if as_json else [plain]
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
         "foreign_pre_chain": _SHARED,

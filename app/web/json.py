@@ -10,6 +10,7 @@ from flask import Response
 from flask.json.provider import JSONProvider
 from webargs.core import is_json
 from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app import strict_json
 from app.errors import InvalidInput, MalformedRequest, UnsupportedMediaType
@@ -53,6 +54,9 @@ class BodyParser(FlaskParser):
     def load_json(self, req: flask.Request, schema: Any) -> Any:  # noqa: ARG002 - webargs' signature
         """The body, parsed: an object. An absent one counts as empty, so that the fields it lacks are named."""
         body = req.get_data(cache=True)
+        if req.content_length is None and len(body) >= (req.max_content_length or 0):
+            # Werkzeug cuts a chunked body at the limit without a word.
+            raise RequestEntityTooLarge
         if not body:
             return {}
         if not is_json(req.mimetype):

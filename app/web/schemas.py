@@ -1,5 +1,6 @@
 """The base of every schema: unknown fields refused, text that the database can hold, blanks in a query absent."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal
@@ -17,6 +18,7 @@ MAX_OBJECT_BYTES = 16 * 1024
 MAX_OBJECT_DEPTH = 8
 # What a web form or a JavaScript client sends for "nothing chosen".
 ABSENT_QUERY_VALUES = frozenset({"", "null", "undefined"})
+_PLAIN_DECIMAL = re.compile(r"-?\d{1,12}(\.\d{1,12})?", re.ASCII)
 
 
 class Body(ma.Schema):
@@ -48,14 +50,22 @@ class Query(ma.Schema):
 
 
 class Text(fields.String):
-    """Unicode text between two lengths (in code points), trimmed and in NFC, without control characters."""
+    """Unicode text between two lengths (in code points), without control characters.
 
-    def __init__(self, *, shortest: int = 0, longest: int, multiline: bool = False, **options: Any) -> None:
+    Trimmed and in NFC, so that what looks equal is equal; `verbatim` keeps it as it was typed, for secrets.
+    """
+
+    def __init__(
+        self, *, shortest: int = 0, longest: int, multiline: bool = False, verbatim: bool = False, **options: Any
+    ) -> None:
         super().__init__(validate=validate.Length(min=shortest, max=longest), **options)
+        self._verbatim = verbatim
         self._allowed_controls = "\n\r\t" if multiline else ""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
-        text = unicodedata.normalize("NFC", super()._deserialize(value, attr, data, **options)).strip()
+        text: str = super()._deserialize(value, attr, data, **options)
+        if not self._verbatim:
+            text = unicodedata.normalize("NFC", text).strip()
         for character in text:
             # Cc are controls, such as NUL, which PostgreSQL's text cannot hold; Cs are surrogates, which UTF-8 cannot.
             if unicodedata.category(character) in ("Cc", "Cs") and character not in self._allowed_controls:
@@ -76,12 +86,12 @@ class Email(Text):
         return email
 
 
-class HttpsUrl(fields.Url):
+class HttpsUrl(Text):
     """An https URL of bounded length. It is kept and handed out, and never fetched."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(schemes={"https"}, **options)
-        self.validators.insert(0, validate.Length(max=MAX_URL_LENGTH))
+        super().__init__(longest=MAX_URL_LENGTH, **options)
+        self.validators.append(validate.URL(schemes={"https"}))
 
 
 class Money(fields.Decimal):
@@ -92,10 +102,11 @@ class Money(fields.Decimal):
         self.validators.append(validate.Range(min=Decimal(0), min_inclusive=not positive, max=most))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Decimal:
-        if not isinstance(value, int | float | str | Decimal) or len(str(value)) > 30:
+        # Plain digits only: an exponent can stand for a number of any length.
+        if not isinstance(value, int | float | str) or not _PLAIN_DECIMAL.fullmatch(str(value)):
             raise self.make_error("invalid")
         amount: Decimal = super()._deserialize(value, attr, data, **options)
-        if amount.is_finite() and amount != 0 and amount.normalize().as_tuple().exponent < -2:  # type: ignore[operator]
+        if amount != round(amount, 2):
             raise ValidationError("Must not have more than two decimals.")
         return amount
 
