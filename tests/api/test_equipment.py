@@ -1,0 +1,238 @@
+"""Listings: their life, their photos, and the one shape they have everywhere."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask.testing import FlaskClient
+
+from app.equipment.photos import MAX_PHOTOS
+from tests.factories import Person, add_equipment, new_equipment
+
+API = "/api/v1/equipment"
+
+
+@pytest.fixture
+def listing(client: FlaskClient, owner: Person) -> dict[str, Any]:
+    answer = client.post(API, json=new_equipment(), headers=owner.headers)
+    assert answer.status_code == 201, answer.json
+    return dict(answer.json or {})
+
+
+@pytest.fixture
+def url(listing: dict[str, Any]) -> str:
+    return f"{API}/{listing['id']}"
+
+
+def test_a_new_listing_is_its_owners_and_can_be_found_where_location_says(
+    client: FlaskClient, owner: Person, listing: dict[str, Any]
+) -> None:
+    answer = client.post(API, json=new_equipment(title="Rotary hammer"), headers=owner.headers)
+
+    found = client.get(answer.headers["Location"])
+
+    assert found.json == answer.json
+    assert found.json is not None
+    assert found.json["owner_id"] == str(owner.id)
+    assert found.json["title"] == "Rotary hammer"
+    assert found.json["is_available"] is True
+    assert found.json["photos"] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("25", "25.00"), ("25.5", "25.50"), (25.1, "25.10"), (0.01, "0.01"), ("99999999.99", "99999999.99"), (7, "7.00"),
+     (1e2, "100.00"), ("12.500", "12.50")],
+)  # fmt: skip
+def test_daily_rate_is_exact(client: FlaskClient, owner: Person, given: Any, kept: str) -> None:
+    answer = client.post(API, json=new_equipment(daily_rate=given), headers=owner.headers)
+    assert answer.json is not None
+    assert answer.json["daily_rate"] == kept
+    assert client.get(f"{API}/{answer.json['id']}").json == answer.json
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(
+            ("daily_rate", value)
+            for value in (0, "-1", "25.005", "100000000", "NaN", "Infinity", "1e400", True, [], {})
+        ),
+        *(
+            ("daily_rate", value)
+            for value in ("", " ", "abc", None, "1" * 40, "0.001", "9e999999999", "1e2", "+5", "1_0", "٣")
+        ),
+        *(("title", value) for value in ("", "ab", "x" * 201, None, 5, [], "  a  ", "nul\x00byte", "\ud800")),
+        *(("description", value) for value in ("too short", "x" * 10_001, None, {})),
+        *(("location", value) for value in ("x", "x" * 256, None)),
+        *(("condition", value) for value in ("broken", "", None, 1, "GOOD")),
+        *(("category_id", value) for value in ("", "1", None, 5, str(uuid4()))),
+        *(("coordinates", value) for value in ([], "46,7", {}, {"latitude": 1}, {"latitude": 91, "longitude": 0})),
+        ("coordinates", {"latitude": 0, "longitude": 180.01}),
+        ("coordinates", {"latitude": "x", "longitude": 0}),
+        ("coordinates", {"latitude": 0, "longitude": 0, "altitude": 1}),
+        ("is_available", "maybe"),
+        *((field, "x") for field in ("id", "owner_id", "role", "is_primary", "photos", "created_at", "search")),
+    ],
+)
+def test_a_bad_field_is_refused_by_name(client: FlaskClient, owner: Person, field: str, value: Any) -> None:
+    body = json.dumps(new_equipment(**{field: value}))
+    answer = client.post(API, data=body, content_type="application/json", headers=owner.headers)
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert answer.json["code"] == "VALIDATION_ERROR"
+    assert {problem["field"].partition(".")[0] for problem in answer.json["details"]} == {field}
+
+
+@pytest.mark.parametrize("field", ["category_id", "title", "description", "daily_rate", "condition", "location"])
+def test_a_missing_field_is_named(client: FlaskClient, owner: Person, field: str) -> None:
+    body = new_equipment()
+    del body[field]
+    answer = client.post(API, json=body, headers=owner.headers)
+    assert answer.json is not None
+    assert answer.json["details"] == [
+        {"field": field, "message": "Missing data for required field.", "code": "required"}
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"title": "Better drill"},
+        {"description": "Now with three batteries."},
+        {"daily_rate": "19.90"},
+        {"condition": "fair"},
+        {"location": "Thun"},
+        {"coordinates": {"latitude": -17.5, "longitude": 179.9}},
+        {"coordinates": None},
+        {"is_available": False},
+        {},
+    ],
+)
+def test_put_changes_what_is_given_and_nothing_else(
+    client: FlaskClient, owner: Person, listing: dict[str, Any], url: str, changes: dict[str, Any]
+) -> None:
+    answer = client.put(url, json=changes, headers=owner.headers)
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert answer.json == {**listing, **changes, "updated_at": answer.json["updated_at"]}
+    assert client.get(url).json == answer.json
+
+
+def test_coordinates_are_the_same_from_every_endpoint(client: FlaskClient, owner: Person) -> None:
+    place = {"latitude": 46.94809123456789, "longitude": 7.447446543219876}
+    created = client.post(API, json=new_equipment(coordinates=place), headers=owner.headers).json
+    assert created is not None
+    changed = client.put(f"{API}/{created['id']}", json={"title": "Drill 2"}, headers=owner.headers).json
+    one = client.get(f"{API}/{created['id']}").json
+    listed = client.get(API).json
+    own = client.get("/api/v1/users/me/equipment", headers=owner.headers).json
+    assert listed is not None
+    assert own is not None
+    assert one == changed == listed["items"][0] == own["items"][0]
+    assert one is not None
+    assert created["coordinates"] == one["coordinates"] == place
+
+
+def test_a_deleted_listing_is_gone(client: FlaskClient, owner: Person, url: str) -> None:
+    assert client.delete(url, headers=owner.headers).status_code == 204
+    assert client.get(url).status_code == 404
+    assert client.delete(url, headers=owner.headers).status_code == 404
+    assert client.put(url, json={}, headers=owner.headers).status_code == 404
+
+
+@pytest.mark.parametrize("path", [f"/{uuid4()}", "/not-a-uuid", f"/{uuid4()}/photos"])
+def test_an_unknown_listing_is_not_found(client: FlaskClient, owner: Person, path: str) -> None:
+    body = {"photo_url": "https://photos.example.com/1.jpg"}
+    answer = (
+        client.post(f"{API}{path}", json=body, headers=owner.headers) if "photos" in path else client.get(API + path)
+    )
+    assert answer.status_code == 404
+    assert answer.json is not None
+    assert answer.json["code"] == "NOT_FOUND"
+
+
+class TestPhotos:
+    """One is primary as long as there is any; the order never changes by itself."""
+
+    @pytest.fixture
+    def add(self, client: FlaskClient, owner: Person, url: str) -> Callable[..., dict[str, Any]]:
+        def add_photo(name: str, **options: Any) -> dict[str, Any]:
+            body = {"photo_url": f"https://photos.example.com/{name}.jpg", **options}
+            answer = client.post(f"{url}/photos", json=body, headers=owner.headers)
+            assert answer.status_code == 201, answer.json
+            return dict(answer.json or {})
+
+        return add_photo
+
+    @pytest.fixture
+    def photos(self, client: FlaskClient, url: str) -> Callable[[], list[tuple[str, bool]]]:
+        def shown() -> list[tuple[str, bool]]:
+            item = client.get(url).json
+            assert item is not None
+            names = [photo["photo_url"].rpartition("/")[2].removesuffix(".jpg") for photo in item["photos"]]
+            return [(name, photo["is_primary"]) for name, photo in zip(names, item["photos"], strict=True)]
+
+        return shown
+
+    def test_the_first_is_primary_by_itself(self, add: Any, photos: Any) -> None:
+        assert add("a")["is_primary"] is True
+        assert add("b")["is_primary"] is False
+        assert photos() == [("a", True), ("b", False)]
+
+    def test_a_new_primary_takes_the_place_of_the_old_one(self, add: Any, photos: Any) -> None:
+        add("a"), add("b"), add("c", is_primary=True)
+        assert photos() == [("a", False), ("b", False), ("c", True)]
+
+    def test_removing_the_primary_promotes_the_next(
+        self, client: FlaskClient, owner: Person, url: str, add: Any, photos: Any
+    ) -> None:
+        add("a"), add("b"), add("c")
+        primary = add("d", is_primary=True)
+        assert client.delete(f"{url}/photos/{primary['id']}", headers=owner.headers).status_code == 204
+        assert photos() == [("a", True), ("b", False), ("c", False)]
+
+    def test_removing_another_leaves_the_primary_and_the_order(
+        self, client: FlaskClient, owner: Person, url: str, add: Any, photos: Any
+    ) -> None:
+        add("a")
+        second = add("b")
+        add("c")
+        client.delete(f"{url}/photos/{second['id']}", headers=owner.headers)
+        add("d")
+        assert photos() == [("a", True), ("c", False), ("d", False)]
+
+    def test_the_last_can_go(self, client: FlaskClient, owner: Person, url: str, add: Any, photos: Any) -> None:
+        client.delete(f"{url}/photos/{add('a')['id']}", headers=owner.headers)
+        assert photos() == []
+
+    def test_a_photo_of_another_listing_is_not_found_here(
+        self, client: FlaskClient, owner: Person, add: Any, photos: Any
+    ) -> None:
+        photo = add("a")
+        other = add_equipment(owner.id)
+        answer = client.delete(f"{API}/{other}/photos/{photo['id']}", headers=owner.headers)
+        assert answer.status_code == 404
+        assert photos() == [("a", True)]
+
+    def test_there_is_a_limit(self, client: FlaskClient, owner: Person, url: str, add: Any) -> None:
+        for number in range(MAX_PHOTOS):
+            add(str(number))
+        body = {"photo_url": "https://photos.example.com/more.jpg"}
+        assert client.post(f"{url}/photos", json=body, headers=owner.headers).status_code == 409
+
+    @pytest.mark.parametrize(
+        "photo_url",
+        ["http://photos.example.com/1.jpg", "ftp://photos.example.com/1.jpg", "javascript:alert(1)", "//example.com/1",
+         "https://", "https://exa mple.com/", "https://photos.example.com/" + "x" * 2048, "", None, 5, [],
+         "https://photos.example.com/\x00"],
+    )  # fmt: skip
+    def test_only_bounded_https_urls_are_kept(
+        self, client: FlaskClient, owner: Person, url: str, photo_url: Any
+    ) -> None:
+        answer = client.post(f"{url}/photos", json={"photo_url": photo_url}, headers=owner.headers)
+        assert answer.status_code == 400
+        assert answer.json is not None
+        assert [problem["field"] for problem in answer.json["details"]] == ["photo_url"]

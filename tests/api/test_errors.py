@@ -1,0 +1,211 @@
+"""Every error of every layer has the contract's body, its headers and its request id; no answer tells of the inside."""
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.test import TestResponse
+
+from app import create_app
+from app.auth.identity import public
+from app.settings import Settings
+from app.web.headers import HEADERS
+from tests.factories import Person, new_equipment
+
+API = "/api/v1/equipment"
+BODY = {"error", "message", "code", "request_id", "type", "title", "status", "detail", "instance"}
+
+
+def assert_error(answer: TestResponse, status: int, code: str) -> dict[str, Any]:
+    assert answer.status_code == status, answer.get_data(as_text=True)
+    body = answer.json
+    assert body is not None
+    assert body.keys() - {"details"} == BODY
+    assert body["code"] == code
+    assert body["status"] == status
+    assert body["message"] == body["detail"]
+    assert body["request_id"] == answer.headers["X-Request-Id"]
+    assert (status == 401) == ("WWW-Authenticate" in answer.headers)
+    return dict(body)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nowhere", 404, "NOT_FOUND"),
+        ("GET", "/api/v1/nowhere", 404, "NOT_FOUND"),
+        ("GET", "/api/v1/equipment/not-a-uuid", 404, "NOT_FOUND"),
+        ("PATCH", API, 405, "METHOD_NOT_ALLOWED"),
+        ("DELETE", "/health", 405, "METHOD_NOT_ALLOWED"),
+        ("GET", "/api/v1/auth/me", 401, "UNAUTHORIZED"),
+        ("POST", API, 401, "UNAUTHORIZED"),
+        ("GET", f"{API}?limit=x", 400, "VALIDATION_ERROR"),
+        ("GET", f"{API}/%FF%FE", 404, "NOT_FOUND"),
+    ],
+)
+def test_errors_of_every_layer_have_one_body(
+    client: FlaskClient, method: str, path: str, status: int, code: str
+) -> None:
+    assert_error(client.open(path, method=method), status, code)
+
+
+def test_a_wrong_method_tells_the_right_ones(client: FlaskClient) -> None:
+    assert set(client.patch(API).headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "code"),
+    [
+        (b"{", "application/json", 400, "BAD_REQUEST"),
+        (b'{"title": NaN}', "application/json", 400, "BAD_REQUEST"),
+        (b'{"title": "a", "title": "b"}', "application/json", 400, "BAD_REQUEST"),
+        (b"[" * 10_000 + b"]" * 10_000, "application/json", 400, "BAD_REQUEST"),
+        (b'{"daily_rate": ' + b"9" * 5_000 + b"}", "application/json", 400, "BAD_REQUEST"),
+        (b'"\xff"', "application/json", 400, "BAD_REQUEST"),
+        (b"[]", "application/json", 400, "VALIDATION_ERROR"),
+        (b"null", "application/json", 400, "VALIDATION_ERROR"),
+        (b"", "application/json", 400, "VALIDATION_ERROR"),
+        (b"{}", "text/plain", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        (b"title=a", "application/x-www-form-urlencoded", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        (b" " * (1024 * 1024 + 1), "application/json", 413, "PAYLOAD_TOO_LARGE"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_the_clients_error(
+    client: FlaskClient, owner: Person, body: bytes, content_type: str, status: int, code: str
+) -> None:
+    answer = client.post(API, data=body, content_type=content_type, headers=owner.headers)
+    assert_error(answer, status, code)
+
+
+def test_every_wrong_field_is_named_at_once_with_a_word_for_programs(client: FlaskClient, owner: Person) -> None:
+    answer = client.post(API, json={**new_equipment(), "title": "x", "color": "red"}, headers=owner.headers)
+    details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
+    assert {(problem["field"], problem["code"]) for problem in details} == {
+        ("title", "invalid"),
+        ("color", "unknown_field"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("application/problem+json", "application/problem+json"),
+        ("application/problem+json, application/json;q=0.5", "application/problem+json"),
+        ("application/json", "application/json"),
+        ("*/*", "application/json"),
+        ("text/html", "application/json"),
+        (None, "application/json"),
+    ],
+)
+def test_problem_json_is_given_where_it_is_asked_for(client: FlaskClient, accept: str | None, media_type: str) -> None:
+    answer = client.get("/nowhere", headers={"Accept": accept} if accept else {})
+    assert answer.mimetype == media_type
+    assert_error(answer, 404, "NOT_FOUND")
+
+
+class TestRequestId:
+    """Taken where it is safe, else made; on every response."""
+
+    @pytest.mark.parametrize("path", ["/health", API, "/nowhere", "/api/v1/auth/me"])
+    def test_is_on_every_response(self, client: FlaskClient, path: str) -> None:
+        assert len(client.get(path).headers["X-Request-Id"]) >= 8
+
+    @pytest.mark.parametrize("sent", ["abcdefgh", "A-1_2.3" * 4, "x" * 128])
+    def test_a_safe_one_is_taken(self, client: FlaskClient, sent: str) -> None:
+        assert client.get("/nowhere", headers={"X-Request-Id": sent}).headers["X-Request-Id"] == sent
+
+    @pytest.mark.parametrize(
+        "sent", ["short", "x" * 129, "with space", "tab\there", "<script>", "ééééééééé", "", "a;b;c;d;e"]
+    )
+    def test_any_other_is_replaced(self, client: FlaskClient, sent: str) -> None:
+        assert client.get("/nowhere", headers={"X-Request-Id": sent}).headers["X-Request-Id"] != sent
+
+
+class TestUnexpected:
+    """What nobody foresaw: a plain 500 for the client, the whole story in the log."""
+
+    @pytest.fixture
+    def broken(self, settings: Settings) -> Iterator[Flask]:
+        app = create_app(settings)
+        failures: dict[str, Exception] = {
+            "bug": ZeroDivisionError("secret detail"),
+            "away": OperationalError("SELECT secret", {}, psycopg2.OperationalError("connection refused")),
+            "pool": PoolTimeout("QueuePool limit reached"),
+        }
+
+        @public
+        def fail(kind: str) -> None:
+            raise failures[kind]
+
+        app.add_url_rule("/fail/<kind>", view_func=fail)
+        return app
+
+    def test_a_bug_is_a_500_that_tells_nothing(self, broken: Flask, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.ERROR):
+            answer = broken.test_client().get("/fail/bug")
+        body = assert_error(answer, 500, "INTERNAL_ERROR")
+        assert "secret" not in str(body)
+        assert body["request_id"] in caplog.text
+        assert "unexpected_error" in caplog.text
+
+    @pytest.mark.parametrize("kind", ["away", "pool"])
+    def test_a_database_that_is_away_is_a_503_with_retry_after(self, broken: Flask, kind: str) -> None:
+        answer = broken.test_client().get(f"/fail/{kind}")
+        body = assert_error(answer, 503, "SERVICE_UNAVAILABLE")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert "secret" not in str(body)
+        assert "QueuePool" not in str(body)
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", API, "/nowhere", "/api/v1/auth/me", f"{API}?limit=x"])
+def test_security_headers_are_on_every_response(client: FlaskClient, path: str) -> None:
+    headers = client.get(path).headers
+    for name, value in HEADERS.items():
+        assert headers[name] == value
+    assert headers["Cache-Control"] == "no-store"
+
+
+class TestCors:
+    """An exact list of origins, and no other."""
+
+    ALLOWED = "https://app.example.com"
+
+    @pytest.fixture
+    def web(self, settings: Settings) -> FlaskClient:
+        return create_app(dataclasses.replace(settings, cors_allowed_origins=(self.ALLOWED,))).test_client()
+
+    def test_an_allowed_origin_may_read(self, web: FlaskClient) -> None:
+        headers = web.get("/nowhere", headers={"Origin": self.ALLOWED}).headers
+        assert headers["Access-Control-Allow-Origin"] == self.ALLOWED
+        assert "Origin" in headers["Vary"]
+        assert "Access-Control-Allow-Credentials" not in headers
+
+    @pytest.mark.parametrize(
+        "origin",
+        ["null", "https://evil.example.com", "https://app.example.com.evil.com", "http://app.example.com",
+         "https://app.example.com:444", "https://APP.example.com.", ""],
+    )  # fmt: skip
+    def test_any_other_may_not(self, web: FlaskClient, origin: str) -> None:
+        headers = web.get("/health", headers={"Origin": origin}).headers
+        assert "Access-Control-Allow-Origin" not in headers
+        assert "Origin" in headers["Vary"]
+
+    def test_a_pre_flight_needs_no_token(self, web: FlaskClient) -> None:
+        asked = {
+            "Access-Control-Request-Method": "PUT",
+            "Access-Control-Request-Headers": "authorization, content-type",
+        }
+        answer = web.options("/api/v1/users/me/owner-profile", headers={"Origin": self.ALLOWED, **asked})
+        assert answer.status_code == 200
+        assert "PUT" in answer.headers["Access-Control-Allow-Methods"]
+        assert answer.headers["Access-Control-Allow-Headers"].lower() == "authorization, content-type"
+
+    def test_by_default_no_origin_is_allowed(self, client: FlaskClient) -> None:
+        assert "Access-Control-Allow-Origin" not in client.get("/health", headers={"Origin": self.ALLOWED}).headers

@@ -1,0 +1,158 @@
+"""Users as others see them, their own profiles, and becoming an owner."""
+
+import dataclasses
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.settings import OwnerSignup, Settings
+from tests.factories import Person, add_equipment, new_equipment
+
+API = "/api/v1/users"
+
+
+def role_of(client: FlaskClient, person: Person) -> str:
+    me = client.get("/api/v1/auth/me", headers=person.headers).json
+    assert me is not None
+    return str(me["role"])
+
+
+def test_the_public_view_is_these_three_fields(client: FlaskClient, owner: Person) -> None:
+    answer = client.get(f"{API}/{owner.id}")
+    assert answer.json is not None
+    assert answer.json.keys() == {"id", "username", "avatar_url"}
+    assert answer.json["id"] == str(owner.id)
+
+
+def test_no_public_answer_holds_an_email(client: FlaskClient, owner: Person) -> None:
+    equipment_id = add_equipment(owner.id, photos=1)
+    for path in (f"{API}/{owner.id}", "/api/v1/equipment", f"/api/v1/equipment/{equipment_id}"):
+        text = client.get(path).get_data(as_text=True)
+        assert owner.email not in text
+        assert "@" not in text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"username": "samantha"},
+        {"full_name": "Sam O’Neil"},
+        {"full_name": None},
+        {"avatar_url": "https://avatars.example.com/sam.png"},
+        {"avatar_url": None},
+        {},
+    ],
+)
+def test_users_change_what_they_give(client: FlaskClient, renter: Person, changes: dict[str, Any]) -> None:
+    before = client.get("/api/v1/auth/me", headers=renter.headers).json
+    answer = client.put(f"{API}/{renter.id}", json=changes, headers=renter.headers)
+    assert before is not None
+    assert answer.json == {**before, **changes}
+    assert client.get("/api/v1/auth/me", headers=renter.headers).json == answer.json
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("username", value) for value in ("ab", "x" * 51, None, 5, "   a   ", "a\nb")),
+        *(("full_name", value) for value in ("", "x" * 201, 5)),
+        *(("avatar_url", value) for value in ("http://example.com/a.png", "x", "https://example.com/" + "x" * 2048)),
+        *((field, "admin") for field in ("role", "email", "id", "email_verified", "created_at")),
+    ],
+)
+def test_a_bad_or_forbidden_field_is_refused_by_name(
+    client: FlaskClient, renter: Person, field: str, value: Any
+) -> None:
+    answer = client.put(f"{API}/{renter.id}", json={field: value}, headers=renter.headers)
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert [problem["field"] for problem in answer.json["details"]] == [field]
+    assert role_of(client, renter) == "renter"
+
+
+def test_a_taken_username_is_a_conflict_whatever_its_case(client: FlaskClient, renter: Person, owner: Person) -> None:
+    client.put(f"{API}/{owner.id}", json={"username": "Samantha"}, headers=owner.headers)
+    answer = client.put(f"{API}/{renter.id}", json={"username": "sAMANTHA"}, headers=renter.headers)
+    assert answer.status_code == 409
+    assert answer.json is not None
+    assert answer.json["details"][0]["field"] == "username"
+
+
+def test_an_unknown_user_is_not_found(client: FlaskClient, admin: Person) -> None:
+    assert client.get(f"{API}/{uuid4()}").status_code == 404
+    assert client.put(f"{API}/{uuid4()}", json={}, headers=admin.headers).status_code == 404
+
+
+def test_a_renter_becomes_an_owner_by_the_first_profile(client: FlaskClient, renter: Person) -> None:
+    profile = f"{API}/me/owner-profile"
+    assert client.get(profile, headers=renter.headers).status_code == 404
+    assert client.post("/api/v1/equipment", json=new_equipment(), headers=renter.headers).status_code == 403
+
+    saved = client.put(profile, json={"business_info": {"hours": "9–17"}}, headers=renter.headers)
+
+    assert saved.json == {"business_info": {"hours": "9–17"}, "role": "owner"}
+    assert client.get(profile, headers=renter.headers).json == saved.json
+    # At once, with the same token: the role is the database's.
+    assert client.post("/api/v1/equipment", json=new_equipment(), headers=renter.headers).status_code == 201
+
+
+def test_an_admins_role_stays_when_the_profile_is_saved(client: FlaskClient, admin: Person) -> None:
+    client.put(f"{API}/me/owner-profile", json={"business_info": {}}, headers=admin.headers)
+    assert role_of(client, admin) == "admin"
+
+
+def test_with_approval_the_profile_is_an_application(
+    client: FlaskClient, renter: Person, app: Flask, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approval = dataclasses.replace(settings, owner_signup=OwnerSignup.APPROVAL)
+    monkeypatch.setitem(app.extensions, "settings", approval)
+    profile = f"{API}/me/owner-profile"
+    saved = client.put(profile, json={"business_info": {"hours": "9–17"}}, headers=renter.headers)
+    assert saved.json == {"business_info": {"hours": "9–17"}, "role": "renter"}
+    assert client.get(profile, headers=renter.headers).json == saved.json
+    assert role_of(client, renter) == "renter"
+
+
+@pytest.mark.parametrize(
+    "business_info",
+    [None, [], "text", 5, {"x": "y" * 20_000}, {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {}}}}}}}}},
+     {"nul": "\x00"}, {"number": 10**30}],
+)  # fmt: skip
+def test_business_info_is_a_bounded_object(client: FlaskClient, renter: Person, business_info: Any) -> None:
+    body = json.dumps({"business_info": business_info})
+    profile = f"{API}/me/owner-profile"
+    answer = client.put(profile, data=body, content_type="application/json", headers=renter.headers)
+    assert answer.status_code == 400
+    assert role_of(client, renter) == "renter"
+
+
+def test_a_renter_profile_is_empty_until_saved_and_changes_in_part(client: FlaskClient, renter: Person) -> None:
+    profile = f"{API}/me/renter-profile"
+    assert client.get(profile, headers=renter.headers).json == {"preferences": {}, "experience_level": None}
+    client.put(profile, json={"preferences": {"kinds": ["kayak"]}}, headers=renter.headers)
+    client.put(profile, json={"experience_level": "advanced"}, headers=renter.headers)
+    assert client.get(profile, headers=renter.headers).json == {
+        "preferences": {"kinds": ["kayak"]},
+        "experience_level": "advanced",
+    }
+
+
+def test_own_equipment_is_ones_own_newest_first(client: FlaskClient, owner: Person, admin: Person) -> None:
+    older, newer = add_equipment(owner.id), add_equipment(owner.id)
+    add_equipment(admin.id)
+    answer = client.get(f"{API}/me/equipment", headers=owner.headers).json
+    assert answer is not None
+    assert [item["id"] for item in answer["items"]] == [str(newer), str(older)]
+    assert answer["total"] == 2
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "page=0", "cursor=x", "limit=x"])
+def test_own_equipment_names_a_bad_page(client: FlaskClient, owner: Person, query: str) -> None:
+    answer = client.get(f"{API}/me/equipment?{query}", headers=owner.headers)
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert answer.json["details"][0]["field"] == query.partition("=")[0]

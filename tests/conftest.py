@@ -1,0 +1,172 @@
+"""What the tests stand on: a private PostGIS cluster, a tenant of their own, the app, and people with tokens.
+
+Tests below `tests/api` speak to the app in this process and leave nothing behind: each runs in a transaction that is
+rolled back. Tests below `tests/live` start the service as production does, on a database of their own.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, event
+
+from app import create_app, database
+from app.models import Role
+from app.settings import Settings
+from deploy.local.cluster import PostgresCluster
+from deploy.local.disposable import disposable_cluster
+from tests.factories import Person, add_person
+from tests.local.tenant_process import TenantProcess
+from tests.service_process import ServiceProcess
+
+ROOT = Path(__file__).parents[1]
+TEMPLATE_DATABASE = "migrated"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[PostgresCluster]:
+    """A private cluster, quick and not durable."""
+    with disposable_cluster(ROOT / ".local" / "test") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def database_url_factory(cluster: PostgresCluster) -> Iterator[Callable[[], str]]:
+    """Makes new, migrated, otherwise empty databases; a call gives the URL of one."""
+    made: list[str] = []
+
+    def make() -> str:
+        name = f"test_{uuid4().hex}"
+        cluster.create_database(name, template=TEMPLATE_DATABASE)
+        made.append(name)
+        return cluster.url(name)
+
+    cluster.drop_database(TEMPLATE_DATABASE)
+    cluster.create_database(TEMPLATE_DATABASE)
+    alembic(cluster.url(TEMPLATE_DATABASE), "upgrade", "head")
+    yield make
+    for name in made:
+        cluster.drop_database(name)
+
+
+def alembic(database_url: str, *command: str) -> str:
+    """Run alembic as an operator does; what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", "-c", "migrations/alembic.ini", *command],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": database_url},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def tenant() -> Iterator[TenantProcess]:
+    """The tenant that the tests share; who breaks it uses one of their own."""
+    with TenantProcess() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def settings(database_url_factory: Callable[[], str], tenant: TenantProcess) -> Settings:
+    """Settings of a development service on the test's own database and tenant."""
+    environment = {"APP_ENV": "test", "DATABASE_URL": database_url_factory(), "LOG_LEVEL": "warning", **tenant.env()}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        return Settings.from_env()
+
+
+@pytest.fixture(scope="session")
+def app(settings: Settings) -> Flask:
+    """The service, in this process."""
+    return create_app(settings)
+
+
+@pytest.fixture(scope="session")
+def engine(settings: Settings, app: Flask) -> Engine:
+    """Connections to the same database as the app's."""
+    return database.make_engine(settings)
+
+
+@pytest.fixture
+def rolled_back(engine: Engine) -> Iterator[None]:
+    """Everything in the test happens in one transaction, which is rolled back at its end."""
+    with engine.connect() as connection, connection.begin() as outer:
+        database.use(connection, join_transaction_mode="create_savepoint")
+        yield
+        outer.rollback()
+        database.use(engine, join_transaction_mode="conditional_savepoint")
+
+
+@pytest.fixture
+def client(app: Flask, rolled_back: None) -> FlaskClient:
+    """Requests to the app; what they change is undone afterwards."""
+    return app.test_client()
+
+
+@pytest.fixture
+def renter(client: FlaskClient, tenant: TenantProcess) -> Person:
+    """Somebody who rents."""
+    return add_person(tenant, Role.RENTER)
+
+
+@pytest.fixture
+def owner(client: FlaskClient, tenant: TenantProcess) -> Person:
+    """Somebody who lists equipment."""
+    return add_person(tenant, Role.OWNER)
+
+
+@pytest.fixture
+def admin(client: FlaskClient, tenant: TenantProcess) -> Person:
+    """Somebody who moderates."""
+    return add_person(tenant, Role.ADMIN)
+
+
+class StatementCounter:
+    """Counts SQL statements; those that only open or close a transaction do not count."""
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+
+    def note(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
+        """SQLAlchemy's `before_cursor_execute`."""
+        if not statement.startswith(("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO")):
+            self.statements.append(statement)
+
+    def __len__(self) -> int:
+        return len(self.statements)
+
+
+@pytest.fixture
+def counting_statements(engine: Engine) -> Callable[[], object]:
+    """`with counting_statements() as counted:` counts what the block runs."""
+
+    @contextmanager
+    def counting() -> Iterator[StatementCounter]:
+        counter = StatementCounter()
+        event.listen(engine, "before_cursor_execute", counter.note)
+        try:
+            yield counter
+        finally:
+            event.remove(engine, "before_cursor_execute", counter.note)
+
+    return counting
+
+
+@pytest.fixture(scope="module")
+def service(database_url_factory: Callable[[], str], tenant: TenantProcess) -> Iterator[ServiceProcess]:
+    """The service as production runs it, gunicorn with two gevent workers, on a database of its own."""
+    with ServiceProcess({"DATABASE_URL": database_url_factory(), **tenant.env()}) as running:
+        yield running

@@ -1,0 +1,182 @@
+"""The database as the service meets it in life: behind, away, restarted, locked; and its migrations."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import monotonic
+
+import psycopg2
+import pytest
+import requests
+from sqlalchemy import Engine, text
+
+from app.database import IDLE_IN_TRANSACTION_TIMEOUT_MS, LOCK_TIMEOUT_MS
+from app.settings import Settings
+from deploy.local.cluster import PostgresCluster
+from tests.conftest import alembic
+from tests.local.tenant_process import TenantProcess
+from tests.service_process import ServiceProcess
+
+PATIENCE_SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresCluster]:
+    """A cluster that may be broken, with one migrated database."""
+    with PostgresCluster(tmp_path_factory.mktemp("cluster"), durable=False) as cluster:
+        cluster.create_database("gearyard")
+        alembic(cluster.url("gearyard"), "upgrade", "head")
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def fragile(own_cluster: PostgresCluster, tenant: TenantProcess) -> Iterator[ServiceProcess]:
+    """A service of one worker on that cluster."""
+    with ServiceProcess({"DATABASE_URL": own_cluster.url("gearyard"), **tenant.env()}, workers=1) as service:
+        yield service
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert monotonic() < deadline, "did not happen in time"
+
+
+def test_migrations_go_up_down_and_up_again(database_url_factory: Callable[[], str]) -> None:
+    url = database_url_factory()
+    alembic(url, "downgrade", "base")
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'spatial_ref_sys'")
+        assert cursor.fetchone() == (1,)  # alembic's own
+    alembic(url, "upgrade", "head")
+    alembic(url, "check")
+
+
+def test_every_limit_of_pool_and_server_is_set(engine: Engine, settings: Settings) -> None:
+    pool = engine.pool
+    assert pool.size() == settings.db_pool_size  # type: ignore[attr-defined]
+    assert pool._max_overflow == settings.db_max_overflow  # type: ignore[attr-defined]
+    assert pool.timeout() == settings.db_pool_timeout_seconds  # type: ignore[attr-defined]
+    assert pool._recycle == settings.db_pool_recycle_seconds
+    assert pool._pre_ping == settings.db_pool_pre_ping
+    with engine.connect() as connection:
+        shown = {
+            name: connection.scalar(text(f"SELECT setting::int FROM pg_settings WHERE name = '{name}'"))  # noqa: S608
+            for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+        }
+        assert connection.scalar(text("SHOW timezone")) == "UTC"
+    assert shown == {
+        "statement_timeout": settings.db_statement_timeout_ms,
+        "lock_timeout": LOCK_TIMEOUT_MS,
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    }
+
+
+def test_a_schema_that_is_behind_is_not_ready(
+    cluster: PostgresCluster, database_url_factory: Callable[[], str], tenant: TenantProcess
+) -> None:
+    url = database_url_factory()
+    with ServiceProcess({"DATABASE_URL": url, **tenant.env()}, workers=1) as service:
+        alembic(url, "downgrade", "0001")
+        answer = service.request("GET", "/ready")
+        assert answer.status_code == 503
+        assert "0001" in answer.json()["message"]
+        assert service.request("GET", "/health").text == "ok"
+        alembic(url, "upgrade", "head")
+        assert service.request("GET", "/ready").text == "ready"
+
+
+def test_a_query_that_waits_does_not_stop_the_worker(own_cluster: PostgresCluster, fragile: ServiceProcess) -> None:
+    with psycopg2.connect(own_cluster.url("gearyard")) as holder, ThreadPoolExecutor() as threads:
+        holder.cursor().execute("LOCK TABLE equipment IN ACCESS EXCLUSIVE MODE")
+        waiting = [threads.submit(fragile.request, "GET", "/api/v1/equipment") for _ in range(5)]
+        until(lambda: _waiting_backends(own_cluster) == len(waiting))
+        assert fragile.request("GET", "/health").text == "ok"
+        assert fragile.request("GET", "/api/v1/categories").status_code == 200
+        assert not any(answer.done() for answer in waiting)
+        answers = [answer.result() for answer in waiting]
+    # Nobody waits for a lock for ever: the limit ends it, and the client is told to come again.
+    assert {answer.status_code for answer in answers} == {503}
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
+
+
+def _waiting_backends(cluster: PostgresCluster) -> int:
+    return int(
+        cluster.psql("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'equipment'::regclass", "gearyard")
+    )
+
+
+def test_a_request_that_finds_the_pool_exhausted_is_told_to_come_again(
+    own_cluster: PostgresCluster, tenant: TenantProcess
+) -> None:
+    small = {"DB_POOL_SIZE": "1", "DB_MAX_OVERFLOW": "0", "DB_POOL_TIMEOUT_SECONDS": "1"}
+    environment = {"DATABASE_URL": own_cluster.url("gearyard"), **tenant.env(), **small}
+    with (
+        ServiceProcess(environment, workers=1) as service,
+        psycopg2.connect(own_cluster.url("gearyard")) as holder,
+        ThreadPoolExecutor() as threads,
+    ):
+        holder.cursor().execute("LOCK TABLE equipment IN ACCESS EXCLUSIVE MODE")
+        first = threads.submit(service.request, "GET", "/api/v1/equipment")
+        until(lambda: _waiting_backends(own_cluster) == 1)
+        answer = service.request("GET", "/api/v1/categories")
+        assert answer.status_code == 503
+        assert answer.json()["code"] == "SERVICE_UNAVAILABLE"
+        assert service.request("GET", "/ready").text == "ready"  # it is busy, not broken
+        first.result()
+
+
+def test_a_server_that_freezes_is_given_up_on(own_cluster: PostgresCluster, fragile: ServiceProcess) -> None:
+    assert own_cluster.process is not None
+    server_pids = _pids_of(own_cluster)
+    _signal(server_pids, "STOP")
+    try:
+        assert fragile.request("GET", "/ready").status_code == 503
+        assert fragile.request("GET", "/api/v1/equipment").status_code == 503
+        assert fragile.request("GET", "/health").text == "ok"
+    finally:
+        _signal(server_pids, "CONT")
+    until(lambda: fragile.request("GET", "/api/v1/equipment").status_code == 200)
+
+
+def test_after_a_crash_of_the_server_requests_succeed_again(
+    own_cluster: PostgresCluster, fragile: ServiceProcess
+) -> None:
+    assert fragile.request("GET", "/api/v1/equipment").status_code == 200
+    own_cluster.kill()
+    away = fragile.request("GET", "/api/v1/equipment")
+    assert away.status_code == 503
+    assert away.json()["code"] == "SERVICE_UNAVAILABLE"
+    assert int(away.headers["Retry-After"]) > 0
+    assert fragile.request("GET", "/ready").status_code == 503
+    own_cluster.start()
+    # The pooled connections are all dead; the first request notices, and succeeds.
+    assert fragile.request("GET", "/api/v1/equipment").status_code == 200
+    assert fragile.request("GET", "/ready").text == "ready"
+    assert "Traceback" not in fragile.log()
+
+
+def test_a_chunked_body_has_the_same_bound(fragile: ServiceProcess) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(3 * 1024):
+            yield b" " * 1024
+
+    try:
+        answer = fragile.request(
+            "POST", "/api/v1/auth/auth0/login", data=endless(), headers={"Content-Type": "application/json"}
+        )
+    except requests.ConnectionError:
+        return  # refused before all of it was read, which is as good
+    assert answer.status_code == 413
+
+
+def _pids_of(cluster: PostgresCluster) -> list[str]:
+    assert cluster.process is not None
+    leader = int((cluster.data / "postmaster.pid").read_text().splitlines()[0])
+    children = Path(f"/proc/{leader}/task/{leader}/children").read_text().split()
+    return [str(leader), *children]
+
+
+def _signal(pids: list[str], name: str) -> None:
+    subprocess.run(["kill", f"-{name}", *pids], check=False)

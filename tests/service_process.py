@@ -1,0 +1,94 @@
+"""The service as production runs it, for tests of what only several real workers show."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+
+ROOT = Path(__file__).parents[1]
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+REQUEST_SECONDS = 30.0
+
+
+class ServiceProcess:
+    """`with ServiceProcess({"DATABASE_URL": …, **tenant.env()}) as service:` runs gunicorn until the block ends."""
+
+    def __init__(self, environment: Mapping[str, str], *, workers: int = 2) -> None:
+        self.port = _free_port()
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")},
+            "APP_ENV": "test",
+            "LOG_JSON": "true",
+            "PORT": str(self.port),
+            "WEB_CONCURRENCY": str(workers),
+            **environment,
+        }
+        self._log = tempfile.NamedTemporaryFile(prefix="service-", suffix=".log", delete=False)  # noqa: SIM115
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+        self._log.close()
+        Path(self._log.name).unlink()
+
+    def start(self) -> None:
+        """Start; returns once it is ready."""
+        command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stderr=self._log, stdout=self._log)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the service did not start:\n{self.log()}")
+            select.select([], [], [], 0.05)
+
+    def _is_ready(self) -> bool:
+        try:
+            return self.request("GET", "/ready").status_code == requests.codes.ok
+        except requests.ConnectionError:
+            return False
+
+    def stop(self) -> int | None:
+        """Tell it to stop (SIGTERM) and wait; its exit code."""
+        if self.process is None:
+            return None
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+    def log(self) -> str:
+        """What it has written so far."""
+        return Path(self._log.name).read_text()
+
+    def url(self, path: str) -> str:
+        """The absolute URL of a path."""
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """One request on a connection of its own."""
+        timeout = options.pop("timeout", REQUEST_SECONDS)
+        return requests.request(method, self.url(path), timeout=timeout, **options)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
