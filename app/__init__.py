@@ -12,7 +12,7 @@ from app.observability import health, logging
 from app.settings import Settings
 from app.users import commands as users_commands
 from app.users import routes as users
-from app.web import api, cors, errors, headers, request_id
+from app.web import api, cors, docs, errors, headers, request_id
 from app.web.json import StrictJson
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -43,6 +43,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.init_app(app)
     identity.init_app(app, settings)
     health.init_app(app, settings)
+    docs.init_app(app)
 
     # The slices.
     rest = api.make_api(app)

@@ -98,8 +98,8 @@ class Money(fields.Decimal):
     """An amount above zero with at most two decimals: a string or a number in, a string out, never rounded."""
 
     def __init__(self, *, most: Decimal, positive: bool = True, **options: Any) -> None:
-        super().__init__(as_string=True, places=None, allow_nan=False, **options)
-        self.validators.append(validate.Range(min=Decimal(0), min_inclusive=not positive, max=most))
+        super().__init__(as_string=True, metadata={"type": "string", "example": "25.00"}, **options)
+        self._range = validate.Range(min=Decimal(0), min_inclusive=not positive, max=most)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Decimal:
         # Plain digits only: an exponent can stand for a number of any length.
@@ -108,7 +108,7 @@ class Money(fields.Decimal):
         amount: Decimal = super()._deserialize(value, attr, data, **options)
         if amount != round(amount, 2):
             raise ValidationError("Must not have more than two decimals.")
-        return amount
+        return self._range(amount)
 
     def _to_string(self, value: Decimal) -> str:
         return f"{value:.2f}"

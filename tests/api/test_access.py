@@ -30,6 +30,9 @@ PUBLIC_ENDPOINTS = {
     "categories.list_categories",
     "equipment.get_equipment",
     "equipment.search_equipment",
+    "docs",
+    "docs_asset",
+    "docs_start",
     "health",
     "ready",
     "users.get_user",
@@ -85,6 +88,9 @@ MATRIX = (
     Row("health", "GET", at("/health"), everyone(200)),
     Row("ready", "GET", at("/ready"), everyone(200)),
     Row("api-docs.openapi_json", "GET", at("/openapi.json"), everyone(200)),
+    Row("docs", "GET", at("/docs"), everyone(200)),
+    Row("docs_start", "GET", at("/docs/start.js"), everyone(200)),
+    Row("docs_asset", "GET", at("/docs/swagger-ui.css"), everyone(200)),
     Row("auth.sign_up", "POST", at("/api/v1/auth/auth0/signup"), everyone(400), body=dict),
     Row("auth.log_in", "POST", at("/api/v1/auth/auth0/login"), everyone(401), body=_credentials),
     Row("auth.refresh", "POST", at("/api/v1/auth/auth0/refresh"), everyone(401), body=lambda: {"refresh_token": "x"}),
@@ -146,14 +152,10 @@ def test_access(
     actor = people.get(role)
     scene = Scene(actor=actor, owner=actor if actor is not None and whose == "own" else stranger)
 
-    answer = client.open(
-        row.path(scene),
-        method=row.method,
-        headers=actor.headers if actor else {},
-        json=row.body() if row.body else None,
-    )
-
-    assert answer.status_code == status, answer.get_data(as_text=True)
+    headers = actor.headers if actor else {}
+    body = row.body() if row.body else None
+    with client.open(row.path(scene), method=row.method, headers=headers, json=body) as answer:
+        assert answer.status_code == status, answer.get_data(as_text=True)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg2
@@ -132,7 +131,7 @@ class TestUnexpected:
     """What nobody foresaw: a plain 500 for the client, the whole story in the log."""
 
     @pytest.fixture
-    def broken(self, settings: Settings) -> Iterator[Flask]:
+    def broken(self, settings: Settings) -> Flask:
         app = create_app(settings)
         failures: dict[str, Exception] = {
             "bug": ZeroDivisionError("secret detail"),
@@ -141,7 +140,7 @@ class TestUnexpected:
         }
 
         @public
-        def fail(kind: str) -> None:
+        def fail(kind: str) -> str:
             raise failures[kind]
 
         app.add_url_rule("/fail/<kind>", view_func=fail)
