@@ -1,0 +1,31 @@
+# `make` lists the targets. PYTHON names the interpreter to start from (3.11 or later).
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+PY := .venv/bin/python
+
+.PHONY: help run test lint seed clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+run: ## Start everything on this machine: PORT=8080 TENANT_PORT=8081; Ctrl-C stops it
+	@deploy/local/bootstrap.sh run && exec setpriv --pdeathsig TERM $(PY) deploy/local/run.py
+
+test: ## Run the tests: ARGS="-k search -x" goes to pytest
+	@deploy/local/bootstrap.sh test && exec $(PY) -m pytest $(ARGS)
+
+lint: ## Check style, types, import rules, and that the migrations match the models
+	@deploy/local/bootstrap.sh test
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+	$(PY) -m deploy.local.check_migrations
+
+seed: ## Fill the database of a running `make run` for load tests: LISTINGS=200000
+	@test -f .local/run/env || { echo "make seed: start 'make run' in another terminal first" >&2; exit 1; }
+	$(PY) -m flask --env-file .local/run/env seed --listings $(or $(LISTINGS),200000)
+
+clean: ## Remove .venv and .local with the local database; refuses while `make run` is up
+	@test ! -e .local/run/lock || flock --nonblock .local/run/lock true || { echo "make clean: 'make run' is up" >&2; exit 1; }
+	rm -rf .venv .local
