@@ -72,9 +72,14 @@ _PLAIN_COLUMNS = (
 )  # fmt: skip
 
 
+def as_geometry() -> ColumnElement[Any]:
+    """A listing's place in degrees on the plane: the very expression that `ix_equipment_lng_lat` is made of."""
+    return cast(Equipment.coordinates, Geometry(geometry_type=None))
+
+
 def longitude_latitude() -> tuple[ColumnElement[float], ColumnElement[float]]:
     """A listing's coordinates in degrees, exactly as they were given."""
-    place = cast(Equipment.coordinates, Geometry)
+    place = as_geometry()
     return func.ST_X(place, type_=Double), func.ST_Y(place, type_=Double)
 
 

@@ -15,16 +15,17 @@ from functools import reduce
 from typing import Any
 from uuid import UUID
 
-from geoalchemy2 import Geometry
 from sqlalchemy import (
     ColumnElement,
     DateTime,
     Double,
     Numeric,
+    ScalarSelect,
     Select,
     SQLColumnExpression,
     Text,
     and_,
+    any_,
     case,
     cast,
     func,
@@ -36,7 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
 from sqlalchemy.types import TypeEngine
 
-from app.equipment.projection import distance_metres, item_columns, longitude_latitude
+from app.equipment.projection import as_geometry, distance_metres, item_columns, longitude_latitude
 from app.geo import BoundingBox, Point
 from app.models import SEARCH_EXACT, SEARCH_STEMMED, Category, Condition, Equipment
 from app.paging import PageRequest, Position, decode_cursor, fingerprint, invalid_cursor
@@ -181,7 +182,8 @@ def _conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:
     if filters.owner_id is not None:
         yield Equipment.owner_id == filters.owner_id
     if filters.category_id is not None:
-        yield Equipment.category_id.in_(_subtree(filters.category_id))
+        # An array, because an index can be entered by its elements.
+        yield Equipment.category_id == any_(func.array(_subtree(filters.category_id)))
     if filters.min_price is not None:
         yield Equipment.daily_rate >= filters.min_price
     if filters.max_price is not None:
@@ -198,11 +200,11 @@ def _conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:
         yield Equipment.search.bool_op("@@")(_tsquery(filters.words))
 
 
-def _subtree(category_id: UUID) -> Select[tuple[UUID]]:
+def _subtree(category_id: UUID) -> ScalarSelect[UUID]:
     """The category and all below it. UNION, not UNION ALL: it ends even if the tree had a cycle."""
     tree = select(Category.id).where(Category.id == category_id).cte("subtree", recursive=True)
     tree = tree.union(select(Category.id).join(tree, Category.parent_id == tree.c.id))
-    return select(tree.c.id)
+    return select(tree.c.id).scalar_subquery()
 
 
 def _inside(box: BoundingBox) -> ColumnElement[bool]:
@@ -211,7 +213,7 @@ def _inside(box: BoundingBox) -> ColumnElement[bool]:
     envelope = func.ST_MakeEnvelope(*edges, 4326)
     lng, lat = longitude_latitude()
     return and_(
-        cast(Equipment.coordinates, Geometry).bool_op("&&")(envelope),
+        as_geometry().bool_op("&&")(envelope),
         lng.between(edges[0], edges[2]),
         lat.between(edges[1], edges[3]),
     )
