@@ -62,7 +62,8 @@ def use(bind: Any, **session_options: Any) -> None:
 def make_engine(settings: Settings) -> Engine:
     """An engine with every limit of the pool and of the server set (finding 3.5).
 
-    Connections in all: workers × (`DB_POOL_SIZE` + `DB_MAX_OVERFLOW`), below the server's `max_connections`.
+    Connections in all: workers × (`DB_POOL_SIZE` + `DB_MAX_OVERFLOW` + one of a readiness probe), below the server's
+    `max_connections`.
     """
     return create_engine(
         settings.database_url,
@@ -71,6 +72,7 @@ def make_engine(settings: Settings) -> Engine:
         pool_timeout=settings.db_pool_timeout_seconds,
         pool_recycle=settings.db_pool_recycle_seconds,
         pool_pre_ping=settings.db_pool_pre_ping,
+        hide_parameters=True,  # an error's text goes to the log, and values are people's
         pool_use_lifo=True,  # the idle ones at the bottom of the stack get old enough to be recycled
         connect_args=_connect_args(
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -127,8 +129,8 @@ def _wait_with_gevent(silence_seconds: float) -> None:
         while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
             wait_ready = wait_read if state == psycopg2.extensions.POLL_READ else wait_write
             # psycopg2 closes the connection when its callback raises, so nobody reads a late answer.
-            silence = psycopg2.OperationalError("timeout expired: the database server does not answer")
-            wait_ready(connection.fileno(), max(0.001, deadline - time.monotonic()), silence)
+            no_answer = psycopg2.OperationalError("timeout expired: the database server does not answer")
+            wait_ready(connection.fileno(), max(0.001, deadline - time.monotonic()), no_answer)
 
     psycopg2.extensions.set_wait_callback(wait)
 

@@ -38,6 +38,10 @@ class MalformedRequest(GearyardError):
     """What was sent cannot be read at all: broken JSON, a repeated Authorization header."""
 
 
+class AmbiguousCredentials(MalformedRequest):
+    """More than one access token was given."""
+
+
 class UnsupportedMediaType(GearyardError):
     """The body is of a type this service does not read."""
 

@@ -1,5 +1,6 @@
 """Every table. Rules live here where the database can hold them; migrations bring them there."""
 
+import string
 import uuid
 from datetime import datetime
 from decimal import Decimal
@@ -27,6 +28,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 # The text search configurations that the first migration makes: both unaccented, one stemmed as English.
 SEARCH_STEMMED = "gearyard_english"
 SEARCH_EXACT = "gearyard_simple"
+# What separates words, in a listing and in a query alike: ASCII's punctuation.
+SEARCH_PUNCTUATION = string.punctuation
 
 
 class Role(StrEnum):
@@ -147,12 +150,20 @@ class Category(_HasId, Base):
 
 
 def _search_vector() -> str:
-    """Title, then place, then description by weight; each both stemmed and as written, for prefixes of whole words."""
+    """Title, then place, then description by weight; each both stemmed and as written, for prefixes of whole words.
+
+    Punctuation counts as a space: PostgreSQL's parser would take Canoe/kayak for a file and <50 mm> for a tag.
+    """
     return " || ".join(
-        f"setweight(to_tsvector('{config}'::regconfig, {column}), '{weight}')"
+        f"setweight(to_tsvector('{config}'::regconfig, {_without_punctuation(column)}), '{weight}')"
         for column, weight in (("title", "A"), ("location", "B"), ("description", "C"))
         for config in (SEARCH_STEMMED, SEARCH_EXACT)
     )
+
+
+def _without_punctuation(column: str) -> str:
+    quoted = SEARCH_PUNCTUATION.replace("'", "''")
+    return f"translate({column}, '{quoted}', repeat(' ', {len(SEARCH_PUNCTUATION)}))"
 
 
 class Equipment(_HasId, _HasTimes, Base):

@@ -57,7 +57,7 @@ class Position:
 def encode_cursor(position: Position, *, of_list: str) -> str:
     """Make an opaque cursor, bound to the list it was made for: the same filters in the same order."""
     payload = orjson.dumps([position.page, position.key, position.id])
-    return base64.urlsafe_b64encode(_tag(payload, of_list) + payload).decode().rstrip("=")
+    return _text(_tag(payload, of_list) + payload)
 
 
 def decode_cursor(cursor: str, *, of_list: str) -> Position:
@@ -69,17 +69,23 @@ def decode_cursor(cursor: str, *, of_list: str) -> Position:
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         tag, payload = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
-        if tag != _tag(payload, of_list):
-            raise ValueError("not of this list")
-        page, key, identifier = orjson.loads(payload)
+        if tag != _tag(payload, of_list) or _text(raw) != cursor:
+            raise ValueError("not of this list, or not as it was given")
+        match orjson.loads(payload):
+            case [int(page), str() | None as key, str(identifier)] if page is not True and 0 < page <= MAX_PAGE:
+                return Position(page=page, key=key, id=identifier)
     except (ValueError, binascii.Error) as error:
         raise invalid_cursor() from error
-    return Position(page=page, key=key, id=identifier)
+    raise invalid_cursor()
 
 
 def invalid_cursor() -> InvalidInput:
     """The one error of every cursor that cannot be followed."""
     return InvalidInput.of("cursor", "Not a cursor of this list with these filters; start again without it.")
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _tag(payload: bytes, of_list: str) -> bytes:

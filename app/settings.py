@@ -4,11 +4,11 @@
 (`deploy/gunicorn.conf.py` reads those of the server). `deploy/env.example` documents each of them.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from environs import Env, EnvValidationError
 from marshmallow import ValidationError, validate
@@ -16,6 +16,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 REALM = "gearyard"
+# A scheme, a host in lower case or an IPv6 address, perhaps a port, perhaps a final slash: nothing else.
+_URL = re.compile(
+    r"https?://([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?/?"
+)
 
 
 class AppEnv(StrEnum):
@@ -60,11 +64,6 @@ class Settings:
     db_statement_timeout_ms: int
     log_level: str
     log_json: bool
-
-    @property
-    def is_development(self) -> bool:
-        """True on a developer's machine, where demo accounts exist."""
-        return self.app_env is AppEnv.DEVELOPMENT
 
     @classmethod
     def from_env(cls) -> Self:
@@ -148,9 +147,9 @@ def _database_url(env: Env) -> str:
 
 def _issuer(env: Env) -> str:
     """`AUTH0_ISSUER`, or `https://{AUTH0_DOMAIN}/`. Auth0's issuers end in a slash, and `iss` must match exactly."""
-    issuer: str = env.str("AUTH0_ISSUER", "", validate=_blank_or_http_url)
-    if issuer:
-        return issuer.rstrip("/") + "/"
+    issuer: str | None = env.str("AUTH0_ISSUER", "", validate=_blank_or_http_url)
+    if issuer is None or issuer:  # wrong, or given: the domain does not matter
+        return (issuer or "").rstrip("/") + "/"
     domain: str = env.str("AUTH0_DOMAIN", validate=_host_name)
     return f"https://{domain}/"
 
@@ -180,20 +179,17 @@ def _postgresql_url(value: str) -> None:
 
 
 def _blank_or_http_url(value: str) -> None:
-    parts = urlsplit(value)
-    if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+    if value and _URL.fullmatch(value) is None:
         raise ValidationError("Must be a URL like https://tenant.eu.auth0.com/.")
 
 
 def _host_name(value: str) -> None:
-    parts = urlsplit(f"//{value}")
-    if not value or parts.netloc != value or not parts.hostname:
+    if _URL.fullmatch(f"https://{value}") is None or "/" in value:
         raise ValidationError("Must be a host name like tenant.eu.auth0.com, without https://.")
 
 
 def _exact_origins(values: list[str]) -> None:
     for value in filter(None, (value.strip() for value in values)):
-        parts = urlsplit(value)
         # Exact origins only (RFC 6454 §6.2): a pattern or `null` lets in more than it says.
-        if parts.scheme not in ("http", "https") or not parts.netloc or value != f"{parts.scheme}://{parts.netloc}":
+        if _URL.fullmatch(value) is None or value.endswith("/"):
             raise ValidationError("Must be origins like https://app.example.com, separated by commas.")

@@ -1,7 +1,16 @@
-"""JSON read as RFC 7493 (I-JSON) narrows it: UTF-8, no duplicate members, no NaN, no bottomless nesting."""
+"""JSON read as RFC 7493 (I-JSON) narrows it.
+
+UTF-8 and whole surrogate pairs, no duplicate members, no NaN nor anything that overflows to infinity, and no nesting
+deeper than the parser stands.
+"""
 
 import json
+import math
+import re
 from typing import Any
+
+MAX_DIGITS = 400
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def loads(document: str | bytes) -> Any:
@@ -12,11 +21,22 @@ def loads(document: str | bytes) -> Any:
     """
     try:
         text = document.decode() if isinstance(document, bytes) else document
-        return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
+        value = json.loads(
+            text,
+            object_pairs_hook=_without_duplicates,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_short,
+        )
+        if _SURROGATE_ESCAPE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8") from None
+    except UnicodeEncodeError:
+        raise ValueError("a string has half of a surrogate pair") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    return value
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -28,3 +48,16 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _short(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError("a number is too long")
+    return int(digits)

@@ -9,8 +9,10 @@ import os  # noqa: E402
 
 from app.observability.logging import dict_config  # noqa: E402
 from app.settings import Settings  # noqa: E402
+from app.web import server_errors  # noqa: E402
 
 _settings = Settings.from_env()  # a wrong setting stops the start here, with one line
+server_errors.install()
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8080')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
@@ -21,5 +23,8 @@ max_requests = 0  # a recycled worker would cut long-lived connections
 timeout = 30  # seconds without a heartbeat until a worker counts as stuck
 graceful_timeout = 15  # seconds that running requests have to end at a stop or reload
 keepalive = 5
+forwarded_allow_ips = ""  # whom to believe about the client is TRUSTED_PROXY_COUNT's to say
+limit_request_line = 8190
+limit_request_field_size = 16_384  # a token that is too large is refused by the service, with its own error
 control_socket_disable = True  # one more way in that nobody uses
 logconfig_dict = dict_config(level=_settings.log_level, as_json=_settings.log_json)

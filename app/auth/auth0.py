@@ -3,8 +3,6 @@
 Every call is bounded in time and in size and follows no redirect. None is made while a database connection is held.
 """
 
-import io
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,15 +12,16 @@ import requests
 import structlog
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
-from requests.adapters import HTTPAdapter
+from gevent import Timeout
 from requests.auth import AuthBase
 
+from app.auth.bounded_http import BearerAuth, BoundedAdapter
 from app.errors import Conflict, Forbidden, InvalidCredentials, InvalidInput, TooManyRequests, Unavailable
 from app.settings import Settings
 
 JWKS_TIMEOUT_SECONDS = 3
+GRACE_SECONDS = 0.5
 API_TIMEOUT_SECONDS = 8  # a sign-up or login hashes a password at the other end
-MAX_RESPONSE_BYTES = 256 * 1024
 RETRY_AFTER_SECONDS = 10
 _REFUSALS = (requests.codes.unauthorized, requests.codes.forbidden, requests.codes.not_found)
 PASSWORD_REALM_GRANT = "http://auth0.com/oauth/grant-type/password-realm"  # noqa: S105 - the name of a grant
@@ -52,7 +51,7 @@ class Auth0Client:
         self._client_id = settings.auth0_client_id
         self._client_secret = settings.auth0_client_secret
         self._connection = settings.auth0_connection
-        self._adapter = _BoundedAdapter()
+        self._adapter = BoundedAdapter()
 
     def fetch_key_set(self) -> Mapping[str, Any]:
         """`GET /.well-known/jwks.json`.
@@ -68,7 +67,7 @@ class Auth0Client:
         Raises:
             Unavailable: no answer.
         """
-        auth = _Bearer(access_token)
+        auth = BearerAuth(access_token)
         return self._get("userinfo", timeout_seconds=API_TIMEOUT_SECONDS, auth=auth)
 
     def sign_up(self, email: str, password: str) -> NewAccount:
@@ -85,7 +84,7 @@ class Auth0Client:
             raise _sign_up_refusal(response.status_code, body)
         identifier = body.get("_id")
         if not isinstance(identifier, str) or not identifier:
-            raise Unavailable("The identity provider's answer cannot be read.", retry_after_seconds=RETRY_AFTER_SECONDS)
+            raise _unavailable("a sign-up without an identifier")
         # The answer's `_id` lacks the connection's prefix that the token's `sub` has.
         return NewAccount(
             issuer=self._issuer,
@@ -159,42 +158,14 @@ class Auth0Client:
         return token
 
 
-class _Bearer(AuthBase):
-    """The Authorization header as an auth object, because requests lets a .netrc overrule a plain header."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
-class _BoundedAdapter(HTTPAdapter):
-    """Reads an answer whole, but only so large and only for so long: requests' own timeout is one for each read."""
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        deadline = time.monotonic() + kwargs["timeout"]
-        response = super().send(request, *args, **{**kwargs, "stream": True})
-        body = bytearray()
-        try:
-            while chunk := response.raw.read1(16_384, decode_content=True):
-                body += chunk
-                if len(body) > MAX_RESPONSE_BYTES or time.monotonic() > deadline:
-                    raise requests.ConnectionError("the answer is too long or too slow")
-        finally:
-            # Half-read connections cannot be used again; whole ones went back to the pool by themselves.
-            response.raw.close()
-        response.raw = io.BytesIO(bytes(body))
-        return response
-
-
 def _answered(call: Any, url: str, *, timeout_seconds: int = API_TIMEOUT_SECONDS, **arguments: Any) -> Any:
     try:
-        return call(url, timeout=timeout_seconds, allow_redirects=False, **arguments)
+        # The limit that covers everything, headers that come byte by byte included.
+        with Timeout(timeout_seconds + GRACE_SECONDS):
+            return call(url, timeout=timeout_seconds, allow_redirects=False, **arguments)
     except OAuthError:
         raise
-    except Exception as error:
+    except (Exception, Timeout) as error:
         # requests, urllib3 and Authlib each have their own words for "no proper answer".
         raise _unavailable(type(error).__name__) from error
 

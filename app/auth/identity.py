@@ -18,7 +18,7 @@ from app.auth import service
 from app.auth.auth0 import Auth0Client
 from app.auth.principal import Identity
 from app.auth.tokens import KeySetCache, TokenVerifier, VerifiedToken
-from app.errors import MalformedRequest, Unauthenticated
+from app.errors import AmbiguousCredentials, Unauthenticated
 from app.settings import REALM, Settings
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -72,7 +72,7 @@ class _AccessTokenValidator(BearerTokenValidator):  # type: ignore[misc]
     def validate_request(self, request: Any) -> None:
         # RFC 6750 §2: not more than one token, nor one way of sending it.
         if "," in request.headers["Authorization"]:
-            raise MalformedRequest("Send one Authorization header with one token.")
+            raise AmbiguousCredentials("Send one Authorization header with one token.")
 
     def validate_token(self, token: Any, scopes: Any, request: Any) -> None:
         """Roles come from the database, so no scope is asked for."""

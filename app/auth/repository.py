@@ -44,7 +44,7 @@ def get_identity(session: Session, issuer: str, subject: str) -> Identity:
     return identity
 
 
-def find_user_with_verified_email(session: Session, email: str | None) -> UUID | None:
+def find_user_with_verified_email(session: Session, email: str) -> UUID | None:
     """The one user whose verified address this is; letters' case does not matter (citext)."""
     return session.scalar(select(User.id).where(User.email == email, User.email_verified))
 
@@ -68,13 +68,10 @@ def add_identity(session: Session, issuer: str, subject: str, user_id: UUID) -> 
         session.execute(insert(ExternalIdentity).values(issuer=issuer, subject=subject, user_id=user_id))
 
 
-def confirm_email(session: Session, user_id: UUID, email: str | None) -> None:
-    """Note that the issuer vouches for the address; no change where another user's proof of it came first."""
-    proven_elsewhere = exists().where(User.email == email, User.email_verified, User.id != user_id)
+def confirm_email(session: Session, user_id: UUID, email: str) -> None:
+    """Note that the issuer vouches for the address. Raises IdentityTaken when another user was first to prove it."""
     with refusing(uq_users_verified_email=IdentityTaken):
-        session.execute(
-            update(User).where(User.id == user_id, ~proven_elsewhere).values(email=email, email_verified=True)
-        )
+        session.execute(update(User).where(User.id == user_id).values(email=email, email_verified=True))
 
 
 def refuse_taken_username(session: Session, username: str) -> None:

@@ -36,7 +36,7 @@ def log_in(credentials: dict[str, Any]) -> Any:
 @blueprint.response(200, schemas.Tokens)
 def refresh(grant: dict[str, Any]) -> Any:
     """Exchange a refresh token for a fresh access token."""
-    return tenant().refresh(grant["refresh_token"])
+    return service.refresh(tenant(), **grant)
 
 
 @blueprint.route("/me")

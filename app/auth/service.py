@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from zxcvbn import zxcvbn
 
@@ -18,9 +19,13 @@ from app.auth.principal import Identity, SubjectClaims
 from app.auth.tokens import TokenVerifier, VerifiedToken
 from app.database import transaction
 from app.email_address import acceptable_email
-from app.errors import Conflict, GearyardError, InvalidInput, UsernameTaken
+from app.errors import Forbidden, GearyardError, InvalidInput, UsernameTaken
 
 PROVISIONING_ATTEMPTS = 3
+MACHINE_SUBJECT_SUFFIX = "@clients"
+# zxcvbn's time grows steeply with the length, and it gives way to nobody: at the worst, 24 characters take 55 ms, 72
+# take 6 s. What is strong in its beginning is strong.
+ESTIMATED_CHARACTERS = 24
 MIN_PASSWORD_SCORE = 2  # of zxcvbn's 0 to 4: "somewhat guessable" and better
 
 log = structlog.get_logger(__name__)
@@ -33,16 +38,26 @@ def identify(token: VerifiedToken, *, fetch_userinfo: Callable[[], Mapping[str, 
     is asked for it.
 
     Raises:
+        Forbidden: the token is an application's own (Auth0, "Client Credentials Flow").
         Unavailable: the tenant is needed and does not answer.
     """
+    if token.subject.endswith(MACHINE_SUBJECT_SUFFIX):
+        raise Forbidden("This token stands for an application, not for a person.")
     claims = _claims_of(token)
     with transaction() as session:
         known = repository.find_identity(session, token.issuer, token.subject)
-    if known is not None and (known.email_verified or not claims.email_verified):
-        return known
+        if known is not None and not _has_news(session, known, claims):
+            return known
     if known is None and claims.email is None and f"{token.issuer}userinfo" in token.audience:
         claims = _claims_of_userinfo(token, fetch_userinfo())
     return provision(claims)
+
+
+def _has_news(session: Session, known: Identity, claims: SubjectClaims) -> bool:
+    """Whether the issuer vouches for an address that is not proven yet, by this user or another."""
+    if known.email_verified or not claims.email_verified or claims.email is None:
+        return False
+    return repository.find_user_with_verified_email(session, claims.email) is None
 
 
 def provision(claims: SubjectClaims, *, username: str | None = None, full_name: str | None = None) -> Identity:
@@ -58,7 +73,7 @@ def provision(claims: SubjectClaims, *, username: str | None = None, full_name: 
             username = None  # taken since it was checked; the account exists at the tenant, so a made-up one serves
         except repository.IdentityTaken:
             continue
-    raise Conflict("This account is being set up by another request; try again.")
+    raise repository.IdentityTaken
 
 
 def _find_link_or_create(
@@ -66,11 +81,13 @@ def _find_link_or_create(
 ) -> Identity:
     known = repository.find_identity(session, claims.issuer, claims.subject)
     if known is not None:
-        if claims.email_verified and not known.email_verified:
+        if claims.email is not None and _has_news(session, known, claims):
             repository.confirm_email(session, known.user_id, claims.email)
             known = repository.find_identity(session, claims.issuer, claims.subject) or known
         return known
-    user_id = repository.find_user_with_verified_email(session, claims.email) if claims.email_verified else None
+    user_id = None
+    if claims.email_verified and claims.email is not None:
+        user_id = repository.find_user_with_verified_email(session, claims.email)
     if user_id is None:
         user_id = repository.add_user(session, claims, username=username, full_name=full_name)
     repository.add_identity(session, claims.issuer, claims.subject, user_id)
@@ -85,10 +102,10 @@ def sign_up(
     Raises:
         Conflict: the e-mail or the username is taken. InvalidInput: the password is weak. TooManyRequests, Unavailable.
     """
-    _refuse_weak_password(password, [email, username or "", full_name or ""])
     if username is not None:
         with transaction() as session:
             repository.refuse_taken_username(session, username)
+    _refuse_weak_password(password, [email, username or "", full_name or ""])
     account = tenant.sign_up(email, password)
     claims = SubjectClaims(
         issuer=account.issuer, subject=account.subject, email=account.email, email_verified=account.email_verified
@@ -113,14 +130,23 @@ def log_in(
     tokens = tenant.log_in(email, password, client_address=client_address)
     try:
         provision(_claims_of(id_tokens.verify(str(tokens.get("id_token")))))
-    except GearyardError as error:
+    except (GearyardError, SQLAlchemyError) as error:
         # The tokens are good all the same, and the first request with them provisions.
         log.warning("login_not_provisioned", reason=type(error).__name__)
     return tokens
 
 
+def refresh(tenant: Auth0Client, refresh_token: str) -> Mapping[str, Any]:
+    """Exchange a refresh token for fresh tokens.
+
+    Raises:
+        InvalidCredentials: it is not, or no longer, good. Forbidden, TooManyRequests, Unavailable.
+    """
+    return tenant.refresh(refresh_token)
+
+
 def _refuse_weak_password(password: str, personal: list[str]) -> None:
-    estimate = zxcvbn(password[:72], user_inputs=personal)
+    estimate = zxcvbn(password[:ESTIMATED_CHARACTERS], user_inputs=personal)
     if estimate["score"] < MIN_PASSWORD_SCORE:
         advice = estimate["feedback"]["warning"] or "Use a few uncommon words."
         raise InvalidInput.of("password", f"Too easy to guess. {advice}", "too_weak")

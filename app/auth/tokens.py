@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 import structlog
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import RSAKey
 
@@ -27,7 +27,7 @@ MAX_LIFETIME_SECONDS = 30 * 86_400
 MIN_RSA_BITS = 2048
 COOL_DOWN_SECONDS = 10
 STALE_LIMIT_SECONDS = 86_400
-FETCH_WAIT_SECONDS = 10
+FETCH_WAIT_SECONDS = 5  # longer than one fetch takes at the most
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,6 @@ class KeySetCache:
         self._clock = clock
         self._keys: Mapping[str, RSAKey] = MappingProxyType({})
         self._fetched_at = float("-inf")
-        self._attempts = 0
         self._last_failed = False
         self._cool_until = float("-inf")
         self._lock = Lock()
@@ -80,26 +79,33 @@ class KeySetCache:
             InvalidToken: the tenant has no such key.
             Unavailable: the tenant does not answer, and the key is not known or known for too long.
         """
-        if (age := self._age_seconds()) >= self._ttl_seconds or kid not in self._keys:
-            self._refresh_for(kid, may_wait=kid not in self._keys or age > STALE_LIMIT_SECONDS)
-        if kid in self._keys and self._age_seconds() <= max(STALE_LIMIT_SECONDS, self._ttl_seconds):
+        if not self._is_fresh(kid):
+            self._refresh_for(kid)
+        if self._is_usable(kid):
             return self._keys[kid]
         if self._last_failed:
-            raise Unavailable("The identity provider does not answer.", retry_after_seconds=COOL_DOWN_SECONDS)
+            raise _no_answer()
         raise InvalidToken("The token is signed by an unknown key.")
 
     def _age_seconds(self) -> float:
         return self._clock() - self._fetched_at
 
-    def _refresh_for(self, kid: str, *, may_wait: bool) -> None:
-        attempts_seen = self._attempts
-        if self._clock() < self._cool_until:
-            return
+    def _is_fresh(self, kid: str) -> bool:
+        return kid in self._keys and self._age_seconds() < self._ttl_seconds
+
+    def _is_usable(self, kid: str) -> bool:
+        return kid in self._keys and self._age_seconds() <= max(STALE_LIMIT_SECONDS, self._ttl_seconds)
+
+    def _refresh_for(self, kid: str) -> None:
         # Who has an old key need not stand in line for a new one.
-        if not self._lock.acquire(timeout=FETCH_WAIT_SECONDS if may_wait else 0):
-            return
+        has_old_key = self._is_usable(kid)
+        if not self._lock.acquire(timeout=0 if has_old_key else FETCH_WAIT_SECONDS):
+            if has_old_key:
+                return
+            raise _no_answer()
         try:
-            if self._attempts == attempts_seen:  # else: whoever was first has just fetched for us too
+            # Asked again, because whoever was first in line has fetched for all.
+            if not self._is_fresh(kid) and self._clock() >= self._cool_until:
                 self._refresh(kid)
         finally:
             self._lock.release()
@@ -112,9 +118,12 @@ class KeySetCache:
             log.warning("key_set_fetch_failed", reason=str(error), age_seconds=round(self._age_seconds(), 1))
         else:
             self._keys, self._fetched_at, self._last_failed = keys, self._clock(), False
-        self._attempts += 1
         if self._last_failed or kid not in self._keys:
             self._cool_until = self._clock() + COOL_DOWN_SECONDS
+
+
+def _no_answer() -> Unavailable:
+    return Unavailable("The identity provider does not answer.", retry_after_seconds=COOL_DOWN_SECONDS)
 
 
 def _usable_keys(key_set: Mapping[str, Any]) -> Mapping[str, RSAKey]:
@@ -180,7 +189,7 @@ class TokenVerifier:
         header = parse_header(token)
         key = self._key_of(header["kid"])
         try:
-            jwt.decode(token, key, algorithms=["RS256"])
+            jws.deserialize_compact(token, key, algorithms=["RS256"])
             claims = parse_claims(token)
             self._registry.validate(claims)
         except ExpiredTokenError as error:

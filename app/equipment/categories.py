@@ -29,7 +29,7 @@ def list_all() -> list[CategoryNode]:
         for row in categories
     }
     for node in nodes.values():
-        if node.parent_id is not None:
+        if node.parent_id in nodes:
             nodes[node.parent_id].children.append(node)
     return list(nodes.values())
 

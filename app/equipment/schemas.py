@@ -1,29 +1,29 @@
 """The shapes of listings, photos, categories and their search."""
 
-import math
 from decimal import Decimal
 from typing import Any, ClassVar
 
 import marshmallow as ma
 from marshmallow import ValidationError, fields, validate
 
-from app.equipment.search import Filters, Search, Sort
+from app.equipment.search import Filters, Search, Sort, split_words
 from app.geo import MAX_RADIUS_METRES, METRES_PER_KILOMETRE, BoundingBox, Point
 from app.models import Condition
 from app.web.pagination import PageQuery, page_fields, page_request
-from app.web.schemas import Body, HttpsUrl, Money, Text
+from app.web.schemas import Body, Flag, HttpsUrl, Money, Number, Text
 
 MAX_DAILY_RATE = Decimal("99999999.99")
 MAX_QUERY_LENGTH = 200
+MAX_QUERY_WORDS = 20  # each is a part of the statement
 KILOMETRE_DECIMALS = 3  # metres
 
 
-def _latitude(**options: Any) -> fields.Float:
-    return fields.Float(allow_nan=False, validate=validate.Range(min=-90, max=90), **options)
+def _latitude(**options: Any) -> Number:
+    return Number(validate=validate.Range(min=-90, max=90), **options)
 
 
-def _longitude(**options: Any) -> fields.Float:
-    return fields.Float(allow_nan=False, validate=validate.Range(min=-180, max=180), **options)
+def _longitude(**options: Any) -> Number:
+    return Number(validate=validate.Range(min=-180, max=180), **options)
 
 
 class Coordinates(Body):
@@ -51,7 +51,7 @@ class NewPhoto(Body):
     """A picture to add. The first of a listing becomes its primary one by itself."""
 
     photo_url = HttpsUrl(required=True)
-    is_primary = fields.Boolean(load_default=False, truthy={True}, falsy={False})
+    is_primary = Flag(load_default=False)
 
 
 class _EquipmentFields(Body):
@@ -64,7 +64,7 @@ class _EquipmentFields(Body):
     condition = fields.Enum(Condition, by_value=True, required=True)
     location = Text(shortest=2, longest=255, required=True)
     coordinates = fields.Nested(Coordinates, allow_none=True)
-    is_available = fields.Boolean(truthy={True}, falsy={False})
+    is_available = Flag()
 
 
 class NewEquipment(_EquipmentFields):
@@ -119,16 +119,17 @@ class Category(ma.Schema):
 
 
 class _BoundingBoxField(fields.String):
+    """Four edges, each read as the single coordinates are."""
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Any:
-        text = super()._deserialize(value, attr, data, **options)
+        edges = super()._deserialize(value, attr, data, **options).split(",")
+        readers = (_longitude(), _latitude(), _longitude(), _latitude())
         try:
-            west, south, east, north = (float(edge) for edge in text.split(","))
-        except ValueError:
+            west, south, east, north = (read.deserialize(edge) for read, edge in zip(readers, edges, strict=True))
+        except (ValueError, ValidationError):
             raise ValidationError("Must be west,south,east,north in degrees.") from None
-        if not all(math.isfinite(edge) for edge in (west, south, east, north)):
-            raise ValidationError("Must be west,south,east,north in degrees.")
-        if max(abs(west), abs(east)) > 180 or not -90 <= south <= north <= 90:
-            raise ValidationError("Longitudes go from -180 to 180, latitudes from -90 to 90, south before north.")
+        if south > north:
+            raise ValidationError("South must not be above north.")
         return BoundingBox(west=west, south=south, east=east, north=north)
 
 
@@ -142,9 +143,7 @@ class EquipmentQuery(PageQuery):
     max_price = Money(most=MAX_DAILY_RATE, positive=False)
     lat = _latitude(metadata={"description": "Also `latitude`; goes with `lng`."})
     lng = _longitude(metadata={"description": "Also `longitude`; goes with `lat`."})
-    radius_km = fields.Float(
-        allow_nan=False, validate=validate.Range(min=0, max=MAX_RADIUS_METRES / METRES_PER_KILOMETRE)
-    )
+    radius_km = Number(validate=validate.Range(min=0, max=MAX_RADIUS_METRES / METRES_PER_KILOMETRE))
     bbox = _BoundingBoxField(metadata={"description": "west,south,east,north; may cross the antimeridian."})
     is_available = fields.Boolean()
     condition = fields.Enum(Condition, by_value=True)
@@ -161,6 +160,8 @@ class EquipmentQuery(PageQuery):
             raise ValidationError("Needs a point: give lat and lng.", "radius_km")
         if "min_price" in data and "max_price" in data and data["min_price"] > data["max_price"]:
             raise ValidationError("Must not be above max_price.", "min_price")
+        if len(split_words(data.get("q", ""))) > MAX_QUERY_WORDS:
+            raise ValidationError(f"Must be at most {MAX_QUERY_WORDS} words.", "q")
         if data.get("sort") is Sort.DISTANCE and "lat" not in data:
             raise ValidationError("Needs a point: give lat and lng.", "sort")
         if data.get("sort") is Sort.RELEVANCE and "q" not in data:

@@ -6,17 +6,19 @@ Filters combine freely: each adds one condition, and none is dropped. The statem
 page of them, whatever the page's size.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     DateTime,
     Double,
     Numeric,
@@ -33,14 +35,18 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
 from sqlalchemy.types import TypeEngine
 
 from app.equipment.projection import as_geometry, distance_metres, item_columns, longitude_latitude
 from app.geo import BoundingBox, Point
-from app.models import SEARCH_EXACT, SEARCH_STEMMED, Category, Condition, Equipment
+from app.models import SEARCH_EXACT, SEARCH_PUNCTUATION, SEARCH_STEMMED, Category, Condition, Equipment
 from app.paging import PageRequest, Position, decode_cursor, fingerprint, invalid_cursor
+
+_PUNCTUATION_TO_SPACE = str.maketrans(SEARCH_PUNCTUATION, " " * len(SEARCH_PUNCTUATION))
+REACH_MARGIN_METRES = 1.0  # far more than rounding can make
 
 
 class Sort(StrEnum):
@@ -83,6 +89,16 @@ class Search:
         return fingerprint(self.filters, self.sort)
 
     @property
+    def offset(self) -> int:
+        """How many listings are passed over: a cursor passes none."""
+        return 0 if self.page.cursor else (self.page.page - 1) * self.page.limit
+
+    @property
+    def reach(self) -> int:
+        """How many listings are read: the page's, and one that tells whether there is a next page."""
+        return self.page.limit + 1
+
+    @cached_property
     def position(self) -> Position | None:
         """Where a cursor says the page begins. Raises InvalidInput for one of another list."""
         return decode_cursor(self.page.cursor, of_list=self.list_name) if self.page.cursor else None
@@ -97,12 +113,12 @@ def statement(search: Search) -> Select[Any]:
     matching = list(_conditions(search.filters))
     order = _order(search)
     total = select(func.count().label("total")).select_from(Equipment).where(*matching).subquery("counted")
+    candidates = _candidates(search, order, [*matching, *_after(search, order)]).subquery("candidates")
     page = (
-        select(Equipment.id, order.key.label("key"))
-        .where(*matching, *_after(search, order))
-        .order_by(*order.by(order.key, Equipment.id))
-        .limit(search.page.limit + 1)
-        .offset(0 if search.page.cursor else (search.page.page - 1) * search.page.limit)
+        select(candidates)
+        .order_by(*order.by(candidates.c.key, candidates.c.id))
+        .limit(search.reach)
+        .offset(search.offset)
         .subquery("page")
     )
     return (
@@ -165,16 +181,61 @@ def _after(search: Search, order: _Order) -> Iterator[ColumnElement[bool]]:
             raise invalid_cursor() from error
 
 
-def _float_or_none(key: str | None) -> float | None:
-    return None if key is None else float(key)
+def _candidates(
+    search: Search, order: _Order, following: list[ColumnElement[bool]]
+) -> Select[UUID, Any] | CompoundSelect[UUID, Any]:
+    """The listings that may be on the page, with their sort key: all that follow, or those of them near enough."""
+    all_following: Select[UUID, Any] = select(Equipment.id, order.key.label("key")).where(*following)
+    if search.filters.point is None or not _measures_everything(search):
+        return all_following
+    # As many listings as the page reaches, taken by the index's own order, bound how far the page can reach: whichever
+    # they are, the page's are no farther than the farthest of them. The index orders by the sphere and the page by the
+    # ellipsoid, so this is a bound and not the order (PostGIS, the operator <-> on geography).
+    here = search.filters.point.as_geography()
+    nearest = (
+        select(order.key.label("metres"))
+        .where(*following, Equipment.coordinates.is_not(None))
+        .order_by(Equipment.coordinates.op("<->")(here))
+        .limit(search.offset + search.reach)
+        .cte("nearest")
+    )
+    farthest = select(func.max(nearest.c.metres) + REACH_MARGIN_METRES).scalar_subquery()
+    are_too_few = select(func.count() < search.offset + search.reach).select_from(nearest).scalar_subquery()
+    near_enough = func.ST_DWithin(Equipment.coordinates, here, farthest)
+    # Listings without a place come last: they are looked at only where the others do not fill the page.
+    return union_all(
+        all_following.where(near_enough), all_following.where(Equipment.coordinates.is_(None), are_too_few)
+    )
+
+
+def _measures_everything(search: Search) -> bool:
+    """Whether the order by distance is all that an index could help with."""
+    filters = search.filters
+    selective = (filters.radius_metres, filters.bbox, filters.words, filters.category_id, filters.owner_id)
+    return search.sort is Sort.DISTANCE and all(each is None for each in selective)
+
+
+def _distance_key(key: str | None) -> float | None:
+    return None if key is None else _finite_key(key)
+
+
+def _finite_key(key: str) -> float:
+    number = float(key)
+    if not math.isfinite(number):
+        raise ValueError("not finite")
+    return number
+
+
+def _price_key(key: str) -> Decimal:
+    return Decimal(_finite_key(key)).quantize(Decimal("0.01"))
 
 
 _KEY_PARSERS: dict[Sort, Any] = {
-    Sort.DISTANCE: _float_or_none,
-    Sort.RELEVANCE: float,
+    Sort.DISTANCE: _distance_key,
+    Sort.RELEVANCE: _finite_key,
     Sort.NEWEST: datetime.fromisoformat,
-    Sort.PRICE_ASC: Decimal,
-    Sort.PRICE_DESC: Decimal,
+    Sort.PRICE_ASC: _price_key,
+    Sort.PRICE_DESC: _price_key,
 }
 
 
@@ -219,15 +280,21 @@ def _inside(box: BoundingBox) -> ColumnElement[bool]:
     )
 
 
-def _tsquery(words: str) -> ColumnElement[Any]:
-    """All of these words, the last one as a prefix. Nothing in them is an operator or a wildcard.
+def split_words(text: str) -> list[str]:
+    """The words of a query, parted as those of a listing are. So nothing in them is an operator or a wildcard."""
+    return text.translate(_PUNCTUATION_TO_SPACE).split()
+
+
+def _tsquery(text: str) -> ColumnElement[Any]:
+    """All of these words, the last one as a prefix.
 
     A word matches stemmed (drills finds drill) or as it is written. An English stop word asks for nothing, unless it
     is the only word. See PostgreSQL, "Parsing Queries".
     """
-    *whole, last = words.split() or [""]
-    quoted = "'" + last.replace("\\", "\\\\").replace("'", "''") + "':*"
-    prefix = _either(func.to_tsquery, quoted)
+    if not (words := split_words(text)):
+        return cast("", TSQUERY)  # matches nothing
+    *whole, last = words
+    prefix = _either(func.to_tsquery, f"'{last}':*")
     if not whole:
         return prefix
     asked = [_unless_stop_word(word, _either(func.phraseto_tsquery, word)) for word in whole]

@@ -1,21 +1,24 @@
 """Is it alive, is it ready: for load balancers and operators."""
 
 from pathlib import Path
+from threading import Lock
 
 import structlog
 from alembic.script import ScriptDirectory
 from flask import Flask, Response
+from gevent import Timeout
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from app.auth.identity import public
-from app.database import make_probe_engine
+from app.database import PROBE_TIMEOUT_SECONDS, make_probe_engine
 from app.errors import Unavailable
 from app.settings import Settings
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 log = structlog.get_logger(__name__)
+_one_probe = Lock()
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -41,10 +44,14 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def _schema_version(probe: Engine) -> str | None:
+    """The revision that the database is at; None before the first migration."""
     try:
-        with probe.connect() as connection:
+        # One probe at a time, each with a connection of its own: anybody may ask, and connections are few.
+        with Timeout(PROBE_TIMEOUT_SECONDS), _one_probe, probe.connect() as connection:
             version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
             return version
-    except SQLAlchemyError as error:
+    except ProgrammingError:  # there is no such table
+        return None
+    except (SQLAlchemyError, Timeout) as error:
         log.warning("not_ready", reason=str(error.__cause__ or error).strip()[:200])
         raise Unavailable("The database does not answer.", retry_after_seconds=5) from error

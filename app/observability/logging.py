@@ -24,6 +24,7 @@ log = structlog.get_logger("app.request")
 def configure(settings: Settings) -> None:
     """Set up logging for the process, as `LOG_JSON` and `LOG_LEVEL` say."""
     logging.config.dictConfig(dict_config(level=settings.log_level, as_json=settings.log_json))
+    logging.captureWarnings(True)  # else they go to standard error in a form of their own
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -55,7 +56,7 @@ def dict_config(*, level: str, as_json: bool) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": level.upper()},
         # These have handlers or levels of their own by default; here they speak through the root.
         "loggers": {
-            "gunicorn.error": {"handlers": [], "propagate": True},
+            "gunicorn.error": {"handlers": [], "propagate": True, "level": level.upper()},
             "gunicorn.access": {"handlers": [], "propagate": False},
         },
     }

@@ -1,5 +1,7 @@
 """Cross-origin requests: from an exact list of origins, and no other (Fetch, "CORS protocol")."""
 
+import re
+
 from flask import Flask, Response
 from flask_cors import CORS
 
@@ -13,7 +15,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     if settings.cors_allowed_origins:
         CORS(
             app,
-            origins=list(settings.cors_allowed_origins),
+            # Anchored patterns, because Flask-CORS takes some of the characters of an origin for those of a pattern.
+            origins=[re.compile(re.escape(origin) + r"\Z") for origin in settings.cors_allowed_origins],
             allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
             expose_headers=["X-Request-Id", "Link", "Location", "Retry-After", "WWW-Authenticate"],
             max_age=MAX_AGE_SECONDS,

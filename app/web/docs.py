@@ -56,7 +56,4 @@ def init_app(app: Flask) -> None:
     @public
     def docs_asset(name: str) -> Response:
         """Serve a packaged asset; they change with the package only."""
-        response = send_from_directory(ASSETS, name)
-        response.cache_control.public = True
-        response.cache_control.max_age = CACHE_SECONDS
-        return response
+        return send_from_directory(ASSETS, name, max_age=CACHE_SECONDS)

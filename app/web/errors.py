@@ -1,8 +1,10 @@
 """The one table from errors to responses. Every error of every layer leaves through here, with one body."""
 
+import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -19,6 +21,9 @@ from app.web.request_id import current_request_id
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+# What a client sent comes back in an error, so it is cut.
+MAX_PROBLEMS = 20
+MAX_FIELD_LENGTH = 100
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +63,7 @@ _CODES_BY_STATUS = {
     500: "INTERNAL_ERROR",
     503: "SERVICE_UNAVAILABLE",
 }
+_CHALLENGE_CODES = {errors.InvalidToken: "invalid_token", errors.AmbiguousCredentials: "invalid_request"}
 # SQLSTATE classes and codes that mean "not now" (PostgreSQL, Appendix A): connection, resources, operator, cancelled,
 # lock not available, deadlock, serialization.
 _TRANSIENT_SQLSTATES = ("08", "53", "57", "55P03", "40P01", "40001")
@@ -72,6 +78,25 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
+def error_body(
+    status: HTTPStatus, code: str, message: str, *, request_id: str, path: str, details: Iterable[Problem] = ()
+) -> dict[str, Any]:
+    """The error body of the contract, which carries RFC 9457's members, too."""
+    problems = [{"field": problem.field, "message": problem.message, "code": problem.code} for problem in details]
+    return {
+        "error": status.phrase,
+        "message": message,
+        "code": code,
+        **({"details": problems} if problems else {}),
+        "request_id": request_id,
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": message,
+        "instance": path,
+    }
+
+
 def error_response(
     status: HTTPStatus,
     code: str,
@@ -80,23 +105,18 @@ def error_response(
     details: Iterable[Problem] = (),
     retry_after_seconds: int | None = None,
 ) -> Response:
-    """The error body of the contract, which carries RFC 9457's members too; its media type goes by `Accept`."""
-    problems = [{"field": problem.field, "message": problem.message, "code": problem.code} for problem in details]
-    body: dict[str, Any] = {"error": status.phrase, "message": message, "code": code}
-    if problems:
-        body["details"] = problems
-    body |= {
-        "request_id": current_request_id(),
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": message,
-        "instance": request.path,
-    }
+    """An error of the request being served; its media type goes by `Accept`."""
+    body = error_body(status, code, message, request_id=current_request_id(), path=request.path, details=details)
     response = json_response(body, status, content_type=_media_type())
     if retry_after_seconds is not None:
         response.headers["Retry-After"] = str(retry_after_seconds)
     return response
+
+
+def code_of(status: HTTPStatus) -> str:
+    """The contract's code for a status that carries none of its own."""
+    fallback = "INTERNAL_ERROR" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "BAD_REQUEST"
+    return _CODES_BY_STATUS.get(status, fallback)
 
 
 def _media_type() -> str:
@@ -109,17 +129,16 @@ def _domain_error(error: GearyardError) -> Response:
     response = error_response(
         row.status, row.code, error.message, details=error.details, retry_after_seconds=error.retry_after_seconds
     )
-    if row.status is HTTPStatus.UNAUTHORIZED:
+    if row.status is HTTPStatus.UNAUTHORIZED or isinstance(error, errors.AmbiguousCredentials):
         response.headers["WWW-Authenticate"] = _challenge(error)
     return response
 
 
 def _challenge(error: GearyardError) -> str:
     """RFC 6750 §3: the realm always; an error code only where a token was presented."""
-    challenge = f'Bearer realm="{REALM}"'
-    if isinstance(error, errors.InvalidToken):
-        challenge += f', error="invalid_token", error_description="{error.message}"'
-    return challenge
+    code = next((code for kind, code in _CHALLENGE_CODES.items() if isinstance(error, kind)), None)
+    reason = f', error="{code}", error_description="{error.message}"' if code else ""
+    return f'Bearer realm="{REALM}"{reason}'
 
 
 def http_error(error: HTTPException) -> Response:
@@ -129,12 +148,12 @@ def http_error(error: HTTPException) -> Response:
         return Response(response=original.get_data(), status=original.status_code, headers=original.headers)
     messages = (getattr(error, "data", None) or {}).get("messages")
     if messages is not None:
-        problems = list(_problems(messages))
+        problems = list(islice(_problems(messages), MAX_PROBLEMS))
         summary = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
         return _domain_error(errors.InvalidInput(summary, details=problems))
     status = HTTPStatus(original.status_code)
-    response = error_response(status, _CODES_BY_STATUS.get(status, "BAD_REQUEST"), error.description or status.phrase)
-    for name in ("Allow", "Retry-After"):
+    response = error_response(status, code_of(status), error.description or status.phrase)
+    for name in ("Allow", "Retry-After", "Content-Range"):
         if name in original.headers:
             response.headers[name] = original.headers[name]
     return response
@@ -152,10 +171,11 @@ def _flatten(messages: Any, path: tuple[str, ...]) -> Iterator[Problem]:
             yield from _flatten(inner, path if name == "_schema" else (*path, str(name)))
         return
     for message in messages:
-        yield Problem(".".join(path) or "body", str(message), _WORDS.get(str(message), "invalid"))
+        field = ".".join(path)[:MAX_FIELD_LENGTH] or "body"
+        yield Problem(field, str(message), _PROBLEM_CODES.get(str(message), "invalid"))
 
 
-_WORDS = {
+_PROBLEM_CODES = {
     "Missing data for required field.": "required",
     "Unknown field.": "unknown_field",
     "Field may not be null.": "null",
@@ -168,7 +188,16 @@ def _database_error(error: DBAPIError) -> Response:
     if no_answer or error.connection_invalidated or (sqlstate or "").startswith(_TRANSIENT_SQLSTATES):
         log.warning("database_unavailable", sqlstate=sqlstate, reason=str(error.orig).strip()[:200])
         return _unavailable()
-    return _unexpected(error)
+    # Not the error's own text: PostgreSQL puts the failing row into it.
+    diagnostics = getattr(error.orig, "diag", None)
+    log.error(
+        "unexpected_database_error",
+        sqlstate=sqlstate,
+        constraint=getattr(diagnostics, "constraint_name", None),
+        message=getattr(diagnostics, "message_primary", None),
+        stack="".join(traceback.format_tb(error.__traceback__)),
+    )
+    return _internal_error()
 
 
 def _database_away(error: PoolTimeout) -> Response:
@@ -187,5 +216,9 @@ def _unavailable() -> Response:
 
 def _unexpected(error: Exception) -> Response:
     log.error("unexpected_error", exc_info=error)
+    return _internal_error()
+
+
+def _internal_error() -> Response:
     message = "Something went wrong on our side; the request id helps us find it."
     return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)

@@ -1,6 +1,8 @@
 """JSON in and out: read strictly, written fast."""
 
+import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -8,12 +10,15 @@ import flask
 import orjson
 from flask import Response
 from flask.json.provider import JSONProvider
+from gevent import Timeout
 from webargs.core import is_json
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app import strict_json
 from app.errors import InvalidInput, MalformedRequest, UnsupportedMediaType
+
+BODY_TIMEOUT_SECONDS = 20
 
 
 class StrictJson(JSONProvider):
@@ -35,6 +40,32 @@ class StrictJson(JSONProvider):
         return json_response(self._prepare_response_obj(args, kwargs))
 
 
+def _read_body(req: flask.Request) -> bytes:
+    """The whole body, of bounded size and in bounded time.
+
+    Raises:
+        MalformedRequest: it does not come, or its chunks make no sense. RequestEntityTooLarge.
+    """
+    try:
+        with Timeout(BODY_TIMEOUT_SECONDS):
+            body = req.get_data(cache=True)
+    except (Timeout, OSError) as error:
+        _stop_reading(req)
+        raise MalformedRequest("The body could not be read to its end.") from error
+    if req.content_length is None and len(body) >= (req.max_content_length or 0):
+        # Werkzeug cuts a chunked body at the limit without a word.
+        raise RequestEntityTooLarge
+    return body
+
+
+def _stop_reading(req: flask.Request) -> None:
+    """Expect nothing more from this client: gunicorn would wait for the rest of the body before the next request."""
+    connection = req.environ.get("gunicorn.socket")
+    if connection is not None:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RD)
+
+
 def json_response(
     body: Any,
     status: int = HTTPStatus.OK,
@@ -51,12 +82,16 @@ class BodyParser(FlaskParser):
 
     DEFAULT_VALIDATION_STATUS = HTTPStatus.BAD_REQUEST
 
+    def load_querystring(self, req: flask.Request, schema: Any) -> Any:
+        """The query's values, each a list. Raises MalformedRequest where raw bytes in it are not UTF-8."""
+        try:
+            return super().load_querystring(req, schema)
+        except UnicodeDecodeError as error:
+            raise MalformedRequest("The query is not UTF-8.") from error
+
     def load_json(self, req: flask.Request, schema: Any) -> Any:  # noqa: ARG002 - webargs' signature
         """The body, parsed: an object. An absent one counts as empty, so that the fields it lacks are named."""
-        body = req.get_data(cache=True)
-        if req.content_length is None and len(body) >= (req.max_content_length or 0):
-            # Werkzeug cuts a chunked body at the limit without a word.
-            raise RequestEntityTooLarge
+        body = _read_body(req)
         if not body:
             return {}
         if not is_json(req.mimetype):

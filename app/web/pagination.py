@@ -1,22 +1,23 @@
 """Pages at the HTTP edge: the query that asks for one, the body that gives it."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import marshmallow as ma
-from flask import request, url_for
+from flask import request
 from marshmallow import ValidationError, fields, validate
 
 from app.paging import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, MAX_PAGE, Page, PageRequest
-from app.web.schemas import Query
+from app.web.schemas import Integer, Query
 
 
 class PageQuery(Query):
     """`page` and `limit`, or `cursor` and `limit`."""
 
-    page = fields.Integer(
+    page = Integer(
         validate=validate.Range(min=1, max=MAX_PAGE), metadata={"description": "Number of the page, from 1."}
     )
-    limit = fields.Integer(
+    limit = Integer(
         load_default=DEFAULT_LIMIT,
         validate=validate.Range(min=1, max=MAX_LIMIT),
         metadata={"description": "Items on a page."},
@@ -52,8 +53,8 @@ def page_fields(item: type[ma.Schema]) -> dict[str, Any]:
 
 def page_response(page: Page[Any]) -> tuple[Page[Any], dict[str, str]]:
     """The page for its schema, with `Link: <…>; rel="next"` (RFC 8288) while there is a next one."""
-    if page.next_cursor is None or request.endpoint is None:
+    if page.next_cursor is None:
         return page, {}
-    arguments: dict[str, Any] = {name: value for name, value in request.args.items() if name not in ("page", "cursor")}
-    url = url_for(request.endpoint, **arguments, cursor=page.next_cursor)
-    return page, {"Link": f'<{url}>; rel="next"'}
+    query = [(name, value) for name, value in request.args.items(multi=True) if name not in ("page", "cursor")]
+    next_query = urlencode([*query, ("cursor", page.next_cursor)])
+    return page, {"Link": f'<{request.path}?{next_query}>; rel="next"'}

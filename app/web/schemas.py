@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import marshmallow as ma
 import orjson
@@ -18,6 +19,12 @@ MAX_OBJECT_BYTES = 16 * 1024
 MAX_OBJECT_DEPTH = 8
 # What a web form or a JavaScript client sends for "nothing chosen".
 ABSENT_QUERY_VALUES = frozenset({"", "null", "undefined"})
+# Controls (NUL among them, which PostgreSQL's text cannot hold), invisible format characters (which make two names look
+# like one), surrogates (which UTF-8 cannot hold), line and paragraph separators: Unicode's general categories.
+_REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = "\u200c\u200d"  # part of how Persian, Hindi and emoji are written
+_PLAIN_INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
+_PLAIN_NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,3})?", re.ASCII)
 _PLAIN_DECIMAL = re.compile(r"-?\d{1,12}(\.\d{1,12})?", re.ASCII)
 
 
@@ -37,7 +44,7 @@ class Query(ma.Schema):
         unknown = ma.EXCLUDE
 
     @ma.pre_load
-    def keep_what_was_given(self, data: MultiDictProxy, **_: Any) -> dict[str, str]:
+    def drop_absent_values(self, data: MultiDictProxy, **_: Any) -> dict[str, str]:
         """Reduce the query to one value for each name: of two, neither can be the one that was meant."""
         given: dict[str, set[str]] = {}
         for name, values in data.data.lists():  # type: ignore[attr-defined]
@@ -50,7 +57,7 @@ class Query(ma.Schema):
 
 
 class Text(fields.String):
-    """Unicode text between two lengths (in code points), without control characters.
+    """Unicode text between two lengths (in code points), without control and invisible characters.
 
     Trimmed and in NFC, so that what looks equal is equal; `verbatim` keeps it as it was typed, for secrets.
     """
@@ -60,16 +67,15 @@ class Text(fields.String):
     ) -> None:
         super().__init__(validate=validate.Length(min=shortest, max=longest), **options)
         self._verbatim = verbatim
-        self._allowed_controls = "\n\r\t" if multiline else ""
+        self._allowed = _JOINERS + ("\n\r\t" if multiline else "")
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **options)
         if not self._verbatim:
             text = unicodedata.normalize("NFC", text).strip()
         for character in text:
-            # Cc are controls, such as NUL, which PostgreSQL's text cannot hold; Cs are surrogates, which UTF-8 cannot.
-            if unicodedata.category(character) in ("Cc", "Cs") and character not in self._allowed_controls:
-                raise ValidationError("Must not contain control characters.")
+            if unicodedata.category(character) in _REFUSED_CATEGORIES and character not in self._allowed:
+                raise ValidationError("Must not contain control or invisible characters.")
         return text
 
 
@@ -87,11 +93,51 @@ class Email(Text):
 
 
 class HttpsUrl(Text):
-    """An https URL of bounded length. It is kept and handed out, and never fetched."""
+    """An https URL of bounded length, its scheme and host in lower case. It is kept and handed out, never fetched."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(longest=MAX_URL_LENGTH, **options)
         self.validators.append(validate.URL(schemes={"https"}))
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
+        text = super()._deserialize(value, attr, data, **options)
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            raise ValidationError("Not a valid URL.") from None
+        if "@" in parts.netloc:
+            raise ValidationError("Must not hold a user name or password.")
+        return parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower()).geturl()
+
+
+class Integer(fields.Integer):
+    """A whole number in plain ASCII digits; Python's own reading takes 1_0 and other scripts' digits, too."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> int:
+        if not _PLAIN_INTEGER.fullmatch(str(value)):
+            raise self.make_error("invalid")
+        return super()._deserialize(value, attr, data, **options)
+
+
+class Number(fields.Float):
+    """A finite number in plain ASCII digits, perhaps with an exponent."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_nan=False, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> float:
+        if not _PLAIN_NUMBER.fullmatch(str(value)):
+            raise self.make_error("invalid")
+        return super()._deserialize(value, attr, data, **options)
+
+
+class Flag(fields.Boolean):
+    """true or false in a JSON body; nothing that merely looks like one."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, attr, data, **options)
 
 
 class Money(fields.Decimal):
@@ -120,16 +166,23 @@ class JsonObject(fields.Dict):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> dict[str, Any]:
         parsed: dict[str, Any] = super()._deserialize(value, attr, data, **options)  # type: ignore[no-untyped-call]
         try:
-            encoded = orjson.dumps(parsed)
-        except TypeError as error:  # a lone surrogate, or an integer beyond 64 bits
+            size = len(orjson.dumps(parsed))
+        except TypeError as error:  # an integer beyond 64 bits, or nesting beyond all measure
             raise ValidationError("Must hold text and numbers that JSON can carry.") from error
-        if len(encoded) > MAX_OBJECT_BYTES or _depth(parsed) > MAX_OBJECT_DEPTH:
+        if size > MAX_OBJECT_BYTES or _depth(parsed) > MAX_OBJECT_DEPTH:
             raise ValidationError(f"Must be at most {MAX_OBJECT_BYTES} bytes and {MAX_OBJECT_DEPTH} levels deep.")
-        if b"\\u0000" in encoded:
+        if _holds_nul(parsed):
             raise ValidationError("Must not contain control characters.")
         return parsed
 
 
+def _members(value: Any) -> list[Any]:
+    return [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+
+
 def _depth(value: Any) -> int:
-    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max(map(_depth, members), default=0) if isinstance(value, dict | list) else 0
+    return 1 + max(map(_depth, _members(value)), default=0) if isinstance(value, dict | list) else 0
+
+
+def _holds_nul(value: Any) -> bool:
+    return "\0" in value if isinstance(value, str) else any(map(_holds_nul, _members(value)))

@@ -17,12 +17,16 @@ depends_on = None
 
 EXTENSIONS = ("postgis", "citext", "pg_trgm", "unaccent")
 # Words are compared without accents (Zürich, zurich); once stemmed as English, once as they are written.
+SEARCH_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 SEARCH_CONFIGURATIONS = {"gearyard_english": "english_stem", "gearyard_simple": "simple"}
 
 
 def _search_vector() -> str:
+    # Punctuation counts as a space: PostgreSQL's parser would take Canoe/kayak for a file and <50 mm> for a tag.
+    quoted = SEARCH_PUNCTUATION.replace("'", "''")
+    spaces = f"repeat(' ', {len(SEARCH_PUNCTUATION)})"
     return " || ".join(
-        f"setweight(to_tsvector('{name}'::regconfig, {column}), '{weight}')"
+        f"setweight(to_tsvector('{name}'::regconfig, translate({column}, '{quoted}', {spaces})), '{weight}')"
         for column, weight in (("title", "A"), ("location", "B"), ("description", "C"))
         for name in SEARCH_CONFIGURATIONS
     )

@@ -64,7 +64,8 @@ def test_daily_rate_is_exact(client: FlaskClient, owner: Person, given: Any, kep
             ("daily_rate", value)
             for value in ("", " ", "abc", None, "1" * 40, "0.001", "9e999999999", "1e2", "+5", "1_0", "٣")
         ),
-        *(("title", value) for value in ("", "ab", "x" * 201, None, 5, [], "  a  ", "nul\x00byte", "\ud800")),
+        *(("title", value) for value in ("", "ab", "x" * 201, None, 5, [], "  a  ")),
+        *(("title", value) for value in ("nul\x00byte", "zero\u200bwidth", "\u202eturned")),
         *(("description", value) for value in ("too short", "x" * 10_001, None, {})),
         *(("location", value) for value in ("x", "x" * 256, None)),
         *(("condition", value) for value in ("broken", "", None, 1, "GOOD")),

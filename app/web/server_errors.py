@@ -1,0 +1,36 @@
+"""Errors of requests that gunicorn cannot read, so that they never reach the app: with the body of every other."""
+
+import uuid
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from gunicorn import util
+
+from app.web.errors import code_of, error_body
+from app.web.headers import HEADERS
+from app.web.request_id import HEADER
+
+
+def install() -> None:
+    """Take the place of gunicorn's HTML error page, which nothing in its configuration can change."""
+    util.write_error = _write_error
+
+
+def _write_error(sock: Any, status_int: int, reason: str, _message: str) -> None:
+    """Answer and close. gunicorn's message stays out of it: it repeats what the client sent."""
+    request_id = uuid.uuid4().hex
+    status = HTTPStatus(status_int)
+    body = orjson.dumps(
+        error_body(status, code_of(status), "The request could not be read.", request_id=request_id, path="/")
+    )
+    headers = {
+        **HEADERS,
+        HEADER: request_id,
+        "Cache-Control": "no-store",
+        "Connection": "close",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    util.write_nonblock(sock, f"HTTP/1.1 {status_int} {reason}\r\n{lines}\r\n".encode("latin-1") + body)
