@@ -74,7 +74,7 @@ class Settings:
         """
         env = Env(eager=False)
         values = _read(env)
-        _seal(env)
+        refuse_wrong(env)
         settings = cls(**values)
         settings._check_together()
         return settings
@@ -96,12 +96,12 @@ def database_url() -> str:
     """
     env = Env(eager=False)
     url = _database_url(env)
-    _seal(env)
+    refuse_wrong(env)
     return url
 
 
-def _seal(env: Env) -> None:
-    """Raise what was found wrong with all that was read."""
+def refuse_wrong(env: Env) -> None:
+    """Raise InvalidSettings, in one line, for all that was found wrong with what was read by `env`."""
     try:
         env.seal()
     except EnvValidationError as error:

@@ -5,17 +5,20 @@ from gevent import monkey
 # Before anything else is imported: the gevent worker patches after the fork, too late for what is imported by then.
 monkey.patch_all()
 
-import os  # noqa: E402
+from environs import Env  # noqa: E402
+from marshmallow import validate  # noqa: E402
 
 from app.observability.logging import dict_config  # noqa: E402
-from app.settings import Settings  # noqa: E402
+from app.settings import Settings, refuse_wrong  # noqa: E402
 from app.web import server_errors  # noqa: E402
 
 _settings = Settings.from_env()  # a wrong setting stops the start here, with one line
 server_errors.install()
 
-bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8080')}"
-workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+_env = Env(eager=False)
+bind = f"{_env.str('HOST', '127.0.0.1')}:{_env.int('PORT', 8080, validate=validate.Range(min=1, max=65_535))}"
+workers = _env.int("WEB_CONCURRENCY", 2, validate=validate.Range(min=1, max=256))
+refuse_wrong(_env)
 worker_class = "gevent"
 worker_connections = 1000  # greenlets a worker serves at once; beyond, connections wait in the backlog
 preload_app = False  # so that a reload (HUP) imports the code anew

@@ -11,6 +11,7 @@ import orjson
 from flask import Response
 from flask.json.provider import JSONProvider
 from gevent import Timeout
+from gunicorn.http.errors import ParseException
 from webargs.core import is_json
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -49,7 +50,7 @@ def _read_body(req: flask.Request) -> bytes:
     try:
         with Timeout(BODY_TIMEOUT_SECONDS):
             body = req.get_data(cache=True)
-    except (Timeout, OSError) as error:
+    except (Timeout, OSError, ParseException) as error:
         _stop_reading(req)
         raise MalformedRequest("The body could not be read to its end.") from error
     if req.content_length is None and len(body) >= (req.max_content_length or 0):

@@ -155,6 +155,18 @@ def test_an_unknown_listing_is_not_found(client: FlaskClient, owner: Person, pat
     assert answer.json["code"] == "NOT_FOUND"
 
 
+def test_the_categories_cost_one_statement(client: FlaskClient, counting_statements: Any) -> None:
+    with counting_statements() as counted:
+        tree = client.get("/api/v1/categories").json
+    assert len(counted) == 1
+    assert tree is not None
+    assert all({"id", "name", "parent_id", "created_at", "children"} == node.keys() for node in tree)
+    by_id = {node["id"]: node for node in tree}
+    for node in tree:
+        if node["parent_id"] is not None:
+            assert node in by_id[node["parent_id"]]["children"]
+
+
 class TestPhotos:
     """One is primary as long as there is any; the order never changes by itself."""
 

@@ -8,15 +8,17 @@ import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.test import TestResponse
 
 from app import create_app
 from app.auth.identity import public
+from app.database import transaction
+from app.models import User
 from app.settings import Settings
 from app.web.headers import HEADERS
-from tests.factories import Person, new_equipment
+from tests.factories import Person, add_equipment, new_equipment
 
 API = "/api/v1/equipment"
 BODY = {"error", "message", "code", "request_id", "type", "title", "status", "detail", "instance"}
@@ -192,7 +194,7 @@ class TestCors:
     @pytest.mark.parametrize(
         "origin",
         ["null", "https://evil.example.com", "https://app.example.com.evil.com", "http://app.example.com",
-         "https://app.example.com:444", "https://APP.example.com.", ""],
+         "https://app.example.com:444", "https://APP.example.com.", "https://appXexample.com", ""],
     )  # fmt: skip
     def test_any_other_may_not(self, web: FlaskClient, origin: str) -> None:
         headers = web.get("/health", headers={"Origin": origin}).headers
@@ -211,3 +213,38 @@ class TestCors:
 
     def test_by_default_no_origin_is_allowed(self, client: FlaskClient) -> None:
         assert "Access-Control-Allow-Origin" not in client.get("/health", headers={"Origin": self.ALLOWED}).headers
+
+
+def test_a_page_links_to_the_next_by_what_was_asked_and_nothing_else(client: FlaskClient, owner: Person) -> None:
+    for _ in range(3):
+        add_equipment(owner.id)
+    hostile = "endpoint=x&_method=POST&_external=1&_scheme=ftp&_anchor=y&limit=&limit=2&q=drill%26"
+    answer = client.get(f"{API}?{hostile}", headers={"Host": "evil.example.com"})
+    assert answer.status_code == 200
+    link = answer.headers["Link"].removeprefix("<").removesuffix('>; rel="next"')
+    assert link.startswith(f"{API}?endpoint=x&")
+    following = client.get(link).json
+    assert following is not None
+    assert following["limit"] == 2
+    assert following["page"] == 2
+
+
+def test_what_a_client_sent_comes_back_cut(client: FlaskClient, owner: Person) -> None:
+    body = {**{f"unknown{number}": 1 for number in range(500)}, "x" * 100_000: 1}
+    answer = client.post(API, json=body, headers=owner.headers)
+    assert_error(answer, 400, "VALIDATION_ERROR")
+    assert len(answer.get_data()) < 20_000
+
+
+def test_a_broken_constraint_is_logged_without_the_row(
+    client: FlaskClient, renter: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(IntegrityError) as violation, transaction() as session:
+        session.get_one(User, renter.id).avatar_url = "http://example.com/planted"
+    with caplog.at_level(logging.ERROR), client.application.test_request_context():
+        client.application.preprocess_request()
+        answer = client.application.make_response(client.application.handle_user_exception(violation.value))
+    assert answer.status_code == 500
+    assert "ck_users_avatar_url_https" in caplog.text
+    assert "planted" not in caplog.text
+    assert renter.email not in caplog.text
