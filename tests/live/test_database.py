@@ -4,7 +4,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import monotonic
 
 import psycopg2
 import pytest
@@ -15,10 +14,9 @@ from app.database import IDLE_IN_TRANSACTION_TIMEOUT_MS, LOCK_TIMEOUT_MS
 from app.settings import Settings
 from deploy.local.cluster import PostgresCluster
 from tests.conftest import alembic
+from tests.live.side_by_side import until
 from tests.local.tenant_process import TenantProcess
 from tests.service_process import ServiceProcess
-
-PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +33,6 @@ def fragile(own_cluster: PostgresCluster, tenant: TenantProcess) -> Iterator[Ser
     """A service of one worker on that cluster."""
     with ServiceProcess({"DATABASE_URL": own_cluster.url("gearyard"), **tenant.env()}, workers=1) as service:
         yield service
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert monotonic() < deadline, "did not happen in time"
 
 
 def test_migrations_go_up_down_and_up_again(database_url_factory: Callable[[], str]) -> None:

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 import requests
 
-from tests.live.test_identity import ME, all_at_once, key_fetches, side_by_side, statuses, until
+from tests.live.side_by_side import ME, all_at_once, key_fetches, side_by_side, statuses, until
 from tests.local.tenant_process import PASSWORD, TenantProcess
 from tests.service_process import ServiceProcess
 

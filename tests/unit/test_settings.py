@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.settings import AppEnv, InvalidSettings, OwnerSignup, Settings, database_url
-from tests.live.test_identity import side_by_side
+from tests.live.side_by_side import side_by_side
 from tests.local.tenant_process import TenantProcess
 from tests.service_process import ServiceProcess
 
