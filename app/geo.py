@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from geoalchemy2 import Geography
+from geoalchemy2 import Geography, Geometry
 from sqlalchemy import ColumnElement, Double, cast, func
 
 # Half of the equator: nothing on earth is farther away.
@@ -17,10 +17,14 @@ class Point:
     longitude: float
     latitude: float
 
+    def as_geometry(self) -> ColumnElement[object]:
+        """The point on the plane of degrees, longitude first, as PostGIS takes it."""
+        point = func.ST_MakePoint(cast(self.longitude, Double), cast(self.latitude, Double))
+        return func.ST_SetSRID(point, 4326, type_=Geometry)
+
     def as_geography(self) -> ColumnElement[object]:
-        """The point as PostGIS takes it, longitude first."""
-        lng, lat = cast(self.longitude, Double), cast(self.latitude, Double)
-        return cast(func.ST_SetSRID(func.ST_MakePoint(lng, lat), 4326), Geography("POINT", srid=4326))
+        """The point on the ellipsoid."""
+        return cast(self.as_geometry(), Geography("POINT", srid=4326))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,5 @@
 """Every table. Rules live here where the database can hold them; migrations bring them there."""
 
-import string
 import uuid
 from datetime import datetime
 from decimal import Decimal
@@ -28,8 +27,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 # The text search configurations that the first migration makes: both unaccented, one stemmed as English.
 SEARCH_STEMMED = "gearyard_english"
 SEARCH_EXACT = "gearyard_simple"
-# What separates words, in a listing and in a query alike: ASCII's punctuation.
-SEARCH_PUNCTUATION = string.punctuation
+# What separates words, in a listing and in a query alike: ASCII's punctuation, as a regular expression.
+PUNCTUATION = "[!-/:-@[-`{-~]"
 
 
 class Role(StrEnum):
@@ -155,15 +154,14 @@ def _search_vector() -> str:
     Punctuation counts as a space: PostgreSQL's parser would take Canoe/kayak for a file and <50 mm> for a tag.
     """
     return " || ".join(
-        f"setweight(to_tsvector('{config}'::regconfig, {_without_punctuation(column)}), '{weight}')"
-        for column, weight in (("title", "A"), ("location", "B"), ("description", "C"))
+        f"setweight(to_tsvector('{config}'::regconfig, {_words_only(field)}), '{weight}')"
+        for field, weight in (("title", "A"), ("location", "B"), ("description", "C"))
         for config in (SEARCH_STEMMED, SEARCH_EXACT)
     )
 
 
-def _without_punctuation(column: str) -> str:
-    quoted = SEARCH_PUNCTUATION.replace("'", "''")
-    return f"translate({column}, '{quoted}', repeat(' ', {len(SEARCH_PUNCTUATION)}))"
+def _words_only(field: str) -> str:
+    return f"regexp_replace({field}, '{PUNCTUATION}', ' ', 'g')"
 
 
 class Equipment(_HasId, _HasTimes, Base):

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from app.database import refusing
 from app.equipment import search as query
+from app.equipment.criteria import Search
 from app.equipment.projection import EquipmentItem, item, item_columns
-from app.equipment.search import Search
 from app.errors import InvalidInput, NotFound
 from app.models import Category, Equipment, EquipmentPhoto
 from app.paging import Page, Position, encode_cursor

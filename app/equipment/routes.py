@@ -7,8 +7,8 @@ from flask import url_for
 
 from app.auth.identity import caller, public
 from app.equipment import categories, photos, schemas, service
+from app.equipment.criteria import Search
 from app.equipment.projection import EquipmentItem
-from app.equipment.search import Search
 from app.models import EquipmentPhoto
 from app.web.api import BASE_PATH, Blueprint
 from app.web.pagination import page_response

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from app.auth.principal import Identity
 from app.database import transaction
 from app.equipment import repository
+from app.equipment.criteria import Filters, Search, Sort
 from app.equipment.projection import EquipmentItem
-from app.equipment.search import Filters, Search, Sort
 from app.errors import Forbidden
 from app.models import Role
 from app.paging import Page, PageRequest

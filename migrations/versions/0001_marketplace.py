@@ -17,19 +17,21 @@ depends_on = None
 
 EXTENSIONS = ("postgis", "citext", "pg_trgm", "unaccent")
 # Words are compared without accents (Zürich, zurich); once stemmed as English, once as they are written.
-SEARCH_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+PUNCTUATION = "[!-/:-@[-`{-~]"
 SEARCH_CONFIGURATIONS = {"gearyard_english": "english_stem", "gearyard_simple": "simple"}
 
 
 def _search_vector() -> str:
     # Punctuation counts as a space: PostgreSQL's parser would take Canoe/kayak for a file and <50 mm> for a tag.
-    quoted = SEARCH_PUNCTUATION.replace("'", "''")
-    spaces = f"repeat(' ', {len(SEARCH_PUNCTUATION)})"
     return " || ".join(
-        f"setweight(to_tsvector('{name}'::regconfig, translate({column}, '{quoted}', {spaces})), '{weight}')"
-        for column, weight in (("title", "A"), ("location", "B"), ("description", "C"))
+        f"setweight(to_tsvector('{name}'::regconfig, {_words_only(field)}), '{weight}')"
+        for field, weight in (("title", "A"), ("location", "B"), ("description", "C"))
         for name in SEARCH_CONFIGURATIONS
     )
+
+
+def _words_only(field: str) -> str:
+    return f"regexp_replace({field}, '{PUNCTUATION}', ' ', 'g')"
 
 
 def upgrade() -> None:

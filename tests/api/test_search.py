@@ -1,0 +1,250 @@
+"""The public search by example: what a client may ask, what it gets, and what it is told when it asks wrongly."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, event, insert, text
+
+from app.database import transaction
+from app.equipment.schemas import EquipmentQuery
+from app.geo import Point
+from app.models import Category, Condition
+from tests.factories import EPOCH, Person, add_equipment, category_id, new_equipment
+
+API = "/api/v1/equipment"
+BERN, ZURICH = Point(latitude=46.948, longitude=7.4474), Point(latitude=47.3769, longitude=8.5417)
+FIJI = Point(latitude=-17.0, longitude=179.5)
+IN_BERN = {"lat": "46.948", "lng": "7.4474"}
+
+
+def found(client: FlaskClient, **query: Any) -> list[str]:
+    """The titles found, in their order; the total always counts all of them."""
+    answer = client.get(API, query_string=query)
+    body = answer.json or {}
+    assert answer.status_code == 200, body
+    assert body["total"] == len(body["items"])
+    return [item["title"] for item in body["items"]]
+
+
+@pytest.fixture
+def listings(client: FlaskClient, owner: Person) -> None:
+    """Four listings, the newest last."""
+    add_equipment(owner.id, title="Zurich saw", coordinates=ZURICH, daily_rate=30, condition=Condition.FAIR)
+    add_equipment(owner.id, title="Bern drill", coordinates=BERN, daily_rate=20, is_available=False)
+    add_equipment(owner.id, title="Placeless café tent", daily_rate=10, category_id=category_id("Tents"))
+    add_equipment(owner.id, title="Fiji kayak", coordinates=FIJI, daily_rate=20, category_id=category_id("Diving"))
+
+
+ALL = ["Fiji kayak", "Placeless café tent", "Bern drill", "Zurich saw"]
+
+
+@pytest.mark.parametrize(
+    ("query", "titles"),
+    [
+        ({}, ALL),
+        (IN_BERN, ["Bern drill", "Zurich saw", "Fiji kayak", "Placeless café tent"]),
+        ({"latitude": "46.948", "longitude": "7.4474", "radius_km": "100"}, ["Bern drill", "Zurich saw"]),
+        (IN_BERN | {"radius_km": "0"}, ["Bern drill"]),
+        (IN_BERN | {"radius_km": "20037.508", "sort": "newest"}, ["Fiji kayak", "Bern drill", "Zurich saw"]),
+        ({"bbox": "7,46,9,48"}, ["Bern drill", "Zurich saw"]),
+        ({"bbox": "7.4474,46.948,7.4474,46.948"}, ["Bern drill"]),
+        ({"bbox": "170,-20,-170,0"}, ["Fiji kayak"]),
+        ({"bbox": "-170,-20,170,0"}, []),
+        ({"bbox": "-180,-90,180,90"}, ["Fiji kayak", "Bern drill", "Zurich saw"]),
+        ({"min_price": "20", "max_price": "20.00"}, ["Fiji kayak", "Bern drill"]),
+        ({"sort": "price_desc", "condition": "good", "bbox": "7,46,9,48"}, ["Bern drill"]),
+        ({"is_available": "false"}, ["Bern drill"]),
+        ({"condition": "fair", "is_available": "true"}, ["Zurich saw"]),
+        ({"q": "SAW"}, ["Zurich saw"]),
+        ({"q": "drills"}, ["Bern drill"]),
+        ({"q": "kay"}, ["Fiji kayak"]),
+        ({"q": "tent cafe"}, ["Placeless café tent"]),
+        ({"q": "cafe\u0301"}, ["Placeless café tent"]),
+        ({"q": "zürich the sa"}, ["Zurich saw"]),
+        ({"q": "batteries case", "max_price": "10"}, ["Placeless café tent"]),
+        ({"q": "!saw"}, ["Zurich saw"]),
+        ({"unknown": "ignored", "limit": "4"}, ALL),
+    ],
+    ids=str,
+)
+def test_what_is_asked_is_what_is_found(
+    client: FlaskClient, listings: None, query: dict[str, str], titles: list[str]
+) -> None:
+    assert found(client, **query) == titles
+
+
+def test_a_category_holds_all_below_it(client: FlaskClient, listings: None, owner: Person) -> None:
+    with transaction() as session:
+        values = {"name": "Night diving", "parent_id": category_id("Diving")}
+        deep = session.execute(insert(Category).values(values).returning(Category.id)).scalar_one()
+    add_equipment(owner.id, title="Lamp", category_id=deep)
+
+    assert found(client, category_id=category_id("Water Sports")) == ["Lamp", "Fiji kayak"]
+    assert found(client, category_id=deep) == ["Lamp"]
+    assert found(client, category_id=category_id("Camping & Hiking")) == ["Placeless café tent"]
+
+
+def test_distances_are_of_the_ellipsoid(client: FlaskClient, listings: None) -> None:
+    """Bern to Zurich: 95.699 km by Karney's geodesic; a sphere would make it 95.494."""
+    items = (client.get(API, query_string=IN_BERN).json or {})["items"]
+    assert [item["distance_km"] for item in items][:2] == [0.0, 95.699]
+    assert items[-1]["distance_km"] is None
+    assert all("distance_km" not in item for item in (client.get(API).json or {})["items"])
+
+
+@pytest.mark.parametrize("absent", ["", " ", "null", "undefined", "\t"])
+@pytest.mark.parametrize("parameter", [*EquipmentQuery().fields, *EquipmentQuery.ALIASES])
+def test_a_blank_null_or_undefined_parameter_counts_as_absent(
+    client: FlaskClient, listings: None, parameter: str, absent: str
+) -> None:
+    assert found(client, **{parameter: absent}) == ALL
+    assert found(client, **{parameter: [absent, "null"]}) == ALL
+
+
+NO_NUMBERS = [
+    "x",
+    "NaN",
+    "inf",
+    "-Infinity",
+    "1e400",
+    "%FF",
+    "%ED%A0%80",
+    "%00",
+    "1%002",
+    "1,5",
+    "0x10",
+    "%F0%9F%9A%B2",
+]
+NO_INTEGERS = [*NO_NUMBERS, "1.5", "1e1", "0", "-1", "9" * 5000]
+NO_PRICES = [*NO_NUMBERS, "-1", "-0.01", "0.001", "100000000", "1e-400", "sNaN", "9" * 5000]
+BAD_VALUES: dict[str, list[str]] = {
+    "page": [*NO_INTEGERS, "1000001"],
+    "limit": [*NO_INTEGERS, "101"],
+    "min_price": [*NO_PRICES, "2&max_price=1"],
+    "max_price": NO_PRICES,
+    "lat": [f"{bad}&lng=1" for bad in [*NO_NUMBERS, "90.0001", "-91"]],
+    "lng": [f"{bad}&lat=1" for bad in [*NO_NUMBERS, "180.0001", "-181"]],
+    "radius_km": [f"{bad}&lat=1&lng=1" for bad in [*NO_NUMBERS, "-0.001", "20037.6"]] + ["1"],
+    "bbox": ["1,2,3", "1,2,3,4,5", ",,,", "0,0,181,1", "0,-91,1,0", "0,2,1,1", *(f"0,0,1,{bad}" for bad in NO_NUMBERS)],
+    "category_id": ["1", "x", "%00", "'--", "00000000-0000-0000-0000-00000000000g"],
+    "condition": ["used", "GOOD", "good'--", "%00", "Condition.GOOD"],
+    "is_available": ["2", "maybe", "%00", "truee"],
+    "sort": ["Newest", "id", "created_at;--", "%00", "distance", "distance&q=x", "relevance", "relevance&lat=1&lng=1"],
+    "q": ["%00", "a%00b", "%1B", "%C2%85x%7F", "x" * 201, "a+" * 99],
+    "cursor": ["A" * 513, "%00", "%FF"],
+}
+NAMED = [(name, f"{name}=1&{name}=2") for name in EquipmentQuery().fields]
+NAMED += [("lat", "lat=1&lng=1&latitude=2"), ("lng", "longitude=1&lng=2&lat=1"), ("lng", "lat=1"), ("lat", "lng=1")]
+NAMED += [("lng", "latitude=1"), ("lat", "longitude=1&radius_km=1")]
+
+
+@pytest.mark.parametrize(
+    ("field", "query"),
+    [(field, f"{field}={value}") for field, values in BAD_VALUES.items() for value in values] + NAMED,
+    ids=lambda value: value[:60],
+)
+def test_a_bad_value_is_refused_by_the_name_of_its_field(client: FlaskClient, field: str, query: str) -> None:
+    answer = client.get(f"{API}?{query}")
+    body = answer.json or {}
+    assert (answer.status_code, body.get("code")) == (400, "VALIDATION_ERROR"), body
+    assert field in [problem["field"] for problem in body["details"]]
+
+
+SIGNS = ["%", "_", "\\", "'", "%rill", "d_ill", "d%l", "*", "dri:*x", "saw|kayak", "<->"]
+SQL = ["'; DROP TABLE equipment; --", "x') OR 1=1 --", "%(q)s {} $1 :q", "\\'", "x:*y:A"]
+
+
+@pytest.mark.parametrize("q", SIGNS + SQL)
+def test_no_sign_is_a_wildcard_an_operator_or_sql(client: FlaskClient, listings: None, q: str) -> None:
+    assert found(client, q=q) == []
+    assert found(client) == ALL
+
+
+@pytest.mark.parametrize("title", ["Canoe/kayak set", "Drill/driver 18V", "Saw (used), like-new"])
+def test_each_word_of_a_title_is_found(client: FlaskClient, owner: Person, title: str) -> None:
+    add_equipment(owner.id, title=title, description="As it says.")
+    words = title.translate(str.maketrans("/(),-", "     ")).split()
+    assert {word: found(client, q=word) for word in words} == {word: [title] for word in words}
+
+
+@pytest.mark.parametrize("q", [" ".join("abcdefghijklmnopqrst"), " ".join(["9" * 9] * 20), "é" * 200])
+def test_any_words_within_the_limit_are_searched(client: FlaskClient, listings: None, q: str) -> None:
+    assert set(found(client, q=q)) <= set(ALL)
+
+
+@pytest.mark.parametrize("query", ["q=%FF", "q=%ED%A0%80", "%FF=1", "q=\xff", "\xff=1"])
+def test_bytes_that_are_no_utf_8_are_no_fault_of_ours(client: FlaskClient, query: str) -> None:
+    assert client.get(API, environ_overrides={"QUERY_STRING": query}).status_code in (200, 400)
+
+
+def test_an_item_is_the_same_from_every_endpoint(client: FlaskClient, owner: Person) -> None:
+    made = client.post(API, json=new_equipment(), headers=owner.headers).json or {}
+    address = f"{API}/{made['id']}"
+    photo = client.post(f"{address}/photos", json={"photo_url": "https://p.example/1.jpg"}, headers=owner.headers).json
+    changed = client.put(address, json={"title": made["title"]}, headers=owner.headers).json
+    far = (client.get(API, query_string=IN_BERN).json or {})["items"][0]
+
+    assert far.pop("distance_km") == 0.0
+    assert changed == far == made | {"photos": [photo]}
+    assert changed == client.get(address).json == (client.get(API).json or {})["items"][0]
+    assert changed == (client.get("/api/v1/users/me/equipment", headers=owner.headers).json or {})["items"][0]
+    names = "id owner_id category_id title description daily_rate condition location coordinates is_available photos"
+    assert set(made) == {*names.split(), "created_at", "updated_at"}
+    assert made["coordinates"] == {"latitude": 46.948, "longitude": 7.4474}
+    assert (made["daily_rate"], made["is_available"], made["photos"]) == ("25.00", True, [])
+    assert set(photo or {}) == {"id", "photo_url", "is_primary", "order_index"}
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+def test_a_page_costs_the_same_statements_whatever_its_size(
+    client: FlaskClient, owner: Person, counting_statements: Callable[[], Any], limit: int
+) -> None:
+    for _ in range(101):
+        add_equipment(owner.id, photos=2, coordinates=BERN, created_at=EPOCH + timedelta(days=1))
+    with counting_statements() as public:
+        answer = client.get(API, query_string=IN_BERN | {"q": "drill", "limit": limit, "radius_km": 1})
+    with counting_statements() as own:
+        client.get("/api/v1/users/me/equipment", query_string={"limit": limit}, headers=owner.headers)
+
+    assert len((answer.json or {})["items"]) == limit
+    assert len(public) == 1
+    assert len(own) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        ("lat=46.9&lng=7.4&radius_km=5", "ix_equipment_coordinates"),
+        ("bbox=7,46,7.1,46.1", "ix_equipment_lng_lat"),
+        ("bbox=179.9,-90,-179.9,90", "ix_equipment_lng_lat"),
+        ("q=number77", "ix_equipment_search"),
+        ("", "ix_equipment_newest"),
+    ],
+)
+def test_the_plan_uses_the_index(client: FlaskClient, owner: Person, engine: Engine, query: str, index: str) -> None:
+    sent: list[tuple[str, Any]] = []
+    with transaction() as session:
+        session.execute(text(MANY), {"owner": owner.id, "category": category_id()})
+        session.execute(text("SELECT gin_clean_pending_list('ix_equipment_search')"))
+        session.execute(text("ANALYZE equipment"))
+
+        listener = engine, "before_cursor_execute", lambda *about: sent.append(about[2:4])
+        event.listen(*listener)
+        assert client.get(f"{API}?{query}").status_code == 200
+        event.remove(*listener)
+        [(statement, parameters)] = [one for one in sent if one[0].startswith("SELECT")]
+        plan = session.connection().exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars().all()
+    assert index in "\n".join(plan)
+
+
+MANY = """
+    INSERT INTO equipment (owner_id, category_id, title, description, daily_rate, condition, location, coordinates,
+                           created_at)
+    SELECT :owner, :category, 'Drill number' || n, 'A drill among many.', 1 + n % 90, 'good', 'Somewhere',
+           ST_Point(n * 7919 % 3600 / 10.0 - 180, n * 104729 % 1800 / 10.0 - 90, 4326)::geography,
+           TIMESTAMPTZ '2026-01-01Z' + n * INTERVAL '1 minute'
+    FROM generate_series(1, 3000) AS n
+"""
