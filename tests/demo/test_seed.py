@@ -17,6 +17,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from app.database import blocking_waits
 from app.demo.catalog import CATALOG
 from app.demo.cities import CITIES
 from app.demo.copying import copy_rows
@@ -288,7 +289,14 @@ def test_a_second_seed_waits_for_the_first_and_names_missing_categories(unseeded
     assert counts(unseeded)["users"] == 0
 
 
-def test_copied_text_arrives_as_it_was(seeded: str) -> None:
+@pytest.fixture
+def blocking() -> Iterator[None]:
+    """COPY needs plain waits; another test of this process may have made the app, which installs gevent's."""
+    with blocking_waits():
+        yield
+
+
+def test_copied_text_arrives_as_it_was(seeded: str, blocking: None) -> None:
     nasty = [
         "\\N",
         "\\.",
@@ -307,7 +315,7 @@ def test_copied_text_arrives_as_it_was(seeded: str) -> None:
         assert [words for (words,) in cursor.fetchall()] == nasty
 
 
-def test_a_failure_while_rows_are_made_is_raised_as_itself(seeded: str) -> None:
+def test_a_failure_while_rows_are_made_is_raised_as_itself(seeded: str, blocking: None) -> None:
     def failing() -> Iterator[tuple[object, ...]]:
         yield (1,)
         raise ZeroDivisionError
@@ -318,7 +326,7 @@ def test_a_failure_while_rows_are_made_is_raised_as_itself(seeded: str) -> None:
             copy_rows(connection, "t", ("n",), failing())
 
 
-def test_reading_in_small_pieces_loses_nothing(seeded: str) -> None:
+def test_reading_in_small_pieces_loses_nothing(seeded: str, blocking: None) -> None:
     with closing(psycopg2.connect(seeded)) as connection, connection.cursor() as cursor:
         cursor.execute("CREATE TEMP TABLE t (words text)")
         copy_rows(connection, "t", ("words",), (("ü" * 3_000,) for _ in range(500)))
