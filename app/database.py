@@ -60,7 +60,7 @@ def use(bind: Any, **session_options: Any) -> None:
 
 
 def make_engine(settings: Settings) -> Engine:
-    """An engine with every limit of the pool and of the server set (finding 3.5).
+    """An engine with every limit of the pool and of the server set.
 
     Connections in all: workers × (`DB_POOL_SIZE` + `DB_MAX_OVERFLOW` + one of a readiness probe), below the server's
     `max_connections`.

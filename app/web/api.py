@@ -1,4 +1,4 @@
-"""REST and its description: flask-smorest, with the contract's errors in place of its own."""
+"""REST and its description: flask-smorest, with this API's errors in place of its own."""
 
 from functools import partial
 from typing import Any
@@ -67,7 +67,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
     ERROR_SCHEMA = Error
 
     def handle_http_exception(self, error: HTTPException) -> Any:
-        """Answer with the contract's error body."""
+        """Answer with the API's error body."""
         return http_error(error)
 
 

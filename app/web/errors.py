@@ -81,7 +81,7 @@ def init_app(app: Flask) -> None:
 def error_body(
     status: HTTPStatus, code: str, message: str, *, request_id: str, path: str, details: Iterable[Problem] = ()
 ) -> dict[str, Any]:
-    """The error body of the contract, which carries RFC 9457's members, too."""
+    """The one error body of this API, which carries RFC 9457's members, too."""
     problems = [{"field": problem.field, "message": problem.message, "code": problem.code} for problem in details]
     return {
         "error": status.phrase,
@@ -114,7 +114,7 @@ def error_response(
 
 
 def code_of(status: HTTPStatus) -> str:
-    """The contract's code for a status that carries none of its own."""
+    """The code for a status that carries none of its own."""
     fallback = "INTERNAL_ERROR" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "BAD_REQUEST"
     return _CODES_BY_STATUS.get(status, fallback)
 

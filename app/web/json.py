@@ -79,7 +79,7 @@ def json_response(
 
 
 class BodyParser(FlaskParser):
-    """webargs' parser with the contract's statuses: 400 for a wrong field, 415 for a body that is no JSON."""
+    """webargs' parser with this API's statuses: 400 for a wrong field, 415 for a body that is no JSON."""
 
     DEFAULT_VALIDATION_STATUS = HTTPStatus.BAD_REQUEST
 

@@ -82,7 +82,7 @@ class Listing:
         return None if self.place is None else _geodesic(lat, lng, *self.place)
 
     def body(self) -> dict[str, Any]:
-        """The item of the contract, without a distance."""
+        """The item as the API gives it, without a distance."""
         place = None if self.place is None else {"latitude": self.place[0], "longitude": self.place[1]}
         texts = {"title": self.title, "description": self.description, "location": self.location}
         ids = {"id": str(self.id), "owner_id": str(self.owner_id), "category_id": str(self.category_id)}

@@ -112,7 +112,7 @@ class TestSignUp:
     def test_its_identity_carries_the_configured_issuer(
         self, client: FlaskClient, settings: Settings, email: str
     ) -> None:
-        # Finding 1.2: the predecessor wrote a constant.
+        # A constant here would give every user another issuer than their tokens have.
         made = sign_up(client, email)
         with transaction() as session:
             rows = session.scalars(select(ExternalIdentity).where(ExternalIdentity.user_id == UUID(made["id"]))).all()
@@ -164,7 +164,7 @@ class TestSignUp:
     def test_what_is_no_email_is_refused_before_the_tenant_is_asked(
         self, client: FlaskClient, tenant: TenantProcess, path: str, wrong: Any
     ) -> None:
-        # Finding 3.6: the predecessor took `@.` for one.
+        # `@.` has all that a careless check looks for.
         body = refused(post(client, path, email=wrong, password=PASSWORD), 400, "VALIDATION_ERROR")
         assert fields_of(body) == ["email"]
         assert asked(tenant, "signup") + asked(tenant, "token") == 0

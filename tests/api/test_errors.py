@@ -1,4 +1,4 @@
-"""Every error of every layer has the contract's body, its headers and its request id; no answer tells of the inside."""
+"""Every error of every layer has the one error body, its headers and its request id; no answer tells of the inside."""
 
 import dataclasses
 import logging

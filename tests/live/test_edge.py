@@ -40,7 +40,7 @@ def answer_to(service: ServiceProcess, request: bytes) -> tuple[int, dict[str, s
         (b"GET /api/v1/equipment?\xff=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400),
     ],
 )
-def test_what_cannot_be_read_is_answered_with_the_contracts_body(
+def test_what_cannot_be_read_is_answered_with_the_one_error_body(
     service: ServiceProcess, request_bytes: bytes, status: int
 ) -> None:
     got, headers, body = answer_to(service, request_bytes)

@@ -123,7 +123,7 @@ class TestKeys:
         workers: int,
         requests_each: int,
     ) -> None:
-        # Finding 1.1: the predecessor fetched them for each request.
+        # Not one fetch for each request.
         people = [calm.token(email=f"{uuid4().hex}@example.com") for _ in range(10)]
         answers = all_at_once(services[name], people * requests_each, abreast=100)
         assert statuses(answers) == {200: 10 * requests_each}

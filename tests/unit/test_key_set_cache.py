@@ -122,7 +122,7 @@ class TestFetching:
     def test_one_fetch_gives_whole_keys_so_that_verifying_needs_no_second(
         self, keys: KeySetCache, tenant: Tenant
     ) -> None:
-        # Finding 1.1: the predecessor cached the modulus and fetched the set again for the exponent.
+        # Were only the modulus kept, every check would fetch the set again for the exponent.
         verifier = TokenVerifier(keys.key, issuer="https://i/", audience="api", clock=lambda: 1000)
         claims = {"iss": "https://i/", "aud": "api", "sub": "s", "iat": 1000, "exp": 2000}
         for kid in ("a", "b", "a"):

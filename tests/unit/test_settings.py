@@ -228,7 +228,7 @@ class TestReading:
 
 
 class TestNothingIsForShow:
-    """Findings 4.3 and 4.8: settings that were read and never used."""
+    """A setting that nothing reads is a promise that nothing keeps."""
 
     def test_every_setting_is_documented_and_nothing_else_is(self) -> None:
         documented = re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=", (ROOT / "deploy/env.example").read_text(), re.MULTILINE)
@@ -274,7 +274,7 @@ class TestTheServer:
         assert any("Invalid request" in entry["event"] for entry in entries)
 
     def test_it_is_json_only_if_told_so(self, logs: dict[str, str]) -> None:
-        # Finding 4.8: the predecessor read the setting and wrote JSON whatever it said.
+        # Not JSON whatever the setting says.
         assert "Starting gunicorn" in logs["plain"]
         assert "/nowhere" in logs["plain"]
         assert not [line for line in logs["plain"].splitlines() if line.startswith("{")]
