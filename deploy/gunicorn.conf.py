@@ -5,6 +5,8 @@ from gevent import monkey
 # Before anything else is imported: the gevent worker patches after the fork, too late for what is imported by then.
 monkey.patch_all()
 
+import sys  # noqa: E402
+
 from environs import Env  # noqa: E402
 from marshmallow import validate  # noqa: E402
 
@@ -19,6 +21,7 @@ _env = Env(eager=False)
 bind = f"{_env.str('HOST', '127.0.0.1')}:{_env.int('PORT', 8080, validate=validate.Range(min=1, max=65_535))}"
 workers = _env.int("WEB_CONCURRENCY", 2, validate=validate.Range(min=1, max=256))
 refuse_wrong(_env)
+
 worker_class = "gevent"
 worker_connections = 1000  # greenlets a worker serves at once; beyond, connections wait in the backlog
 preload_app = False  # so that a reload (HUP) imports the code anew
@@ -31,3 +34,7 @@ limit_request_line = 8190
 limit_request_field_size = 16_384  # a token that is too large is refused by the service, with its own error
 control_socket_disable = True  # one more way in that nobody uses
 logconfig_dict = dict_config(level=_settings.log_level, as_json=_settings.log_json)
+
+# Forget what was imported for the above: workers inherit this process's modules, and a reload must find the new code.
+for _name in [name for name in sys.modules if name.partition(".")[0] == "app"]:
+    del sys.modules[_name]

@@ -24,7 +24,8 @@ REQUEST_SECONDS = 30.0
 class ServiceProcess:
     """`with ServiceProcess({"DATABASE_URL": …, **tenant.env()}) as service:` runs gunicorn until the block ends."""
 
-    def __init__(self, environment: Mapping[str, str], *, workers: int = 2) -> None:
+    def __init__(self, environment: Mapping[str, str], *, workers: int = 2, root: Path = ROOT) -> None:
+        self._root = root
         self.port = _free_port()
         self._environment = {
             **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")},
@@ -53,7 +54,9 @@ class ServiceProcess:
     def start(self) -> None:
         """Start; returns once it is ready."""
         command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
-        self.process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stderr=self._log, stdout=self._log)
+        self.process = subprocess.Popen(
+            command, cwd=self._root, env=self._environment, stderr=self._log, stdout=self._log
+        )
         deadline = time.monotonic() + START_SECONDS
         while not self._is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -76,6 +79,11 @@ class ServiceProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+
+    def reload(self) -> None:
+        """Tell it to take up changed code (SIGHUP); returns at once."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
 
     def log(self) -> str:
         """What it has written so far."""
