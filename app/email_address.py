@@ -1,4 +1,7 @@
-"""What counts as an e-mail address, the same wherever one comes from."""
+"""What counts as an e-mail address, and as a verified one, the same wherever it comes from."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
 
@@ -11,3 +14,12 @@ def acceptable_email(value: object) -> str | None:
         return validate_email(value, check_deliverability=False).normalized
     except EmailNotValidError:
         return None
+
+
+def email_claims(claims: Mapping[str, Any]) -> tuple[str | None, bool]:
+    """The `email` of a set of claims, and whether it is verified (OpenID Connect Core §5.1).
+
+    Verified only where there is an acceptable address and `email_verified` is boolean true: no "true" and no 1.
+    """
+    email = acceptable_email(claims.get("email"))
+    return email, email is not None and claims.get("email_verified") is True

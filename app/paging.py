@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, kw_only=True)
 class PageRequest:
-    """Which part of a list: by number, or after a cursor, which goes to any depth at the same cost."""
+    """Which part of a list: by number, or after a cursor, which repeats and skips nothing at any depth."""
 
     page: int = 1
     limit: int = DEFAULT_LIMIT

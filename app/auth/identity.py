@@ -56,7 +56,6 @@ class Guard:
     """What it takes to know who is calling; one for each app."""
 
     tenant: Auth0Client
-    access_tokens: TokenVerifier
     id_tokens: TokenVerifier
     protector: ResourceProtector
 
@@ -87,7 +86,6 @@ def init_app(app: Flask, settings: Settings) -> None:
     protector.register_token_validator(_AccessTokenValidator(access_tokens))
     app.extensions["guard"] = Guard(
         tenant=client,
-        access_tokens=access_tokens,
         id_tokens=TokenVerifier(keys.key, issuer=settings.auth0_issuer, audience=settings.auth0_client_id),
         protector=protector,
     )

@@ -32,3 +32,8 @@ class SubjectClaims:
     subject: str
     email: str | None
     email_verified: bool
+
+    @property
+    def verified_email(self) -> str | None:
+        """The e-mail, if the issuer vouches for it; the only one that may link or prove anything."""
+        return self.email if self.email_verified else None

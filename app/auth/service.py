@@ -18,7 +18,7 @@ from app.auth.auth0 import Auth0Client
 from app.auth.principal import Identity, SubjectClaims
 from app.auth.tokens import TokenVerifier, VerifiedToken
 from app.database import transaction
-from app.email_address import acceptable_email
+from app.email_address import email_claims
 from app.errors import Forbidden, GearyardError, InvalidInput, UsernameTaken
 
 PROVISIONING_ATTEMPTS = 3
@@ -46,18 +46,19 @@ def identify(token: VerifiedToken, *, fetch_userinfo: Callable[[], Mapping[str, 
     claims = _claims_of(token)
     with transaction() as session:
         known = repository.find_identity(session, token.issuer, token.subject)
-        if known is not None and not _has_news(session, known, claims):
+        if known is not None and _email_to_confirm(session, known, claims) is None:
             return known
     if known is None and claims.email is None and f"{token.issuer}userinfo" in token.audience:
         claims = _claims_of_userinfo(token, fetch_userinfo())
     return provision(claims)
 
 
-def _has_news(session: Session, known: Identity, claims: SubjectClaims) -> bool:
-    """Whether the issuer vouches for an address that is not proven yet, by this user or another."""
-    if known.email_verified or not claims.email_verified or claims.email is None:
-        return False
-    return repository.find_user_with_verified_email(session, claims.email) is None
+def _email_to_confirm(session: Session, known: Identity, claims: SubjectClaims) -> str | None:
+    """The address that the issuer vouches for, if it is not proven yet, by this user or another."""
+    email = claims.verified_email
+    if known.email_verified or email is None:
+        return None
+    return email if repository.find_user_with_verified_email(session, email) is None else None
 
 
 def provision(claims: SubjectClaims, *, username: str | None = None, full_name: str | None = None) -> Identity:
@@ -81,13 +82,13 @@ def _find_link_or_create(
 ) -> Identity:
     known = repository.find_identity(session, claims.issuer, claims.subject)
     if known is not None:
-        if claims.email is not None and _has_news(session, known, claims):
-            repository.confirm_email(session, known.user_id, claims.email)
-            known = repository.find_identity(session, claims.issuer, claims.subject) or known
-        return known
-    user_id = None
-    if claims.email_verified and claims.email is not None:
-        user_id = repository.find_user_with_verified_email(session, claims.email)
+        email = _email_to_confirm(session, known, claims)
+        if email is None:
+            return known
+        repository.confirm_email(session, known.user_id, email)
+        return repository.get_identity(session, claims.issuer, claims.subject)
+    email = claims.verified_email
+    user_id = repository.find_user_with_verified_email(session, email) if email is not None else None
     if user_id is None:
         user_id = repository.add_user(session, claims, username=username, full_name=full_name)
     repository.add_identity(session, claims.issuer, claims.subject, user_id)
@@ -160,6 +161,5 @@ def _claims_of(token: VerifiedToken) -> SubjectClaims:
 
 def _claims_of_userinfo(token: VerifiedToken, answer: Mapping[str, Any]) -> SubjectClaims:
     # OpenID Connect Core §5.3.2: an answer about another subject must not be used.
-    email = acceptable_email(answer.get("email")) if answer.get("sub") == token.subject else None
-    verified = email is not None and answer.get("email_verified") is True
-    return SubjectClaims(issuer=token.issuer, subject=token.subject, email=email, email_verified=verified)
+    email, email_verified = email_claims(answer if answer.get("sub") == token.subject else {})
+    return SubjectClaims(issuer=token.issuer, subject=token.subject, email=email, email_verified=email_verified)

@@ -17,7 +17,7 @@ from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import RSAKey
 
 from app.auth.strict_jose import MAX_NAME_LENGTH, parse_claims, parse_header
-from app.email_address import acceptable_email
+from app.email_address import email_claims
 from app.errors import InvalidToken, TokenExpired, Unavailable
 
 MAX_TOKEN_BYTES = 8 * 1024
@@ -38,7 +38,6 @@ class VerifiedToken:
 
     issuer: str
     subject: str
-    expires_at: int
     audience: frozenset[str]
     email: str | None
     email_verified: bool
@@ -204,13 +203,12 @@ class TokenVerifier:
             raise InvalidToken("The token's subject is not valid.")
         if claims["exp"] - claims["iat"] > MAX_LIFETIME_SECONDS:
             raise InvalidToken("The token lives too long.")
-        email = acceptable_email(claims.get("email"))
+        email, email_verified = email_claims(claims)
         audience = claims["aud"]
         return VerifiedToken(
             issuer=claims["iss"],
             subject=subject,
-            expires_at=int(claims["exp"]),
             audience=frozenset([audience] if isinstance(audience, str) else audience),
             email=email,
-            email_verified=email is not None and claims.get("email_verified") is True,
+            email_verified=email_verified,
         )

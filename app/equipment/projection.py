@@ -1,6 +1,6 @@
 """What a listing looks like from outside, made in one place: every endpoint reads these columns and gives this item."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -66,10 +66,8 @@ def item(row: Row[Any], *, has_distance: bool = False) -> EquipmentItem:
     return EquipmentItem(**plain, coordinates=place, distance_km=distance, has_distance=has_distance)
 
 
-_PLAIN_COLUMNS = (
-    "id", "owner_id", "category_id", "title", "description", "daily_rate", "condition", "location", "is_available",
-    "photos", "created_at", "updated_at",
-)  # fmt: skip
+_COMPUTED = {"coordinates", "distance_km", "has_distance"}
+_PLAIN_COLUMNS = tuple(field.name for field in fields(EquipmentItem) if field.name not in _COMPUTED)
 
 
 def as_geometry() -> ColumnElement[Any]:

@@ -67,10 +67,12 @@ def init_app(app: Flask) -> None:
 
     @app.before_request
     def begin() -> None:
+        """Start the clock."""
         g.began_at = time.perf_counter()
 
     @app.after_request
     def end(response: Response) -> Response:
+        """Write the line."""
         log.info(
             "request",
             method=request.method,

@@ -1,7 +1,6 @@
 """JSON in and out: read strictly, written fast."""
 
 import socket
-from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -72,10 +71,9 @@ def json_response(
     status: int = HTTPStatus.OK,
     *,
     content_type: str = "application/json",
-    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A response with this value as its JSON body."""
-    return Response(orjson.dumps(body), status=status, headers=headers, content_type=content_type)
+    return Response(orjson.dumps(body), status=status, content_type=content_type)
 
 
 class BodyParser(FlaskParser):

@@ -417,9 +417,7 @@ class TestLinking:
 
 def identify(tenant: TenantProcess, subject: str, userinfo: dict[str, Any]) -> Identity:
     audience = frozenset([AUDIENCE, f"{tenant.issuer}userinfo"])
-    token = VerifiedToken(
-        issuer=tenant.issuer, subject=subject, expires_at=0, audience=audience, email=None, email_verified=False
-    )
+    token = VerifiedToken(issuer=tenant.issuer, subject=subject, audience=audience, email=None, email_verified=False)
     return service.identify(token, fetch_userinfo=lambda: userinfo)
 
 
