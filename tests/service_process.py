@@ -1,19 +1,19 @@
 """The service as production runs it, for tests of what only several real workers show."""
 
 import os
-import select
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import requests
+
+from deploy.local.processes import wait_until
+from deploy.local.sockets import free_port
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 60.0
@@ -26,7 +26,7 @@ class ServiceProcess:
 
     def __init__(self, environment: Mapping[str, str], *, workers: int = 2, root: Path = ROOT) -> None:
         self._root = root
-        self.port = _free_port()
+        self.port = free_port()
         self._environment = {
             **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")},
             "APP_ENV": "test",
@@ -57,11 +57,10 @@ class ServiceProcess:
         self.process = subprocess.Popen(
             command, cwd=self._root, env=self._environment, stderr=self._log, stdout=self._log
         )
-        deadline = time.monotonic() + START_SECONDS
-        while not self._is_ready():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"the service did not start:\n{self.log()}")
-            select.select([], [], [], 0.05)
+        process = self.process
+        is_decided = wait_until(lambda: process.poll() is not None or self._is_ready(), START_SECONDS)
+        if not is_decided or process.poll() is not None:
+            raise AssertionError(f"the service did not start:\n{self.log()}")
 
     def _is_ready(self) -> bool:
         try:
@@ -97,10 +96,3 @@ class ServiceProcess:
         """One request on a connection of its own."""
         timeout = options.pop("timeout", REQUEST_SECONDS)
         return requests.request(method, self.url(path), timeout=timeout, **options)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

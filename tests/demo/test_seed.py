@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
@@ -24,6 +23,7 @@ from app.demo.copying import copy_rows
 from app.demo.generator import CATEGORY_IDS, listing
 from app.demo.loader import SEED_LOCK
 from app.demo.owners import owner
+from deploy.local.processes import wait_until
 
 ROOT = Path(__file__).parents[2]
 LISTINGS, OWNERS = 300, 12
@@ -91,10 +91,7 @@ def fingerprints(database_url: str) -> dict[str, str]:
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SEED_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    assert wait_until(lambda: bool(condition()), SEED_SECONDS)
 
 
 @pytest.fixture(scope="module")

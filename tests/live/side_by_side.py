@@ -1,6 +1,5 @@
 """Several services, and many requests, at once; and waiting for what must come about."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 
 import requests
 
+from deploy.local.processes import wait_until
 from tests.local.tenant_process import TenantProcess
 from tests.service_process import ServiceProcess
 
@@ -32,10 +32,7 @@ def side_by_side(services: dict[str, ServiceProcess]) -> Iterator[dict[str, Serv
 
 def until(is_so: Callable[[], bool]) -> None:
     """Wait for what must come about; fail if it does not."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.05)
+    assert wait_until(is_so, PATIENCE_SECONDS), "it did not come about in time"
 
 
 def all_at_once(service: ServiceProcess, tokens: list[str], *, abreast: int = 50) -> list[requests.Response]:

@@ -3,7 +3,6 @@
 Time and the tenant are played here, because hours must pass; `tests/live` shows the same against real ones.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -18,6 +17,7 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from app.auth import tokens
 from app.auth.tokens import COOL_DOWN_SECONDS, STALE_LIMIT_SECONDS, KeySetCache, TokenVerifier
 from app.errors import InvalidToken, Unavailable
+from tests.live.side_by_side import until
 
 TTL_SECONDS = 3600
 THREADS = 100
@@ -352,13 +352,6 @@ class TestOddKeySets:
     ) -> None:
         tenant.document = {"keys": [rsa_key("a").as_dict(private=True)]}
         assert not keys.key("a").is_private
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come to this in time"
-        time.sleep(0.001)
 
 
 def modulus_of(key: RSAKey) -> Any:
