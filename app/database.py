@@ -13,7 +13,9 @@ import psycopg2
 import psycopg2.extensions
 from gevent.socket import wait_read, wait_write
 from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import NullPool
 
@@ -26,6 +28,11 @@ TCP_USER_TIMEOUT_MS = 10_000
 # The server ends a statement at DB_STATEMENT_TIMEOUT_MS; a client that has heard nothing this long after it gives up.
 SILENT_SERVER_GRACE_SECONDS = 2
 PROBE_TIMEOUT_SECONDS = 1
+LISTENER_NAME = "gearyard-listener"
+
+# SQLSTATE classes and codes that mean "not now" (PostgreSQL, Appendix A): connection, resources, operator, cancelled,
+# lock not available, deadlock, serialization.
+_TRANSIENT_SQLSTATES = ("08", "53", "57", "55P03", "40P01", "40001")
 
 _KEEPALIVES = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count": 3}
 
@@ -62,8 +69,8 @@ def use(bind: Any, **session_options: Any) -> None:
 def make_engine(settings: Settings) -> Engine:
     """An engine with every limit of the pool and of the server set.
 
-    Connections in all: workers × (`DB_POOL_SIZE` + `DB_MAX_OVERFLOW` + one of a readiness probe), below the server's
-    `max_connections`.
+    Connections in all: workers × (`DB_POOL_SIZE` + `DB_MAX_OVERFLOW` + one of a readiness probe + one that listens),
+    below the server's `max_connections`.
     """
     return create_engine(
         settings.database_url,
@@ -91,6 +98,30 @@ def make_probe_engine(settings: Settings) -> Engine:
         poolclass=NullPool,
         connect_args=_connect_args(connect_timeout=PROBE_TIMEOUT_SECONDS, statement_timeout=timeout_ms),
     )
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Tell whether an error says that the database cannot do it now, rather than that it cannot be done."""
+    if isinstance(error, PoolTimeout):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    sqlstate = getattr(error.orig, "pgcode", None)
+    no_answer = sqlstate is None and isinstance(error, OperationalError)
+    return no_answer or error.connection_invalidated or (sqlstate or "").startswith(_TRANSIENT_SQLSTATES)
+
+
+def connect_listener(settings: Settings) -> Any:
+    """A psycopg2 connection of its own, in autocommit, for LISTEN: outside the pool, as it is held for good.
+
+    Raises:
+        psycopg2.Error: the database does not answer.
+    """
+    url = make_url(settings.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    timeouts = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "statement_timeout": settings.db_statement_timeout_ms}
+    connection = psycopg2.connect(url, **{**_connect_args(**timeouts), "application_name": LISTENER_NAME})
+    connection.autocommit = True
+    return connection
 
 
 @contextmanager

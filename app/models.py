@@ -210,3 +210,59 @@ class EquipmentPhoto(_HasId, Base):
     is_primary: Mapped[bool] = mapped_column(server_default=text("false"))
     order_index: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Conversation(_HasId, _HasTimes, Base):
+    """What some people write to each other, about a listing or about none: one for the same people and listing.
+
+    `last_seq` is the number of its latest message, taken under the lock of this row, so that the numbers have no gap.
+    `updated_at` is the time of that message; reading moves it not.
+    """
+
+    __tablename__ = "conversations"
+    __table_args__ = (
+        CheckConstraint("last_seq >= 0", name="last_seq_not_negative"),
+        Index("ix_conversations_updated_at", "updated_at"),
+    )
+
+    equipment_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("equipment.id", ondelete="SET NULL"), index=True)
+    # The listing and the people it was made for, in an order that does not depend on who began.
+    participant_key: Mapped[str] = mapped_column(unique=True)
+    last_seq: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class ConversationParticipant(Base):
+    """Who takes part, and how far they have read: everything up to `last_read_seq`, last looked at `last_read_at`."""
+
+    __tablename__ = "conversation_participants"
+    __table_args__ = (CheckConstraint("last_read_seq >= 0", name="last_read_seq_not_negative"),)
+
+    conversation_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True
+    )
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, index=True)
+    last_read_seq: Mapped[int] = mapped_column(server_default=text("0"))
+    last_read_at: Mapped[datetime | None]
+
+
+class Message(Base):
+    """One message, in its place in its conversation: `seq` 1, 2, 3 …; without a sender once that user is gone."""
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        # Sent again with its client_msg_id, a message is the same one. The sender comes first for the foreign key.
+        UniqueConstraint("sender_id", "conversation_id", "client_msg_id"),
+        CheckConstraint("seq >= 1", name="seq_positive"),
+        CheckConstraint("length(content) BETWEEN 1 AND 5000", name="content_length"),
+        CheckConstraint("length(client_msg_id) BETWEEN 1 AND 64", name="client_msg_id_length"),
+    )
+
+    conversation_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True
+    )
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    id: Mapped[uuid.UUID] = mapped_column(server_default=text("gen_random_uuid()"), unique=True)
+    sender_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    client_msg_id: Mapped[str | None]
+    content: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -4,6 +4,7 @@ The pattern is Authlib's resource protector (RFC 6750): it finds the token in th
 identity is a frozen value, never a database row, so it can be carried anywhere (a socket's whole life, too).
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -56,8 +57,36 @@ class Guard:
     """What it takes to know who is calling; one for each app."""
 
     tenant: Auth0Client
+    access_tokens: TokenVerifier
     id_tokens: TokenVerifier
     protector: ResourceProtector
+
+    def identify(self, token_string: str, token: VerifiedToken) -> Identity:
+        """Find the user that a verified access token stands for; as `service.identify`."""
+        return service.identify(token, fetch_userinfo=lambda: self.tenant.fetch_userinfo(token_string))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Authenticated:
+    """Who a token stands for, and until when: seconds since the epoch."""
+
+    identity: Identity
+    expires_at: float
+
+    def seconds_left(self) -> float:
+        """How long the token is still good."""
+        return self.expires_at - time.time()
+
+
+def authenticate(token_string: str) -> Authenticated:
+    """Judge an access token that came by another way than a request's Authorization header: a socket's.
+
+    Raises:
+        InvalidToken: it does not hold. Forbidden, Unavailable: as `service.identify`.
+    """
+    guard = _guard()
+    token = guard.access_tokens.verify(token_string)
+    return Authenticated(identity=guard.identify(token_string, token), expires_at=token.expires_at)
 
 
 class _AccessTokenValidator(BearerTokenValidator):  # type: ignore[misc]
@@ -86,6 +115,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     protector.register_token_validator(_AccessTokenValidator(access_tokens))
     app.extensions["guard"] = Guard(
         tenant=client,
+        access_tokens=access_tokens,
         id_tokens=TokenVerifier(keys.key, issuer=settings.auth0_issuer, audience=settings.auth0_client_id),
         protector=protector,
     )
@@ -107,5 +137,5 @@ def _require_identity() -> None:
         token_string, token = guard.protector.validate_request([], request)
     except OAuth2Error as error:
         raise Unauthenticated("This needs an access token: send it as `Authorization: Bearer …`.") from error
-    g.identity = service.identify(token, fetch_userinfo=lambda: guard.tenant.fetch_userinfo(token_string))
+    g.identity = guard.identify(token_string, token)
     bind_contextvars(user_id=str(g.identity.user_id))

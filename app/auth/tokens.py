@@ -34,11 +34,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedToken:
-    """What a token that holds says. `email_verified` is true only where the claim is boolean true, with an e-mail."""
+    """What a token that holds says. `email_verified` is true only where the claim is boolean true, with an e-mail.
+
+    `expires_at` is its `exp`: seconds since the epoch.
+    """
 
     issuer: str
     subject: str
     audience: frozenset[str]
+    expires_at: float
     email: str | None
     email_verified: bool
 
@@ -209,6 +213,7 @@ class TokenVerifier:
             issuer=claims["iss"],
             subject=subject,
             audience=frozenset([audience] if isinstance(audience, str) else audience),
+            expires_at=float(claims["exp"]),
             email=email,
             email_verified=email_verified,
         )

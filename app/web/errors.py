@@ -1,6 +1,5 @@
 """The one table from errors to responses. Every error of every layer leaves through here, with one body."""
 
-import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -9,12 +8,14 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, request
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from app import errors
+from app.database import is_unavailable
 from app.errors import GearyardError, Problem
+from app.observability.failures import log_unexpected
 from app.settings import REALM
 from app.web.json import json_response
 from app.web.request_id import current_request_id
@@ -64,9 +65,6 @@ _CODES_BY_STATUS = {
     503: "SERVICE_UNAVAILABLE",
 }
 _CHALLENGE_CODES = {errors.InvalidToken: "invalid_token", errors.AmbiguousCredentials: "invalid_request"}
-# SQLSTATE classes and codes that mean "not now" (PostgreSQL, Appendix A): connection, resources, operator, cancelled,
-# lock not available, deadlock, serialization.
-_TRANSIENT_SQLSTATES = ("08", "53", "57", "55P03", "40P01", "40001")
 
 
 def init_app(app: Flask) -> None:
@@ -183,21 +181,11 @@ _PROBLEM_CODES = {
 
 
 def _database_error(error: DBAPIError) -> Response:
+    if not is_unavailable(error):
+        return _unexpected(error)
     sqlstate = getattr(error.orig, "pgcode", None)
-    no_answer = sqlstate is None and isinstance(error, OperationalError)
-    if no_answer or error.connection_invalidated or (sqlstate or "").startswith(_TRANSIENT_SQLSTATES):
-        log.warning("database_unavailable", sqlstate=sqlstate, reason=str(error.orig).strip()[:200])
-        return _unavailable()
-    # Not the error's own text: PostgreSQL puts the failing row into it.
-    diagnostics = getattr(error.orig, "diag", None)
-    log.error(
-        "unexpected_database_error",
-        sqlstate=sqlstate,
-        constraint=getattr(diagnostics, "constraint_name", None),
-        message=getattr(diagnostics, "message_primary", None),
-        stack="".join(traceback.format_tb(error.__traceback__)),
-    )
-    return _internal_error()
+    log.warning("database_unavailable", sqlstate=sqlstate, reason=str(error.orig).strip()[:200])
+    return _unavailable()
 
 
 def _database_away(error: PoolTimeout) -> Response:
@@ -215,10 +203,6 @@ def _unavailable() -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    log.error("unexpected_error", exc_info=error)
-    return _internal_error()
-
-
-def _internal_error() -> Response:
+    log_unexpected(error)
     message = "Something went wrong on our side; the request id helps us find it."
     return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
