@@ -20,6 +20,8 @@ REALM = "gearyard"
 _URL = re.compile(
     r"https?://([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?/?"
 )
+# redis:// or, over TLS, rediss://; perhaps with credentials, a port, the number of a database.
+_REDIS_URL = re.compile(r"rediss?://([^\s/?#@]*@)?[A-Za-z0-9.-]+(:[1-9][0-9]{0,4})?(/[0-9]{1,3})?")
 
 
 class AppEnv(StrEnum):
@@ -37,6 +39,24 @@ class OwnerSignup(StrEnum):
     APPROVAL = "approval"
 
 
+@dataclass(frozen=True, kw_only=True)
+class SocketLimits:
+    """What one socket, one user and one worker may take up; times in seconds, sizes in bytes."""
+
+    messages_per_second: int
+    message_burst: int
+    frames_per_second: int
+    max_sockets_per_user: int
+    max_sockets_per_worker: int
+    outbox_frames: int
+    outbox_bytes: int
+    write_timeout_seconds: int
+    ping_interval_seconds: int
+    silence_seconds: int
+    auth_timeout_seconds: int
+    token_warning_seconds: int
+
+
 class InvalidSettings(SystemExit):
     """A setting is missing or wrong: ends the process with one line that names it, and no traceback."""
 
@@ -47,6 +67,7 @@ class Settings:
 
     app_env: AppEnv
     database_url: str = field(repr=False)
+    redis_url: str | None = field(repr=False)
     auth0_issuer: str
     auth0_audience: str
     auth0_client_id: str
@@ -64,6 +85,7 @@ class Settings:
     db_statement_timeout_ms: int
     log_level: str
     log_json: bool
+    sockets: SocketLimits
 
     @classmethod
     def from_env(cls) -> Self:
@@ -86,6 +108,8 @@ class Settings:
         if self.auth0_audience == self.auth0_client_id:
             # An ID token's audience is the client: were they one, an ID token would pass as an access token.
             raise InvalidSettings("Invalid settings: AUTH0_AUDIENCE: must differ from AUTH0_CLIENT_ID.")
+        if self.sockets.silence_seconds <= self.sockets.ping_interval_seconds:
+            raise InvalidSettings("Invalid settings: WS_SILENCE_SECONDS: must be above WS_PING_INTERVAL_SECONDS.")
 
 
 def database_url() -> str:
@@ -119,6 +143,7 @@ def _read(env: Env) -> dict[str, Any]:
     return {
         "app_env": app_env,
         "database_url": _database_url(env),
+        "redis_url": env.str("REDIS_URL", "", validate=_blank_or_redis_url) or None,
         "auth0_issuer": _issuer(env),
         "auth0_audience": env.str("AUTH0_AUDIENCE", validate=_not_blank),
         "auth0_client_id": env.str("AUTH0_CLIENT_ID", validate=_not_blank),
@@ -136,6 +161,24 @@ def _read(env: Env) -> dict[str, Any]:
         "db_statement_timeout_ms": env.int("DB_STATEMENT_TIMEOUT_MS", 5000, validate=_range(1, 600_000)),
         "log_level": env.str("LOG_LEVEL", "info", validate=_log_level),
         "log_json": env.bool("LOG_JSON", app_env is AppEnv.PRODUCTION),
+        "sockets": SocketLimits(**_read_socket_limits(env)),
+    }
+
+
+def _read_socket_limits(env: Env) -> dict[str, Any]:
+    return {
+        "messages_per_second": env.int("WS_MESSAGES_PER_SECOND", 5, validate=_range(1, 10_000)),
+        "message_burst": env.int("WS_MESSAGE_BURST", 10, validate=_range(1, 10_000)),
+        "frames_per_second": env.int("WS_FRAMES_PER_SECOND", 30, validate=_range(1, 10_000)),
+        "max_sockets_per_user": env.int("WS_MAX_SOCKETS_PER_USER", 10, validate=_range(1, 100_000)),
+        "max_sockets_per_worker": env.int("WS_MAX_SOCKETS_PER_WORKER", 4000, validate=_range(1, 100_000)),
+        "outbox_frames": env.int("WS_OUTBOX_FRAMES", 256, validate=_range(8, 100_000)),
+        "outbox_bytes": env.int("WS_OUTBOX_BYTES", 1_048_576, validate=_range(65_536, 1_073_741_824)),
+        "write_timeout_seconds": env.int("WS_WRITE_TIMEOUT_SECONDS", 10, validate=_range(1, 600)),
+        "ping_interval_seconds": env.int("WS_PING_INTERVAL_SECONDS", 25, validate=_range(1, 600)),
+        "silence_seconds": env.int("WS_SILENCE_SECONDS", 90, validate=_range(2, 3600)),
+        "auth_timeout_seconds": env.int("WS_AUTH_TIMEOUT_SECONDS", 10, validate=_range(1, 600)),
+        "token_warning_seconds": env.int("WS_TOKEN_WARNING_SECONDS", 60, validate=_range(0, 3600)),
     }
 
 
@@ -176,6 +219,11 @@ def _postgresql_url(value: str) -> None:
         url = None
     if url is None or url.drivername.partition("+")[0] not in ("postgresql", "postgres") or not url.database:
         raise ValidationError("Must be a URL like postgresql://user:password@host:5432/database.")
+
+
+def _blank_or_redis_url(value: str) -> None:
+    if value and _REDIS_URL.fullmatch(value) is None:
+        raise ValidationError("Must be a URL like redis://:password@host:6379/0.")
 
 
 def _blank_or_http_url(value: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.settings import AppEnv, InvalidSettings, OwnerSignup, Settings, database_url
+from app.settings import AppEnv, InvalidSettings, OwnerSignup, Settings, SocketLimits, database_url
 from tests.live.side_by_side import side_by_side
 from tests.local.tenant_process import TenantProcess
 from tests.service_process import ServiceProcess
@@ -82,6 +82,19 @@ WRONG: dict[str, list[str]] = {
     "DB_POOL_RECYCLE_SECONDS": [*COUNTS, "0", "86401"],
     "DB_POOL_PRE_PING": WORDS,
     "DB_STATEMENT_TIMEOUT_MS": [*COUNTS, "0", "600001"],
+    "REDIS_URL": [SECRET, f"http://{SECRET}/", f"redis://host/{SECRET}", "redis://", "redis://host/0?db=1"],
+    "WS_MESSAGES_PER_SECOND": [*COUNTS, "0", "10001"],
+    "WS_MESSAGE_BURST": [*COUNTS, "0", "10001"],
+    "WS_FRAMES_PER_SECOND": [*COUNTS, "0", "10001"],
+    "WS_MAX_SOCKETS_PER_USER": [*COUNTS, "0", "100001"],
+    "WS_MAX_SOCKETS_PER_WORKER": [*COUNTS, "0", "100001"],
+    "WS_OUTBOX_FRAMES": [*COUNTS, "7", "100001"],
+    "WS_OUTBOX_BYTES": [*COUNTS, "65535"],
+    "WS_WRITE_TIMEOUT_SECONDS": [*COUNTS, "0", "601"],
+    "WS_PING_INTERVAL_SECONDS": [*COUNTS, "0", "601"],
+    "WS_SILENCE_SECONDS": [*COUNTS, "1", "3601"],
+    "WS_AUTH_TIMEOUT_SECONDS": [*COUNTS, "0", "601"],
+    "WS_TOKEN_WARNING_SECONDS": [*COUNTS, "3601"],
     "LOG_LEVEL": [*WORDS, "verbose"],
     "LOG_JSON": WORDS,
 }
@@ -151,6 +164,9 @@ class TestRefusal:
         # Else an ID token, whose audience is the client, would pass as an access token.
         assert "AUTH0_AUDIENCE" in refusal(read, AUTH0_AUDIENCE=SECRET, AUTH0_CLIENT_ID=SECRET)
 
+    def test_a_silence_shorter_than_the_time_between_two_pings_is_refused(self, read: Read) -> None:
+        assert "WS_SILENCE_SECONDS" in refusal(read, WS_SILENCE_SECONDS="25", WS_PING_INTERVAL_SECONDS="25")
+
     @pytest.mark.parametrize("app_env", [None, "production"])
     def test_production_refuses_a_tenant_without_tls(self, read: Read, app_env: str | None) -> None:
         assert "AUTH0_ISSUER" in refusal(read, APP_ENV=app_env, AUTH0_ISSUER="http://127.0.0.1:8081/")
@@ -218,7 +234,8 @@ class TestReading:
         assert getattr(read(**{name: value}), field) == meaning
 
     def test_secrets_do_not_show_when_settings_are_printed(self, read: Read) -> None:
-        shown = repr(read(AUTH0_CLIENT_SECRET=SECRET, DATABASE_URL=f"postgresql://u:{SECRET}@h/db"))
+        urls = {"DATABASE_URL": f"postgresql://u:{SECRET}@h/db", "REDIS_URL": f"redis://:{SECRET}@h/0"}
+        shown = repr(read(AUTH0_CLIENT_SECRET=SECRET, **urls))
         assert SECRET not in shown
         assert "AUTH0_CLIENT_SECRET" not in shown
 
@@ -235,7 +252,7 @@ class TestNothingIsForShow:
         assert len(documented) == len(set(documented))
         assert set(documented) - SERVER_SETTINGS == names_read()
 
-    @pytest.mark.parametrize("field", [field.name for field in fields(Settings)])
+    @pytest.mark.parametrize("field", [field.name for field in (*fields(Settings), *fields(SocketLimits))])
     def test_every_setting_is_used(self, field: str) -> None:
         sources = [path for path in (ROOT / "app").rglob("*.py") if path.name != "settings.py"]
         # `app_env` shows itself through its property.

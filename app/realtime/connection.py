@@ -1,0 +1,179 @@
+"""One open socket, seen from the service: what is to be sent goes into a bounded outbox, which one writer empties.
+
+Nobody who sends waits for the socket. A socket that cannot keep up loses its own connection, and nobody else's time.
+"""
+
+import time
+from collections import deque
+from enum import IntEnum
+from typing import Any
+
+import gevent
+import orjson
+from gevent.event import Event
+from simple_websocket import ConnectionClosed
+
+from app.realtime.server import Server
+from app.settings import SocketLimits
+
+CLOSE_PATIENCE_SECONDS = 1.5
+MAX_REASON_BYTES = 123  # of a close frame (RFC 6455 §5.5)
+
+
+class CloseCode(IntEnum):
+    """Why the service ends a socket (RFC 6455 §7.4). 40xx: reconnect with a fresh token and jitter; 45xx: do not."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    INTERNAL_ERROR = 1011
+    RESTART = 1012
+    TRY_AGAIN_LATER = 1013
+    TOKEN_EXPIRED = 4001
+    TOO_SLOW = 4002
+    STATE_LOST = 4003
+    RATE_LIMITED = 4004
+    AUTHENTICATION_FAILED = 4500
+    AUTHENTICATION_TIMEOUT = 4501
+    BAD_PROTOCOL = 4502
+    REVOKED = 4503
+    TOO_MANY_CONNECTIONS = 4504
+
+
+def encode(frame: dict[str, Any]) -> str:
+    """A frame as it goes over the wire."""
+    return orjson.dumps(frame).decode()
+
+
+class Connection:
+    """The sending side of one socket, and how it ended."""
+
+    def __init__(self, ws: Server, limits: SocketLimits) -> None:
+        self._ws = ws
+        self._limits = limits
+        self._outbox: deque[tuple[str, bool]] = deque()
+        self._outbox_bytes = 0
+        self._writer: gevent.Greenlet | None = None
+        self._has_room = Event()
+        self._closing: tuple[int, str] | None = None
+        self.opened_at = time.monotonic()
+        self.frames_sent = 0
+        self.frames_dropped = 0
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether its end has begun: what is sent from now on goes nowhere."""
+        return self._closing is not None or not self._ws.connected
+
+    @property
+    def close_code(self) -> int:
+        """The code it ended with: ours, or what the other side gave."""
+        if self._ws.guard.was_too_slow:
+            return CloseCode.TOO_SLOW
+        return int(self._closing[0] if self._closing else self._ws.close_reason)
+
+    @property
+    def received_at(self) -> float:
+        """When the other side last gave a sign of life, by the monotonic clock."""
+        return self._ws.guard.received_at
+
+    def receive(self, timeout_seconds: float) -> str | bytes | None:
+        """The next message, or None when none comes in time. Raises ConnectionClosed."""
+        return self._ws.receive(max(0.0, timeout_seconds))
+
+    def send(self, text: str, *, droppable: bool = False) -> None:
+        """Put a frame into the outbox; returns at once.
+
+        A droppable one is left out while the socket lags. Where the others do not fit, the socket is too slow, and
+        ends with 4002: a client that reconnects finds in the log what it has not seen.
+        """
+        if self.is_closing:
+            return
+        if droppable and self._is_lagging():
+            self.frames_dropped += 1
+            return
+        if self._is_full(len(text)):
+            self._drop_droppable()
+            if self._is_full(len(text)):
+                self.close(CloseCode.TOO_SLOW, "frames were not read fast enough")
+                return
+        self._outbox.append((text, droppable))
+        self._outbox_bytes += len(text)
+        self._start_writing()
+
+    def ping(self) -> None:
+        """Ask for a sign of life, in a greenlet, as it may have to wait for its turn."""
+        gevent.spawn(self._ping)
+
+    def wait_for_room(self) -> None:
+        """Wait until the outbox is half empty. Raises ConnectionClosed if that does not come about."""
+        while not self.is_closing and self._is_lagging():
+            self._has_room.clear()
+            if not self._has_room.wait(self._limits.write_timeout_seconds):
+                break
+        if self.is_closing or self._is_lagging():
+            raise ConnectionClosed(self.close_code)
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Begin to end it: what is in the outbox goes first, unless the socket is too slow for it. Returns at once."""
+        if self.is_closing:
+            return
+        self._closing = (code, reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore"))
+        if code is CloseCode.TOO_SLOW:
+            self._empty_outbox()
+        self._start_writing()
+
+    def abort(self) -> None:
+        """End it at once; nothing more is written."""
+        self._ws.guard.abort()
+
+    def finish(self) -> None:
+        """Wait for the end that `close`, or the other side, began; every wait in it has its limit."""
+        writer = self._writer
+        if writer is not None:
+            writer.join(self._limits.write_timeout_seconds + CLOSE_PATIENCE_SECONDS)
+        self._ws.end(CLOSE_PATIENCE_SECONDS)
+        self._empty_outbox()
+
+    def _is_full(self, size: int) -> bool:
+        return len(self._outbox) >= self._limits.outbox_frames or self._outbox_bytes + size > self._limits.outbox_bytes
+
+    def _is_lagging(self) -> bool:
+        return len(self._outbox) * 2 >= self._limits.outbox_frames or self._outbox_bytes * 2 > self._limits.outbox_bytes
+
+    def _drop_droppable(self) -> None:
+        kept = [entry for entry in self._outbox if not entry[1]]
+        self.frames_dropped += len(self._outbox) - len(kept)
+        self._outbox = deque(kept)
+        self._outbox_bytes = sum(len(text) for text, _ in kept)
+
+    def _empty_outbox(self) -> None:
+        self._outbox.clear()
+        self._outbox_bytes = 0
+        self._has_room.set()
+
+    def _start_writing(self) -> None:
+        # There is a writer only while there is something to write: a greenlet that waits costs 16 KiB.
+        if self._writer is None:
+            self._writer = gevent.spawn(self._write)
+
+    def _write(self) -> None:
+        try:
+            while self._outbox:
+                text, _ = self._outbox.popleft()
+                self._outbox_bytes -= len(text)
+                self._ws.send(text)
+                self.frames_sent += 1
+                if not self._is_lagging():
+                    self._has_room.set()
+            if self._closing is not None:
+                self._ws.close(*self._closing)
+        except (ConnectionClosed, OSError):
+            self._empty_outbox()
+        finally:
+            self._writer = None
+
+    def _ping(self) -> None:
+        try:
+            self._ws.ping()
+        except OSError:
+            self._ws.event.set()  # the reader finds the connection ended

@@ -1,0 +1,97 @@
+"""Who listens on this worker: every open socket, and by user those that may be sent to.
+
+Greenlets of one worker take turns only where they wait, and nothing here waits: so there is no lock, a broadcast is a
+walk over a dictionary, and each socket's own outbox takes what is for it.
+"""
+
+from collections.abc import Iterable, Iterator
+from random import uniform
+from typing import Generic, Protocol, TypeVar
+from uuid import UUID
+
+from app.realtime.connection import CloseCode, Connection, encode
+from app.settings import SocketLimits
+
+# Clients of a worker that goes come back over so many seconds, not all at once.
+RECONNECT_SPREAD_SECONDS = 3.0
+
+
+class Subscriber(Protocol):
+    """A socket that knows whose it is."""
+
+    @property
+    def connection(self) -> Connection:
+        """Where to send."""
+
+    @property
+    def user_id(self) -> UUID:
+        """Whose it is."""
+
+    @property
+    def version(self) -> int:
+        """Which frames it understands: 1 or 2."""
+
+
+Sub = TypeVar("Sub", bound=Subscriber)
+
+
+class Hub(Generic[Sub]):
+    """The sockets of one worker."""
+
+    def __init__(self, limits: SocketLimits) -> None:
+        self._limits = limits
+        self._open: dict[Connection, Sub] = {}
+        self._by_user: dict[UUID, dict[Connection, Sub]] = {}
+        self.is_draining = False
+
+    def __len__(self) -> int:
+        """How many sockets are open, those included that have not said whose they are."""
+        return len(self._open)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another socket would take what plain HTTP needs."""
+        return len(self._open) >= self._limits.max_sockets_per_worker
+
+    def is_full_for(self, user_id: UUID) -> bool:
+        """Whether this user has as many sockets here as one may have."""
+        return len(self._by_user.get(user_id, ())) >= self._limits.max_sockets_per_user
+
+    def open(self, subscriber: Sub) -> None:
+        """Count a socket, from its handshake on."""
+        self._open[subscriber.connection] = subscriber
+        if self.is_draining:
+            self._dismiss(subscriber)
+
+    def join(self, subscriber: Sub) -> None:
+        """Let a socket be found by its user."""
+        self._by_user.setdefault(subscriber.user_id, {})[subscriber.connection] = subscriber
+
+    def leave(self, subscriber: Sub, user_id: UUID | None) -> None:
+        """Forget a socket, and, if it had joined, that it is this user's."""
+        self._open.pop(subscriber.connection, None)
+        if user_id is not None and (of_user := self._by_user.get(user_id)) is not None:
+            of_user.pop(subscriber.connection, None)
+            if not of_user:
+                del self._by_user[user_id]
+
+    def users(self) -> list[UUID]:
+        """Everybody who has a socket here."""
+        return list(self._by_user)
+
+    def subscribers_of(self, user_ids: Iterable[UUID]) -> Iterator[Sub]:
+        """The sockets of these users, as they are at this moment."""
+        for user_id in user_ids:
+            yield from list(self._by_user.get(user_id, {}).values())
+
+    def drain(self) -> None:
+        """Tell every socket to reconnect elsewhere, and end it with 1012; the same for each that comes from now on."""
+        self.is_draining = True
+        for subscriber in list(self._open.values()):
+            self._dismiss(subscriber)
+
+    def _dismiss(self, subscriber: Sub) -> None:
+        if subscriber.version > 1:
+            seconds = round(uniform(0, RECONNECT_SPREAD_SECONDS), 1)  # noqa: S311 - spreads load, guards nothing
+            subscriber.connection.send(encode({"type": "draining", "payload": {"reconnect_in": seconds}}))
+        subscriber.connection.close(CloseCode.RESTART, "the service restarts")

@@ -1,0 +1,27 @@
+"""How fast is too fast: a token bucket."""
+
+import time
+from collections.abc import Callable
+
+
+class TokenBucket:
+    """Lets `burst` through at once and `per_second` in the long run."""
+
+    __slots__ = ("_burst", "_clock", "_per_second", "_tokens", "_updated_at")
+
+    def __init__(self, per_second: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._clock = clock
+        self._tokens = float(burst)
+        self._updated_at = clock()
+
+    def take(self, tokens: float = 1) -> float:
+        """Take so many; 0.0, or, when there are too few and none is taken, the seconds until there will be enough."""
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._updated_at) * self._per_second)
+        self._updated_at = now
+        if self._tokens >= tokens:
+            self._tokens -= tokens
+            return 0.0
+        return (tokens - self._tokens) / self._per_second

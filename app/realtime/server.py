@@ -1,0 +1,241 @@
+"""The server's end of a WebSocket (RFC 6455): flask-sock's, with what the bare library lacks.
+
+wsproto judges the frames and simple-websocket reads them in a greenlet of its own. Added here: whole frames out, within
+a deadline, whoever writes; no reading ahead of what is being handled; limits on size, fragments and frames, in bytes
+and before anything is kept; no compression, which costs three times the memory of a socket.
+"""
+
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import flask_sock
+import gevent
+import simple_websocket
+from gevent import Timeout
+from gevent.event import Event
+from gevent.lock import BoundedSemaphore
+from wsproto.events import AcceptConnection, Ping, Request
+from wsproto.extensions import Extension
+from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
+from wsproto.utilities import LocalProtocolError
+
+from app.realtime.limits import TokenBucket
+
+SUBPROTOCOL = "bearer"
+MAX_MESSAGE_BYTES = 64 * 1024
+MAX_FRAGMENTS = 1024
+# Frames of any kind, pings and fragments among them: what no client needs, and what costs one worker little.
+WIRE_FRAMES_PER_SECOND = 300
+WIRE_FRAMES_BURST = 2 * MAX_FRAGMENTS
+RECEIVE_BYTES = 4096
+CLOSE_RATE_LIMITED = 4004
+LINGER_SECONDS = 1.0
+LINGER_BYTES = 1024 * 1024
+# Where the handshake leaves, in the WSGI environment, what the socket needs of it.
+WRITE_TIMEOUT = "gearyard.write_timeout_seconds"
+REQUEST_ID = "gearyard.request_id"
+_HEADERS = ("Host", "Connection", "Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol")
+
+
+class TooSlow(OSError):
+    """The other side did not take a frame in time."""
+
+
+class GuardedSocket:
+    """A connected socket whose writers take turns: each sends whole frames, or the connection ends."""
+
+    def __init__(self, connection: socket.socket, *, write_timeout_seconds: float) -> None:
+        self._connection = connection
+        self._write_timeout_seconds = write_timeout_seconds
+        self._turn = BoundedSemaphore(1)
+        self.before_reading: Callable[[], None] = lambda: None
+        self.received_at = time.monotonic()
+        self.was_too_slow = False
+
+    def send(self, data: bytes) -> int:
+        """Send all of it. Part of a frame sent is a stream broken, so on failure nothing can follow.
+
+        Raises:
+            TooSlow: it was not taken within the deadline. OSError: the connection is gone.
+        """
+        try:
+            with Timeout(self._write_timeout_seconds, TooSlow("the peer does not read")), self._turn:
+                self._connection.sendall(data)
+        except BaseException as error:
+            self.was_too_slow = self.was_too_slow or isinstance(error, TooSlow)
+            self.abort()
+            raise
+        return len(data)
+
+    def recv(self, size: int) -> bytes:
+        """Receive what is there, once the reader may."""
+        self.before_reading()
+        data = self._connection.recv(size)
+        self.received_at = time.monotonic()
+        return data
+
+    def close(self) -> None:
+        """Nothing: simple-websocket's reader closes as soon as it has no more to read, and a reset would follow.
+
+        Whoever serves the socket ends it, by `linger`.
+        """
+
+    def linger(self) -> None:
+        """Say that nothing follows, take in what still comes, for a moment, and end the connection.
+
+        A close with unread data resets the connection, which may take our close frame with it (RFC 9112 §9.6).
+        """
+        with suppress(OSError, Timeout), Timeout(LINGER_SECONDS):
+            self._connection.shutdown(socket.SHUT_WR)
+            taken = 0
+            while taken < LINGER_BYTES and (data := self._connection.recv(RECEIVE_BYTES)):
+                taken += len(data)
+        self.abort()
+
+    def abort(self) -> None:
+        """End the connection at once, and with it every wait for it. Nothing is written to it any more."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+
+class FrameMeter(Extension):
+    """Looks at each frame's header before its payload is read. No extension that could be negotiated."""
+
+    name = ""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._fragments = 0
+        self._bytes = 0
+
+    def enabled(self) -> bool:
+        """Take part, though nobody offered it."""
+        return True
+
+    def offer(self) -> bool:
+        """Offer nothing to the other side."""
+        return False
+
+    def frame_inbound_header(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> CloseReason | RsvBits:
+        """Count the frame; refuse a message that grows beyond `MAX_MESSAGE_BYTES` or `MAX_FRAGMENTS`."""
+        self.frames += 1
+        if not opcode.iscontrol():
+            is_first = opcode is not Opcode.CONTINUATION
+            self._fragments = 1 if is_first else self._fragments + 1
+            self._bytes = payload_length if is_first else self._bytes + payload_length
+            if self._bytes > MAX_MESSAGE_BYTES or self._fragments > MAX_FRAGMENTS:
+                return CloseReason.MESSAGE_TOO_BIG
+        return super().frame_inbound_header(proto, opcode, rsv, payload_length)
+
+
+class Server(simple_websocket.Server):  # type: ignore[misc]
+    """One accepted socket. `receive` gives what came, in order; what comes faster than it is taken is not read."""
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self._meter = FrameMeter()
+        self._wire = TokenBucket(WIRE_FRAMES_PER_SECOND, WIRE_FRAMES_BURST)
+        self._taken = Event()
+        self._request_id: str = environ[REQUEST_ID]
+        self.guard = GuardedSocket(environ["gunicorn.socket"], write_timeout_seconds=environ[WRITE_TIMEOUT])
+        self.guard.before_reading = self._wait_to_read
+        headers = {name: environ[name] for name in map(_environ_name, _HEADERS) if name in environ}
+        super().__init__(
+            {"gunicorn.socket": self.guard, **headers},
+            subprotocols=[SUBPROTOCOL],
+            receive_bytes=RECEIVE_BYTES,
+            thread_class=_Reader,
+            event_class=Event,
+        )
+
+    def handshake(self) -> None:
+        """Answer 101, with the subprotocol that fits and no extension. The request was judged before."""
+        headers = [(name, self.environ.get(_environ_name(name))) for name in _HEADERS]
+        self.ws.initiate_upgrade_connection(
+            [(name.encode(), value.encode("latin-1")) for name, value in headers if value is not None], "/"
+        )
+        request = next(event for event in self.ws.events() if isinstance(event, Request))
+        self.subprotocol = self.choose_subprotocol(request)
+        answer = AcceptConnection(
+            subprotocol=self.subprotocol,
+            extensions=[self._meter],
+            extra_headers=[(b"X-Request-Id", self._request_id.encode())],
+        )
+        self.sock.send(self.ws.send(answer))
+        self.connected = True
+
+    def receive(self, timeout: float | None = None) -> str | bytes | None:
+        """The next message, or None after `timeout` seconds.
+
+        Raises:
+            simple_websocket.ConnectionClosed: nothing more will come.
+        """
+        message: str | bytes | None = super().receive(timeout)
+        if not self.input_buffer:
+            self._taken.set()
+        return message
+
+    def ping(self) -> None:
+        """Send a ping (RFC 6455 §5.5.2); the answer counts as a sign of life."""
+        with suppress(LocalProtocolError):
+            self.sock.send(self.ws.send(Ping()))
+
+    def close(self, reason: int | None = None, message: str | None = None) -> None:
+        """Send a close frame, and let `receive` know, which the library does not."""
+        self.close_reason = reason or CloseReason.NORMAL_CLOSURE
+        try:
+            super().close(reason, message)
+        finally:
+            self.event.set()
+
+    def end(self, patience_seconds: float) -> None:
+        """Let the other side answer a close frame, for a moment, and end the connection."""
+        self._taken.set()
+        with suppress(Timeout), Timeout(patience_seconds):
+            self.thread.join()
+        if self.thread.is_running():
+            self.guard.abort()
+        else:
+            self.guard.linger()
+
+    def _wait_to_read(self) -> None:
+        """Give way to the other sockets, and read on only when what came has been taken."""
+        gevent.sleep(0)
+        frames, self._meter.frames = self._meter.frames, 0
+        if self._wire.take(frames):
+            self.close(CLOSE_RATE_LIMITED, "too many frames, pings or fragments")
+            raise OSError("too many frames")
+        while self.connected and self.input_buffer:
+            self._taken.clear()
+            self._taken.wait()
+
+
+class _Reader:
+    """What simple-websocket takes for a thread: a greenlet, without the weight of one."""
+
+    def __init__(self, target: Callable[[], None]) -> None:
+        self.name = "reader"
+        self._greenlet = gevent.Greenlet(target)
+
+    def start(self) -> None:
+        self._greenlet.start()
+
+    def join(self) -> None:
+        self._greenlet.join()
+
+    def is_running(self) -> bool:
+        return not self._greenlet.ready()
+
+
+def _environ_name(header: str) -> str:
+    """The WSGI name of a header (PEP 3333)."""
+    return "HTTP_" + header.upper().replace("-", "_")
+
+
+def install() -> None:
+    """Let flask-sock make these; it offers no setting for that."""
+    flask_sock.Server = Server
