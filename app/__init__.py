@@ -8,6 +8,8 @@ from app.auth import identity
 from app.auth import routes as auth
 from app.demo import commands as demo
 from app.equipment import routes as equipment
+from app.messages import live, socket
+from app.messages import routes as messages
 from app.observability import health, logging
 from app.settings import Settings
 from app.users import commands as users_commands
@@ -44,6 +46,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     identity.init_app(app, settings)
     health.init_app(app, settings)
     docs.init_app(app)
+    live.init_app(app, settings)
 
     # The slices.
     rest = api.make_api(app)
@@ -51,6 +54,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     rest.register_blueprint(users.blueprint)
     rest.register_blueprint(equipment.blueprint)
     rest.register_blueprint(equipment.categories_blueprint)
+    rest.register_blueprint(messages.blueprint)
+    socket.init_app(app)
     app.cli.add_command(users_commands.users)
     app.cli.add_command(demo.seed)
     return app

@@ -5,7 +5,9 @@ from gevent import monkey
 # Before anything else is imported: the gevent worker patches after the fork, too late for what is imported by then.
 monkey.patch_all()
 
+import resource  # noqa: E402
 import sys  # noqa: E402
+from typing import Any  # noqa: E402
 
 from environs import Env  # noqa: E402
 from marshmallow import validate  # noqa: E402
@@ -22,8 +24,13 @@ bind = f"{_env.str('HOST', '127.0.0.1')}:{_env.int('PORT', 8080, validate=valida
 workers = _env.int("WEB_CONCURRENCY", 2, validate=validate.Range(min=1, max=256))
 refuse_wrong(_env)
 
+# What plain HTTP has for itself: a socket holds its connection, and with none left a worker would not answer at all.
+HTTP_CONNECTIONS = 1000
+OTHER_FILES = 100  # the database, the tenant, listeners, logs
+
 worker_class = "gevent"
-worker_connections = 1000  # greenlets a worker serves at once; beyond, connections wait in the backlog
+# Greenlets a worker serves at once; beyond, connections wait in the backlog.
+worker_connections = _settings.sockets.max_sockets_per_worker + HTTP_CONNECTIONS
 preload_app = False  # so that a reload (HUP) imports the code anew
 max_requests = 0  # a recycled worker would cut long-lived connections
 timeout = 30  # seconds without a heartbeat until a worker counts as stuck
@@ -34,6 +41,21 @@ limit_request_line = 8190
 limit_request_field_size = 16_384  # a token that is too large is refused by the service, with its own error
 control_socket_disable = True  # one more way in that nobody uses
 logconfig_dict = dict_config(level=_settings.log_level, as_json=_settings.log_json)
+
+_files = worker_connections + OTHER_FILES
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+if _hard != resource.RLIM_INFINITY and _hard < _files:
+    raise SystemExit(
+        f"Invalid settings: WS_MAX_SOCKETS_PER_WORKER: needs {_files} open files, `ulimit -Hn` is {_hard}."
+    )
+if _soft != resource.RLIM_INFINITY and _soft < _files:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_files, _hard))
+
+
+def post_worker_init(worker: Any) -> None:
+    """Set the realtime side going: after the fork, as greenlets and connections do not survive one."""
+    worker.wsgi.extensions["live"].start(is_stopping=lambda: not worker.alive)
+
 
 # Forget what was imported for the above: workers inherit this process's modules, and a reload must find the new code.
 for _name in [name for name in sys.modules if name.partition(".")[0] == "app"]:

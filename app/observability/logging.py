@@ -72,7 +72,9 @@ def init_app(app: Flask) -> None:
 
     @app.after_request
     def end(response: Response) -> Response:
-        """Write the line."""
+        """Write the line. A socket writes its own: its life is no request's duration."""
+        if g.get("is_socket"):
+            return response
         log.info(
             "request",
             method=request.method,

@@ -59,22 +59,31 @@ class Query(ma.Schema):
 class Text(fields.String):
     """Unicode text between two lengths (in code points), without control and invisible characters.
 
-    Trimmed and in NFC, so that what looks equal is equal; `verbatim` keeps it as it was typed, for secrets.
+    Trimmed and in NFC, so that what looks equal is equal; `verbatim` keeps it as it was typed, for secrets. `formatted`
+    lets the invisible characters through that people's own words hold: marks of direction, the tags of flags.
     """
 
     def __init__(
-        self, *, shortest: int = 0, longest: int, multiline: bool = False, verbatim: bool = False, **options: Any
+        self,
+        *,
+        shortest: int = 0,
+        longest: int,
+        multiline: bool = False,
+        verbatim: bool = False,
+        formatted: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__(validate=validate.Length(min=shortest, max=longest), **options)
         self._verbatim = verbatim
         self._allowed = _JOINERS + ("\n\r\t" if multiline else "")
+        self._refused = _REFUSED_CATEGORIES - ({"Cf"} if formatted else set())
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **options)
         if not self._verbatim:
             text = unicodedata.normalize("NFC", text).strip()
         for character in text:
-            if unicodedata.category(character) in _REFUSED_CATEGORIES and character not in self._allowed:
+            if unicodedata.category(character) in self._refused and character not in self._allowed:
                 raise ValidationError("Must not contain control or invisible characters.")
         return text
 

@@ -1,0 +1,193 @@
+"""SQL of conversations: making one, finding them, and where each stands."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, DateTime, Uuid, bindparam, insert, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import Session
+
+from app.database import refusing
+from app.errors import InvalidInput
+from app.messages.criteria import ConversationPage
+from app.messages.projection import ConversationHead, ConversationView, MessageView, timestamp
+from app.messages.repository import no_such_conversation, not_a_participant
+from app.models import Conversation, ConversationParticipant, Equipment
+from app.paging import Position, encode_cursor, invalid_cursor
+
+# Unread is what others sent behind the mark; where the mark is at the end, nothing is counted.
+_UNREAD = """
+    CASE WHEN p.last_read_seq >= c.last_seq THEN 0 ELSE (
+        SELECT count(*) FROM messages m
+        WHERE m.conversation_id = c.id AND m.seq > p.last_read_seq AND m.sender_id IS DISTINCT FROM p.user_id
+    ) END"""
+_VIEW = f"""
+SELECT c.id, c.equipment_id, c.last_seq, c.created_at, c.updated_at, p.user_id IS NOT NULL AS is_member,
+    {_UNREAD.strip()} AS unread_count,
+    (
+        SELECT jsonb_agg(jsonb_build_object(
+            'user_id', u.id, 'username', u.username, 'avatar_url', u.avatar_url,
+            'last_read_at', other.last_read_at, 'last_read_seq', other.last_read_seq
+        ) ORDER BY u.username)
+        FROM conversation_participants other JOIN users u ON u.id = other.user_id
+        WHERE other.conversation_id = c.id
+    ) AS participants,
+    last.id AS last_id, last.sender_id, sender.username AS sender_name, last.content,
+    last.created_at AS last_created_at, last.client_msg_id
+FROM conversations c
+LEFT JOIN conversation_participants p ON p.conversation_id = c.id AND p.user_id = :user_id
+LEFT JOIN messages last ON last.conversation_id = c.id AND last.seq = c.last_seq
+LEFT JOIN users sender ON sender.id = last.sender_id
+"""  # noqa: S608 - parts of this module's own
+_GET = text(f"{_VIEW} WHERE c.id = :conversation_id").bindparams(
+    bindparam("conversation_id", type_=Uuid), bindparam("user_id", type_=Uuid)
+)
+_LIST = text(f"""{_VIEW}
+WHERE p.user_id IS NOT NULL
+    AND (CAST(:before AS timestamptz) IS NULL OR c.updated_at < :before OR (c.updated_at = :before AND c.id > :behind))
+ORDER BY c.updated_at DESC, c.id
+LIMIT :limit""").bindparams(
+    bindparam("user_id", type_=Uuid),
+    bindparam("before", type_=DateTime(timezone=True)),
+    bindparam("behind", type_=Uuid),
+)
+_HEADS = text(f"""
+SELECT c.id, c.last_seq, p.last_read_seq, {_UNREAD.strip()} AS unread
+FROM conversation_participants p JOIN conversations c ON c.id = p.conversation_id
+WHERE p.user_id = :user_id
+ORDER BY c.updated_at DESC, c.id
+LIMIT :limit""").bindparams(bindparam("user_id", type_=Uuid))  # noqa: S608 - parts of this module's own
+_CHANGED = text("""
+SELECT p.user_id, c.id AS conversation_id, c.last_seq
+FROM conversations c JOIN conversation_participants p ON p.conversation_id = c.id
+WHERE c.updated_at > :since AND p.user_id = ANY(:user_ids)
+""").bindparams(bindparam("since", type_=DateTime(timezone=True)), bindparam("user_ids", type_=ARRAY(Uuid)))
+_STILL_THERE = text("SELECT id FROM users WHERE id = ANY(:user_ids)").bindparams(
+    bindparam("user_ids", type_=ARRAY(Uuid))
+)
+
+
+def get_owner_id(session: Session, equipment_id: UUID) -> UUID:
+    """Whose listing it is. Raises InvalidInput where there is none."""
+    owner_id = session.scalar(select(Equipment.owner_id).where(Equipment.id == equipment_id))
+    if owner_id is None:
+        raise _unknown_equipment()
+    return owner_id
+
+
+def find_or_add_conversation(
+    session: Session, participant_ids: Sequence[UUID], equipment_id: UUID | None
+) -> tuple[UUID, bool]:
+    """The conversation of these people about this listing, and whether it is new; any number at once make one.
+
+    Raises:
+        InvalidInput: there is no such user, or no such listing.
+    """
+    key = f"{equipment_id or 'no listing'}: {' '.join(sorted(map(str, participant_ids)))}"
+    statement = upsert(Conversation).values(equipment_id=equipment_id, participant_key=key)
+    statement = statement.on_conflict_do_nothing(index_elements=["participant_key"])
+    with refusing(fk_conversations_equipment_id=_unknown_equipment):
+        conversation_id = session.scalar(statement.returning(Conversation.id))
+    if conversation_id is None:
+        existing = select(Conversation.id).where(Conversation.participant_key == key)
+        return session.scalars(existing).one(), False
+    people = [{"conversation_id": conversation_id, "user_id": user_id} for user_id in participant_ids]
+    with refusing(fk_conversation_participants_user_id=_unknown_participant):
+        session.execute(insert(ConversationParticipant), people)
+    return conversation_id, True
+
+
+def get_conversation(session: Session, conversation_id: UUID, user_id: UUID) -> ConversationView:
+    """One conversation, as this user sees it. Raises NotFound, Forbidden."""
+    row = session.execute(_GET, {"conversation_id": conversation_id, "user_id": user_id}).one_or_none()
+    if row is None:
+        raise no_such_conversation()
+    if not row.is_member:
+        raise not_a_participant()
+    return _view(row)
+
+
+def list_conversations(session: Session, page: ConversationPage) -> tuple[list[ConversationView], str | None]:
+    """A page of a user's conversations, latest activity first, and the cursor of the next one."""
+    before, behind = _place(page.position)
+    values = {"user_id": page.user_id, "before": before, "behind": behind, "limit": page.limit + 1}
+    found = [_view(row) for row in session.execute(_LIST, values)]
+    shown = found[: page.limit]
+    if len(found) == len(shown):
+        return shown, None
+    last = shown[-1]
+    number = page.position.page + 1 if page.position else 2
+    position = Position(page=number, key=last.updated_at.isoformat(), id=str(last.id))
+    return shown, encode_cursor(position, of_list=page.list_name)
+
+
+def list_heads(session: Session, user_id: UUID, *, limit: int) -> list[ConversationHead]:
+    """Where a user's conversations stand, those of the latest activity first."""
+    rows = session.execute(_HEADS, {"user_id": user_id, "limit": limit})
+    return [ConversationHead(**row._mapping) for row in rows]
+
+
+def list_changed(session: Session, user_ids: Sequence[UUID], since: datetime) -> list[tuple[UUID, UUID, int]]:
+    """(user, conversation, last_seq) of what these users' conversations have had since a time of the database's."""
+    rows = session.execute(_CHANGED, {"user_ids": list(user_ids), "since": since})
+    return [(row.user_id, row.conversation_id, row.last_seq) for row in rows]
+
+
+def list_still_there(session: Session, user_ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these users exist."""
+    return set(session.scalars(_STILL_THERE, {"user_ids": list(user_ids)}))
+
+
+def get_time(session: Session) -> datetime:
+    """What time it is for the database."""
+    now: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return now
+
+
+def _place(position: Position | None) -> tuple[datetime | None, UUID | None]:
+    if position is None:
+        return None, None
+    try:
+        return datetime.fromisoformat(position.key or ""), UUID(position.id)
+    except ValueError as error:
+        raise invalid_cursor() from error
+
+
+def _view(row: Any) -> ConversationView:
+    last = None
+    if row.last_id is not None:
+        last = MessageView(
+            id=row.last_id,
+            conversation_id=row.id,
+            sender_id=row.sender_id,
+            sender_name=row.sender_name,
+            content=row.content,
+            created_at=row.last_created_at,
+            seq=row.last_seq,
+            client_msg_id=row.client_msg_id,
+        )
+    return ConversationView(
+        id=row.id,
+        equipment_id=row.equipment_id,
+        participants=[_participant(one) for one in row.participants or []],
+        last_message=last,
+        last_seq=row.last_seq,
+        unread_count=row.unread_count,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _participant(one: dict[str, Any]) -> dict[str, Any]:
+    read_at = one["last_read_at"]
+    return {**one, "last_read_at": None if read_at is None else timestamp(datetime.fromisoformat(read_at))}
+
+
+def _unknown_equipment() -> InvalidInput:
+    return InvalidInput.of("equipment_id", "There is no such equipment.", "unknown_reference")
+
+
+def _unknown_participant() -> InvalidInput:
+    return InvalidInput.of("participant_ids", "There is no such user.", "unknown_reference")

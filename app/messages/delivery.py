@@ -1,0 +1,231 @@
+"""What each socket of this worker has been sent of each conversation, and how it is brought up to date.
+
+A wake-up says that a conversation has come to a number. One greenlet a worker reads what the sockets of its
+participants have not seen, for many conversations in one query, and puts it into their outboxes. A socket gets each
+message once, in order, without gaps: it takes only the very next number, and whatever it lacks is read again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+import gevent
+import structlog
+from gevent.event import Event
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.database import is_unavailable
+from app.messages import frames, service
+from app.messages.projection import ConversationHead, MessageView
+from app.observability.failures import log_unexpected
+from app.realtime.bus import Event as BusEvent
+from app.realtime.connection import CloseCode
+from app.realtime.hub import Hub, Subscriber
+
+RECONCILE_SECONDS = 10.0
+RETRY_SECONDS = 0.25
+CONVERSATIONS_A_QUERY = 100
+MESSAGES_A_QUERY = 100  # of each conversation
+FOLLOWED_CONVERSATIONS = 1000
+
+log = structlog.get_logger(__name__)
+
+
+class Progress:
+    """How far one socket has been sent each conversation of its user.
+
+    Held conversations are those that it is not to be sent now: all, until it knows where they stand; and the one that
+    is being replayed to it from an older number.
+    """
+
+    def __init__(self) -> None:
+        self._sent: dict[UUID, int] = {}
+        self._held: set[UUID] = set()
+        self._holds_all = True
+        self._knows_all = True
+        self._announced: dict[UUID, int] = {}
+
+    def begin(self, heads: list[ConversationHead]) -> None:
+        """Start behind what is there now; what comes after is to be sent."""
+        self._sent = {head.id: head.last_seq for head in heads}
+        self._knows_all = len(heads) < FOLLOWED_CONVERSATIONS
+
+    def release_all(self) -> dict[UUID, int]:
+        """Hold no longer; what was announced meanwhile."""
+        self._holds_all = False
+        return self._take_announced()
+
+    def hold(self, conversation_id: UUID, sent: int) -> None:
+        """Send nothing of this one, which is being replayed behind `sent`."""
+        self._held.add(conversation_id)
+        self._sent[conversation_id] = sent
+
+    def release(self, conversation_id: UUID) -> dict[UUID, int]:
+        """Hold it no longer; what was announced meanwhile."""
+        self._held.discard(conversation_id)
+        return self._take_announced()
+
+    def is_behind(self, conversation_id: UUID, seq: int) -> bool:
+        """Whether it is to be sent something up to this number now. If it is held, that is remembered."""
+        if self._holds_all or conversation_id in self._held:
+            self._announced[conversation_id] = max(seq, self._announced.get(conversation_id, 0))
+            return False
+        return self.sent(conversation_id, seq) < seq
+
+    def sent(self, conversation_id: UUID, seq: int) -> int:
+        """Up to which number it has been sent this one, which has come to `seq`.
+
+        One that it does not know has come into being since, from its first message on; or, where somebody has more
+        conversations than are followed, it has just come to life again.
+        """
+        return self._sent.get(conversation_id, 0 if self._knows_all else seq - 1)
+
+    def advance(self, conversation_id: UUID, seq: int) -> None:
+        """It has been sent all up to this number."""
+        self._sent[conversation_id] = seq
+
+    def _take_announced(self) -> dict[UUID, int]:
+        announced, self._announced = self._announced, {}
+        return announced
+
+
+class Reader(Subscriber, Protocol):
+    """A socket that is sent its user's conversations."""
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has been sent them."""
+
+
+@dataclass
+class _Target:
+    """What a conversation has come to, and whose sockets are to hear of it."""
+
+    seq: int
+    user_ids: set[UUID] = field(default_factory=set)
+
+
+class Delivery:
+    """Brings the sockets of one worker up to date."""
+
+    def __init__(self, hub: Hub[Reader]) -> None:
+        self._hub = hub
+        self._targets: dict[UUID, _Target] = {}
+        self._has_targets = Event()
+        self._must_reconcile = Event()
+        self._changed_since: datetime | None = None
+        self.reconciled = 0
+
+    def hear(self, event: BusEvent) -> None:
+        """Take an event from the bus: pass it on, or look at what it announces."""
+        if event.kind == "message":
+            self.expect(event.conversation_id, int(event.data.get("seq", 0)), event.to)
+            return
+        text = frames.passed_on(event)
+        for reader in self._hub.subscribers_of(event.to):
+            reader.connection.send(text, droppable=event.kind == "typing")
+
+    def expect(self, conversation_id: UUID, seq: int, user_ids: Iterable[UUID]) -> None:
+        """Let these users' sockets here be sent the conversation up to `seq`, if they have not been yet."""
+        behind = [
+            reader.user_id
+            for reader in self._hub.subscribers_of(user_ids)
+            if reader.progress.is_behind(conversation_id, seq)
+        ]
+        if behind:
+            target = self._targets.setdefault(conversation_id, _Target(seq))
+            target.seq = max(target.seq, seq)
+            target.user_ids.update(behind)
+            self._has_targets.set()
+
+    def reread(self) -> None:
+        """Something may have been missed: look at the log itself."""
+        self._must_reconcile.set()
+
+    def deliver_forever(self) -> None:
+        """Send what is expected, as it is expected. A failure is tried again; nothing expected is forgotten."""
+        while True:
+            self._has_targets.wait()
+            try:
+                self._deliver()
+            except SQLAlchemyError as error:
+                if not is_unavailable(error):
+                    log_unexpected(error)
+                gevent.sleep(RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - this greenlet must not end; the sockets start again from the log
+                log_unexpected(error)
+                self._lose_state()
+
+    def reconcile_forever(self) -> None:
+        """Compare with the log from time to time, and whenever something may have been missed."""
+        while True:
+            self._must_reconcile.wait(RECONCILE_SECONDS)
+            self._must_reconcile.clear()
+            try:
+                self._reconcile()
+            except Exception as error:  # noqa: BLE001 - as above: it is tried again
+                if not is_unavailable(error):
+                    log_unexpected(error)
+                gevent.sleep(RETRY_SECONDS)
+                self._must_reconcile.set()
+
+    def _deliver(self) -> None:
+        batch = self._behind()
+        if not self._targets:
+            self._has_targets.clear()
+        if not batch:
+            return
+        found = service.batches(batch, limit=MESSAGES_A_QUERY)
+        for conversation_id, (participant_ids, messages) in found.items():
+            self._fan_out(conversation_id, participant_ids, messages)
+
+    def _behind(self) -> dict[UUID, int]:
+        """Conversations with sockets that lack something, and behind which number the first of them does."""
+        batch: dict[UUID, int] = {}
+        for conversation_id, target in list(self._targets.items()):
+            lacking = [
+                reader.progress.sent(conversation_id, target.seq)
+                for reader in self._hub.subscribers_of(target.user_ids)
+                if reader.progress.is_behind(conversation_id, target.seq)
+            ]
+            if not lacking:
+                del self._targets[conversation_id]
+            elif len(batch) < CONVERSATIONS_A_QUERY:
+                batch[conversation_id] = min(lacking)
+        return batch
+
+    def _fan_out(self, conversation_id: UUID, participant_ids: tuple[UUID, ...], messages: list[MessageView]) -> None:
+        """Send what was read to those who take part now: membership ends with the query that no longer finds it."""
+        target = self._targets[conversation_id]
+        target.user_ids &= set(participant_ids)
+        if not messages:
+            del self._targets[conversation_id]  # nothing of what was announced is there
+            return
+        texts = [(message.seq, frames.message(message)) for message in messages]
+        for reader in self._hub.subscribers_of(target.user_ids):
+            if not reader.progress.is_behind(conversation_id, messages[-1].seq):
+                continue
+            for seq, text in texts:
+                if seq == reader.progress.sent(conversation_id, target.seq) + 1:
+                    reader.connection.send(text)
+                    reader.progress.advance(conversation_id, seq)
+
+    def _reconcile(self) -> None:
+        users = self._hub.users()
+        self._changed_since, changed, gone = service.changes(users, self._changed_since)
+        before = len(self._targets)
+        for user_id, conversation_id, last_seq in changed:
+            self.expect(conversation_id, last_seq, [user_id])
+        if missed := len(self._targets) - before:
+            self.reconciled += missed
+            log.info("wake_ups_reconciled", conversations=missed)
+        for reader in self._hub.subscribers_of(gone):
+            reader.connection.close(CloseCode.REVOKED, "the account is gone")
+
+    def _lose_state(self) -> None:
+        for target in self._targets.values():
+            for reader in self._hub.subscribers_of(target.user_ids):
+                reader.connection.close(CloseCode.STATE_LOST, "reconnect with your cursors")
+        self._targets.clear()

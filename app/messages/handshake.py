@@ -1,0 +1,135 @@
+"""What must be right before a socket is answered 101: whatever is wrong is an HTTP status, with the one error body.
+
+After the 101 nothing can be said in HTTP any more, so all of RFC 6455 §4.2.1 is checked here, and the origin, the room
+there is, and the token, where one came along.
+"""
+
+import base64
+import binascii
+import re
+from http import HTTPStatus
+
+from flask import Request, Response, g, request
+from structlog.contextvars import bind_contextvars
+
+from app.auth.identity import Authenticated, authenticate
+from app.errors import Forbidden, InvalidToken, MalformedRequest, TooManyRequests, Unauthenticated, Unavailable
+from app.messages import live
+from app.realtime.server import REQUEST_ID, SUBPROTOCOL, WRITE_TIMEOUT
+from app.settings import AppEnv, Settings
+from app.web.api import settings
+from app.web.errors import error_response
+from app.web.request_id import current_request_id
+
+VERSION = "13"
+RETRY_AFTER_SECONDS = 5
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 §5.6.2
+
+
+def check() -> Response | None:
+    """Judge the request of a socket, before its view runs; an answer where it is refused.
+
+    Raises:
+        MalformedRequest, Forbidden, InvalidToken, TooManyRequests, Unavailable.
+    """
+    if not _is_upgrade(request):
+        return explain()
+    if request.headers.get("Sec-WebSocket-Version") != VERSION:
+        return _upgrade_required(f"Only version {VERSION} of the WebSocket protocol is spoken here.")
+    _check_form(request)
+    _check_origin(request, settings())
+    hub = live.hub()
+    if hub.is_draining or hub.is_full:
+        raise Unavailable("There is no room for another socket now.", retry_after_seconds=RETRY_AFTER_SECONDS)
+    g.socket_caller = _caller(request)
+    if g.socket_caller is not None:
+        bind_contextvars(user_id=str(g.socket_caller.identity.user_id))
+        if hub.is_full_for(g.socket_caller.identity.user_id):
+            raise TooManyRequests("You have too many open sockets; close one.", retry_after_seconds=RETRY_AFTER_SECONDS)
+    request.environ[REQUEST_ID] = current_request_id()
+    request.environ[WRITE_TIMEOUT] = settings().sockets.write_timeout_seconds
+    return None
+
+
+def explain() -> Response:
+    """Answer whoever comes without asking for a WebSocket."""
+    return _upgrade_required("This is a WebSocket: connect with a WebSocket client.")
+
+
+def _is_upgrade(req: Request) -> bool:
+    """Whether the client asks for a WebSocket at all (RFC 6455 §4.2.1, 3 and 4)."""
+    upgrade, connection = req.headers.get("Upgrade", ""), req.headers.get("Connection", "")
+    return upgrade.lower() == "websocket" and "upgrade" in {option.strip().lower() for option in connection.split(",")}
+
+
+def _upgrade_required(message: str) -> Response:
+    """426, with what would have to be sent (RFC 9110 §15.5.22, RFC 6455 §4.4)."""
+    response = error_response(HTTPStatus.UPGRADE_REQUIRED, "BAD_REQUEST", message)
+    response.headers["Upgrade"] = "websocket"
+    response.headers["Connection"] = "Upgrade"
+    response.headers["Sec-WebSocket-Version"] = VERSION
+    return response
+
+
+def _check_form(req: Request) -> None:
+    if req.environ.get("SERVER_PROTOCOL") != "HTTP/1.1":
+        raise MalformedRequest("A WebSocket begins with an HTTP/1.1 request.")
+    try:
+        is_key = len(base64.b64decode(req.headers.get("Sec-WebSocket-Key", ""), validate=True)) == 16
+    except (binascii.Error, ValueError):
+        is_key = False
+    if not is_key:
+        raise MalformedRequest("Sec-WebSocket-Key must be 16 bytes in Base64.")
+    if not req.headers.get("Host"):
+        raise MalformedRequest("The Host header is missing.")
+    if any(_TOKEN.fullmatch(protocol) is None for protocol in _subprotocols(req)):
+        raise MalformedRequest("Sec-WebSocket-Protocol is not a list of tokens.")
+    if "gunicorn.socket" not in req.environ:
+        raise Unavailable("This server cannot open sockets.", retry_after_seconds=RETRY_AFTER_SECONDS)
+
+
+def _check_origin(req: Request, configured: Settings) -> None:
+    """A browser says which page opens the socket; nothing else would keep somebody else's page out (RFC 6455 §10.2)."""
+    if configured.app_env is AppEnv.PRODUCTION and req.scheme != "https":
+        raise MalformedRequest("Use wss: a token must not travel in the clear.")
+    origin = req.headers.get("Origin")
+    if origin is not None and origin not in configured.cors_allowed_origins:
+        raise Forbidden("This origin may not open sockets here.")
+
+
+def _caller(req: Request) -> Authenticated | None:
+    token = _token(req)
+    return None if token is None else authenticate(token)
+
+
+def _token(req: Request) -> str | None:
+    """The access token that came along, by the first of the ways that was taken."""
+    header = req.headers.get("Authorization")
+    if header is not None:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated("Send the access token as `Authorization: Bearer …`.")
+        return token.strip()
+    protocols = _subprotocols(req)
+    if SUBPROTOCOL in protocols:
+        others = [protocol for protocol in protocols if protocol != SUBPROTOCOL]
+        if len(others) > 1:
+            raise InvalidToken("Send one token, as `Sec-WebSocket-Protocol: bearer, <token>`.")
+        return others[0] if others else None
+    return req.args.get("token")
+
+
+def _subprotocols(req: Request) -> list[str]:
+    header = req.headers.get("Sec-WebSocket-Protocol")
+    return [] if header is None else [protocol.strip() for protocol in header.split(",")]
+
+
+def version_asked_for() -> int:
+    """Which version of the protocol the URL asks for: `?v=2`, else 1."""
+    return 2 if request.args.get("v") == "2" else 1
+
+
+def caller() -> Authenticated | None:
+    """Who the handshake was made by, if it said so."""
+    found: Authenticated | None = g.socket_caller
+    return found

@@ -1,0 +1,230 @@
+"""SQL of messages: sending, reading, and how far each has read. Conversations themselves are in `conversations`."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Integer, Row, String, Uuid, bindparam, text
+from sqlalchemy.orm import Session
+
+from app.database import refusing
+from app.errors import Conflict, Forbidden, NotFound
+from app.messages.criteria import MessagePage
+from app.messages.projection import MessageList, MessageView, ReadMark, SentMessage
+
+
+class AlreadySent(Conflict):
+    """Another transaction was first with this client_msg_id: the message is there now."""
+
+    def __init__(self) -> None:
+        super().__init__("This message is being sent by another request.")
+
+
+# Whether there is such a conversation, and whether the user takes part in it: what every other statement begins with.
+_ACCESS = """
+access AS (
+    SELECT c.id, c.last_seq,
+        EXISTS (
+            SELECT FROM conversation_participants p WHERE p.conversation_id = c.id AND p.user_id = :user_id
+        ) AS is_member
+    FROM conversations c
+    WHERE c.id = :conversation_id
+)"""
+_PARTICIPANT_IDS = """
+    ARRAY(SELECT user_id FROM conversation_participants WHERE conversation_id = access.id) AS participant_ids"""
+_IDS = (bindparam("conversation_id", type_=Uuid), bindparam("user_id", type_=Uuid))
+
+# One statement, one round trip. A message that is there already takes no number. Two at once with one client_msg_id
+# both find none; the second waits for the conversation's row, meets the unique key, and is undone, number and all.
+# The time is taken under the lock, so that it rises with `seq`.
+_ADD_MESSAGE = text(f"""
+WITH {_ACCESS},
+repeated AS (
+    SELECT id, seq, content, created_at, client_msg_id, true AS is_repeated
+    FROM messages
+    WHERE sender_id = :user_id AND conversation_id = :conversation_id AND client_msg_id = :client_msg_id
+),
+numbered AS (
+    UPDATE conversations
+    SET last_seq = last_seq + 1, updated_at = clock_timestamp()
+    WHERE id = :conversation_id AND (SELECT is_member FROM access) AND NOT EXISTS (SELECT FROM repeated)
+    RETURNING last_seq, updated_at
+),
+added AS (
+    INSERT INTO messages (conversation_id, seq, sender_id, client_msg_id, content, created_at)
+    SELECT :conversation_id, last_seq, :user_id, :client_msg_id, :content, updated_at FROM numbered
+    RETURNING id, seq, content, created_at, client_msg_id, false AS is_repeated
+),
+stored AS (SELECT * FROM added UNION ALL SELECT * FROM repeated WHERE (SELECT is_member FROM access)),
+heard AS (SELECT {_PARTICIPANT_IDS.strip()} FROM access)
+SELECT access.id AS conversation_id, access.is_member, heard.participant_ids,
+    CAST(:user_id AS uuid) AS sender_id, (SELECT username FROM users WHERE id = :user_id) AS sender_name,
+    stored.id, stored.seq, stored.content, stored.created_at, stored.client_msg_id, stored.is_repeated,
+    CASE WHEN NOT stored.is_repeated AND CAST(:channel AS text) IS NOT NULL THEN
+        CAST(pg_notify(:channel, CAST(json_build_object(
+            'kind', 'message', 'conversation_id', access.id, 'to', heard.participant_ids,
+            'data', json_build_object('seq', stored.seq)
+        ) AS text)) AS text)
+    END AS notified
+FROM access CROSS JOIN heard LEFT JOIN stored ON true
+""").bindparams(  # noqa: S608 - parts of this module's own
+    *_IDS,
+    bindparam("client_msg_id", type_=String),
+    bindparam("content", type_=String),
+    bindparam("channel", type_=String),
+)
+
+_MESSAGE_COLUMNS = """
+    m.id, m.conversation_id, m.sender_id, u.username AS sender_name, m.content, m.created_at, m.seq, m.client_msg_id"""
+
+# `last_seq` is the count of all, as there are no gaps: so an offset is a place, and costs nothing.
+_LIST_MESSAGES = """
+WITH {access}
+SELECT access.is_member, access.last_seq, shown.*
+FROM access
+LEFT JOIN LATERAL (
+    SELECT {columns}
+    FROM messages m LEFT JOIN users u ON u.id = m.sender_id
+    WHERE access.is_member AND m.conversation_id = access.id AND m.seq > :after_seq
+        AND m.seq <= LEAST(CAST(:before_seq AS integer) - 1, access.last_seq - CAST(:offset AS integer))
+    ORDER BY m.seq {direction}
+    LIMIT :limit
+) shown ON true
+ORDER BY shown.seq {direction}
+"""
+_LIST = {
+    direction: text(
+        _LIST_MESSAGES.format(access=_ACCESS, columns=_MESSAGE_COLUMNS, direction=direction)  # SQL of this module's own
+    ).bindparams(*_IDS)
+    for direction in ("ASC", "DESC")
+}
+
+_LIST_BATCHES = text(f"""
+SELECT access.id AS conversation_id, {_PARTICIPANT_IDS.strip()}, shown.*
+FROM unnest(:conversation_ids, :after_seqs) AS access (id, after_seq)
+LEFT JOIN LATERAL (
+    SELECT {_MESSAGE_COLUMNS.replace("m.conversation_id, ", "")}
+    FROM messages m LEFT JOIN users u ON u.id = m.sender_id
+    WHERE m.conversation_id = access.id AND m.seq > access.after_seq
+    ORDER BY m.seq
+    LIMIT :limit
+) shown ON true
+ORDER BY access.id, shown.seq
+""").bindparams(  # noqa: S608 - parts of this module's own
+    bindparam("conversation_ids", type_=ARRAY(Uuid)), bindparam("after_seqs", type_=ARRAY(Integer))
+)
+
+_MARK_READ = text(f"""
+WITH {_ACCESS},
+marked AS (
+    UPDATE conversation_participants p
+    SET last_read_seq = GREATEST(p.last_read_seq, LEAST(COALESCE(:seq, access.last_seq), access.last_seq)),
+        last_read_at = clock_timestamp()
+    FROM access
+    WHERE p.conversation_id = access.id AND p.user_id = :user_id
+    RETURNING p.last_read_seq, p.last_read_at
+)
+SELECT access.is_member, marked.last_read_seq, marked.last_read_at AS read_at, {_PARTICIPANT_IDS.strip()}
+FROM access LEFT JOIN marked ON true
+""").bindparams(*_IDS, bindparam("seq", type_=Integer))  # noqa: S608 - parts of this module's own
+
+_GET_PARTICIPANT_IDS = text(
+    f"WITH {_ACCESS} SELECT access.is_member, {_PARTICIPANT_IDS.strip()} FROM access"  # noqa: S608 - of this module's own
+).bindparams(*_IDS)
+
+
+def add_message(
+    session: Session,
+    conversation_id: UUID,
+    sender_id: UUID,
+    *,
+    content: str,
+    client_msg_id: str | None,
+    channel: str | None,
+) -> SentMessage:
+    """Store a message under its conversation's next number, or find it, if its client_msg_id was stored before.
+
+    Membership, number, message, the conversation's activity, who is to hear of it, and, with a `channel`, the NOTIFY
+    that tells them: one statement.
+
+    Raises:
+        NotFound, Forbidden. AlreadySent: it was just stored by another transaction; this one must be begun again.
+    """
+    values = {"content": content, "client_msg_id": client_msg_id, "channel": channel}
+    with refusing(uq_messages_sender_id_conversation_id_client_msg_id=AlreadySent):
+        rows = session.execute(_ADD_MESSAGE, {"conversation_id": conversation_id, "user_id": sender_id, **values}).all()
+    row = _accessible(rows)[0]
+    return SentMessage(
+        message=_message(row), participant_ids=tuple(row.participant_ids), is_repeated=bool(row.is_repeated)
+    )
+
+
+def list_messages(session: Session, conversation_id: UUID, user_id: UUID, page: MessagePage) -> MessageList:
+    """A part of a conversation, in the order that `page` asks for. Raises NotFound, Forbidden."""
+    statement = _LIST["ASC" if page.oldest_first else "DESC"]
+    bounds = {"after_seq": page.after_seq, "before_seq": page.before_seq, "offset": page.offset, "limit": page.limit}
+    rows = session.execute(statement, {"conversation_id": conversation_id, "user_id": user_id, **bounds}).all()
+    found = _accessible(rows)
+    return MessageList(messages=[_message(row) for row in found if row.seq is not None], last_seq=found[0].last_seq)
+
+
+def list_batches(
+    session: Session, after: Mapping[UUID, int], *, limit: int
+) -> dict[UUID, tuple[tuple[UUID, ...], list[MessageView]]]:
+    """Of several conversations at once, who takes part now and the messages behind a number, at most `limit` each."""
+    values = {"conversation_ids": list(after), "after_seqs": list(after.values()), "limit": limit}
+    batches: dict[UUID, tuple[tuple[UUID, ...], list[MessageView]]] = {}
+    for row in session.execute(_LIST_BATCHES, values):
+        _, messages = batches.setdefault(row.conversation_id, (tuple(row.participant_ids), []))
+        if row.seq is not None:
+            messages.append(_message(row))
+    return batches
+
+
+def mark_read(session: Session, conversation_id: UUID, user_id: UUID, seq: int | None) -> ReadMark:
+    """Note that the user has read up to `seq`, or all; never fewer than before, never more than there are.
+
+    Raises:
+        NotFound, Forbidden.
+    """
+    rows = session.execute(_MARK_READ, {"conversation_id": conversation_id, "user_id": user_id, "seq": seq}).all()
+    row = _accessible(rows)[0]
+    return ReadMark(last_read_seq=row.last_read_seq, read_at=row.read_at, participant_ids=tuple(row.participant_ids))
+
+
+def get_participant_ids(session: Session, conversation_id: UUID, user_id: UUID) -> tuple[UUID, ...]:
+    """Everybody in a conversation of this user's. Raises NotFound, Forbidden."""
+    rows = session.execute(_GET_PARTICIPANT_IDS, {"conversation_id": conversation_id, "user_id": user_id}).all()
+    return tuple(_accessible(rows)[0].participant_ids)
+
+
+def _accessible(rows: list[Row[Any]] | Any) -> Any:
+    """The rows, if there is such a conversation and the user takes part in it."""
+    if not rows:
+        raise no_such_conversation()
+    if not rows[0].is_member:
+        raise not_a_participant()
+    return rows
+
+
+def no_such_conversation() -> NotFound:
+    """The one error of an unknown conversation."""
+    return NotFound("There is no such conversation.")
+
+
+def not_a_participant() -> Forbidden:
+    """The one error of somebody else's conversation."""
+    return Forbidden("You do not take part in this conversation.")
+
+
+def _message(row: Any) -> MessageView:
+    return MessageView(
+        id=row.id,
+        conversation_id=row.conversation_id,
+        sender_id=row.sender_id,
+        sender_name=row.sender_name,
+        content=row.content,
+        created_at=row.created_at,
+        seq=row.seq,
+        client_msg_id=row.client_msg_id,
+    )

@@ -1,0 +1,173 @@
+"""The shapes of conversations and messages, as REST's bodies and as the payloads of frames."""
+
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import ValidationError, fields, validate
+
+from app.messages.criteria import DEFAULT_LIMIT, MAX_LIMIT, MAX_SEQ, MessagePage
+from app.messages.service import MAX_PARTICIPANTS
+from app.paging import MAX_CURSOR_LENGTH
+from app.web.schemas import Body, Flag, Integer, Query, Text
+
+MAX_CONTENT_LENGTH = 5000
+MAX_CLIENT_MSG_ID_LENGTH = 64
+MAX_TOKEN_LENGTH = 16 * 1024
+MAX_CURSORS = 1000
+MAX_SYNC_MESSAGES = 300
+
+
+class WholeNumber(fields.Integer):
+    """A whole number in a JSON body; nothing that merely looks like one."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.make_error("invalid")
+        return super()._deserialize(value, attr, data, **options)
+
+
+def _seq(**options: Any) -> WholeNumber:
+    return WholeNumber(validate=validate.Range(min=0, max=MAX_SEQ), **options)
+
+
+def _client_msg_id() -> fields.String:
+    visible = validate.Regexp(r"[!-~]*\Z", error="Must be visible ASCII characters.")
+    length = validate.Length(min=1, max=MAX_CLIENT_MSG_ID_LENGTH)
+    return fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=[length, visible],
+        metadata={"description": "Made by the client: sent again with it, a message is the same message."},
+    )
+
+
+class NewConversation(Body):
+    """Whom to write to, about what. The caller takes part without being named; a listing alone means its owner."""
+
+    participant_ids = fields.List(fields.UUID(), load_default=list, validate=validate.Length(max=MAX_PARTICIPANTS))
+    equipment_id = fields.UUID(load_default=None, allow_none=True)
+
+
+class NewMessage(Body):
+    """A message to send."""
+
+    content = Text(shortest=1, longest=MAX_CONTENT_LENGTH, multiline=True, formatted=True, required=True)
+    client_msg_id = _client_msg_id()
+
+
+class Read(Body):
+    """How far was read; all, where it is not said."""
+
+    seq = _seq(load_default=None, allow_none=True)
+
+
+class Message(ma.Schema):
+    """A message in its place."""
+
+    id = fields.UUID(required=True)
+    conversation_id = fields.UUID(required=True)
+    sender_id = fields.UUID(required=True, allow_none=True)
+    sender_name = fields.String(required=True, allow_none=True)
+    content = fields.String(required=True)
+    created_at = fields.AwareDateTime(required=True, format="iso")
+    seq = fields.Integer(required=True)
+    client_msg_id = fields.String(required=True, allow_none=True)
+
+
+class Participant(ma.Schema):
+    """Who takes part, and how far they have read."""
+
+    user_id = fields.String(required=True, metadata={"format": "uuid"})
+    username = fields.String(required=True)
+    avatar_url = fields.String(required=True, allow_none=True)
+    last_read_at = fields.String(required=True, allow_none=True, metadata={"format": "date-time"})
+    last_read_seq = fields.Integer(required=True)
+
+
+class Conversation(ma.Schema):
+    """A conversation as the caller sees it."""
+
+    id = fields.UUID(required=True)
+    equipment_id = fields.UUID(required=True, allow_none=True)
+    participants = fields.List(fields.Nested(Participant), required=True)
+    last_message = fields.Nested(Message, required=True, allow_none=True)
+    last_seq = fields.Integer(required=True)
+    unread_count = fields.Integer(required=True)
+    created_at = fields.AwareDateTime(required=True, format="iso")
+    updated_at = fields.AwareDateTime(required=True, format="iso")
+
+
+def _limit() -> Integer:
+    return Integer(load_default=DEFAULT_LIMIT, validate=validate.Range(min=1, max=MAX_LIMIT))
+
+
+class ConversationQuery(Query):
+    """A page of one's conversations."""
+
+    limit = _limit()
+    cursor = fields.String(
+        load_default=None,
+        validate=validate.Length(max=MAX_CURSOR_LENGTH),
+        metadata={"description": "From the `Link` header of the page before."},
+    )
+
+
+class MessageQuery(Query):
+    """A part of a conversation: the newest, those before a number, or, oldest first, those after one."""
+
+    limit = _limit()
+    offset = Integer(validate=validate.Range(min=0, max=MAX_SEQ))
+    before_seq = Integer(validate=validate.Range(min=1, max=MAX_SEQ))
+    after_seq = Integer(validate=validate.Range(min=0, max=MAX_SEQ))
+
+    @ma.validates_schema
+    def one_way_of_paging(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse two answers to one question."""
+        given = [name for name in ("offset", "before_seq", "after_seq") if name in data]
+        if len(given) > 1:
+            raise ValidationError(f"Give one of {' and '.join(given)}.", given[-1])
+
+    @ma.post_load
+    def to_page(self, data: dict[str, Any], **_: Any) -> MessagePage:
+        """Give the domain's value."""
+        return MessagePage(**data, oldest_first="after_seq" in data)
+
+
+class _InConversation(Body):
+    conversation_id = fields.UUID(required=True)
+
+
+class AuthPayload(Body):
+    """Who is calling, from where on a conversation's messages are wanted, and in which version of the protocol."""
+
+    token = fields.String(required=True, validate=validate.Length(min=1, max=MAX_TOKEN_LENGTH))
+    conversation_id = fields.UUID(load_default=None, allow_none=True)
+    v = WholeNumber(load_default=1, validate=validate.OneOf([1, 2]))
+    cursors = fields.Dict(
+        keys=fields.UUID(), values=_seq(), load_default=dict, validate=validate.Length(max=MAX_CURSORS)
+    )
+
+
+class MessagePayload(_InConversation, NewMessage):
+    """A message to send."""
+
+
+class TypingPayload(_InConversation):
+    """Whether the sender is typing."""
+
+    is_typing = Flag(load_default=True)
+
+
+class ReadPayload(_InConversation, Read):
+    """How far the sender has read."""
+
+
+class SyncPayload(_InConversation):
+    """What was said behind a number."""
+
+    after_seq = _seq(required=True)
+    limit = WholeNumber(load_default=MAX_SYNC_MESSAGES, validate=validate.Range(min=1, max=MAX_SYNC_MESSAGES))
+
+
+class EmptyPayload(Body):
+    """Nothing to say."""

@@ -1,0 +1,160 @@
+"""Conversations: who may read and write them, and what happens when somebody does.
+
+What changes a conversation is told to everybody's sockets over the bus: with the transaction where the bus can, after
+it where it cannot. The caller never waits for that.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from app.auth.principal import Identity
+from app.database import transaction
+from app.errors import InvalidInput
+from app.messages import conversations, repository
+from app.messages.criteria import ConversationPage, MessagePage
+from app.messages.projection import (
+    ConversationHead,
+    ConversationView,
+    MessageList,
+    MessageView,
+    ReadMark,
+    SentMessage,
+    timestamp,
+)
+from app.realtime.bus import Bus, Event
+
+MAX_PARTICIPANTS = 20
+SEND_ATTEMPTS = 3
+# A conversation shows no change before its transaction is over, and none of ours lasts longer.
+LONGEST_TRANSACTION = timedelta(seconds=30)
+
+
+def begin(who: Identity, participant_ids: Sequence[UUID], equipment_id: UUID | None) -> tuple[ConversationView, bool]:
+    """The conversation of the caller with these people about this listing, and whether it is new.
+
+    Without `participant_ids` it is the listing's owner whom the caller writes to.
+
+    Raises:
+        InvalidInput: nobody to write to, too many, or an unknown user or listing. Forbidden: it exists, and the caller
+            was taken out of it.
+    """
+    with transaction() as session:
+        others = set(participant_ids)
+        if not others and equipment_id is not None:
+            others = {conversations.get_owner_id(session, equipment_id)}
+        everybody = _with_caller(who, others)
+        conversation_id, is_new = conversations.find_or_add_conversation(session, everybody, equipment_id)
+        return conversations.get_conversation(session, conversation_id, who.user_id), is_new
+
+
+def _with_caller(who: Identity, others: set[UUID]) -> list[UUID]:
+    everybody = others | {who.user_id}
+    if len(everybody) < 2:
+        raise InvalidInput.of("participant_ids", "Name somebody else to write to.", "nobody_else")
+    if len(everybody) > MAX_PARTICIPANTS:
+        raise InvalidInput.of("participant_ids", f"A conversation has at most {MAX_PARTICIPANTS} people.", "too_many")
+    return sorted(everybody)
+
+
+def get(who: Identity, conversation_id: UUID) -> ConversationView:
+    """One of the caller's conversations. Raises NotFound, Forbidden."""
+    with transaction() as session:
+        return conversations.get_conversation(session, conversation_id, who.user_id)
+
+
+def list_own(page: ConversationPage) -> tuple[list[ConversationView], str | None]:
+    """A page of a user's conversations, latest activity first, and the next cursor. Raises InvalidInput."""
+    with transaction() as session:
+        return conversations.list_conversations(session, page)
+
+
+def list_messages(who: Identity, conversation_id: UUID, page: MessagePage) -> MessageList:
+    """A part of one of the caller's conversations. Raises NotFound, Forbidden."""
+    with transaction() as session:
+        return repository.list_messages(session, conversation_id, who.user_id, page)
+
+
+def send(
+    bus: Bus, who: Identity, conversation_id: UUID, *, content: str, client_msg_id: str | None = None
+) -> SentMessage:
+    """Store a message, once for its `client_msg_id`, and let every participant's sockets know.
+
+    When this returns, the message is committed. When it raises, it may be, if the answer of COMMIT was lost: sent
+    again with the same `client_msg_id` it is the same message.
+
+    Raises:
+        NotFound, Forbidden. AlreadySent: in the midst of too many of the same at once.
+    """
+    for attempt in range(1, SEND_ATTEMPTS + 1):
+        try:
+            with transaction() as session:
+                sent = repository.add_message(
+                    session,
+                    conversation_id,
+                    who.user_id,
+                    content=content,
+                    client_msg_id=client_msg_id,
+                    channel=bus.channel,
+                )
+            break
+        except repository.AlreadySent:
+            if attempt == SEND_ATTEMPTS:
+                raise
+    if not sent.is_repeated:
+        data = {"seq": sent.message.seq}
+        bus.publish(Event(kind="message", conversation_id=conversation_id, to=sent.participant_ids, data=data))
+    return sent
+
+
+def mark_read(bus: Bus, who: Identity, conversation_id: UUID, seq: int | None = None) -> ReadMark:
+    """Note how far the caller has read (all, without `seq`), and let the others see it. Raises NotFound, Forbidden."""
+    with transaction() as session:
+        mark = repository.mark_read(session, conversation_id, who.user_id, seq)
+        data = {"user_id": who.user_id, "read_at": timestamp(mark.read_at), "last_read_seq": mark.last_read_seq}
+        event = Event(kind="read", conversation_id=conversation_id, to=mark.participant_ids, data=data)
+        bus.announce(session, event)
+    bus.publish(event)
+    return mark
+
+
+def show_typing(bus: Bus, who: Identity, conversation_id: UUID, *, is_typing: bool) -> None:
+    """Let the others see whether the caller is typing; nothing is stored. Raises NotFound, Forbidden."""
+    with transaction() as session:
+        participant_ids = repository.get_participant_ids(session, conversation_id, who.user_id)
+        data = {"user_id": who.user_id, "is_typing": is_typing}
+        event = Event(kind="typing", conversation_id=conversation_id, to=participant_ids, data=data)
+        bus.announce(session, event)
+    bus.publish(event)
+
+
+def check_access(who: Identity, conversation_id: UUID) -> None:
+    """Raise NotFound or Forbidden, unless it is one of the caller's conversations."""
+    with transaction() as session:
+        repository.get_participant_ids(session, conversation_id, who.user_id)
+
+
+def heads(user_id: UUID, *, limit: int) -> list[ConversationHead]:
+    """Where a user's conversations stand, those of the latest activity first."""
+    with transaction() as session:
+        return conversations.list_heads(session, user_id, limit=limit)
+
+
+def batches(after: Mapping[UUID, int], *, limit: int) -> dict[UUID, tuple[tuple[UUID, ...], list[MessageView]]]:
+    """Of several conversations, who takes part now and what was said behind a number, oldest first."""
+    with transaction() as session:
+        return repository.list_batches(session, after, limit=limit)
+
+
+def changes(
+    user_ids: Sequence[UUID], since: datetime | None
+) -> tuple[datetime, list[tuple[UUID, UUID, int]], set[UUID]]:
+    """What these users' conversations have had since an earlier call: (when to ask from next, changes, users gone).
+
+    A change is (user, conversation, last_seq). Without `since`, what was just now is told.
+    """
+    with transaction() as session:
+        since_next = conversations.get_time(session) - LONGEST_TRANSACTION
+        changed = conversations.list_changed(session, user_ids, since or since_next)
+        gone = set(user_ids) - conversations.list_still_there(session, user_ids)
+    return since_next, changed, gone
