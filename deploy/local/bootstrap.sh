@@ -59,7 +59,8 @@ as_root() {
 need_apt() {
     command -v apt-get >/dev/null || die "this machine has no apt-get; install these by hand, then start again:" \
         "for Python, the standard modules venv and ensurepip" \
-        "PostgreSQL (server and client) with its PostGIS extension; its pg_config must be on PATH"
+        "PostgreSQL (server and client) with its PostGIS extension; its pg_config must be on PATH" \
+        "for the tests, redis-server"
     ((EUID == 0)) || command -v sudo >/dev/null || die "packages are missing, and there is no sudo to install them." \
         "As root: apt-get install --no-install-recommends $*"
 }
@@ -157,6 +158,15 @@ ensure_postgis() {
     has_postgis || die "$package is installed, yet its files are not where they belong; see $LOGS/apt-postgresql.log."
 }
 
+# Tests need a Redis server of their own. The package of its tools holds the server's program, and starts nothing.
+ensure_redis() {
+    ! command -v redis-server >/dev/null && ! command -v redis-check-rdb >/dev/null || return 0
+    need_apt redis-tools
+    apt_update
+    say 'Installing the tools of Redis (once)…'
+    logged apt-redis "Repair apt, or install it by hand: apt-get install redis-tools" apt_install redis-tools
+}
+
 # --- the virtual environment -----------------------------------------------------------------------------------------
 
 # What a complete environment depends on; another place counts, because its scripts carry their path.
@@ -209,4 +219,5 @@ if ! flock --nonblock 9; then
 fi
 check_python
 if [[ $MODE == test || -z ${DATABASE_URL:-} ]]; then ensure_postgis; fi
+if [[ $MODE == test ]]; then ensure_redis; fi
 ensure_environment

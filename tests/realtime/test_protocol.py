@@ -1,0 +1,220 @@
+"""What a client of the socket sees, frame by frame, over both kinds of bus."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import orjson
+import pytest
+
+from tests.realtime.chat_client import ChatClient
+from tests.realtime.people import Member
+
+
+def listening_everywhere(member: Member, sockets: int = 6) -> list[ChatClient]:
+    """So many sockets that both workers have some."""
+    return [ChatClient(member) for _ in range(sockets)]
+
+
+class TestMessages:
+    def test_a_message_reaches_every_socket_of_every_participant_as_rest_shows_it(
+        self, ada: Member, ben: Member, talk: str
+    ) -> None:
+        listeners = listening_everywhere(ada) + listening_everywhere(ben)
+        with ChatClient(ada) as sender:
+            sender.say("message", conversation_id=talk, content="Is it free on Friday?", client_msg_id="m-1")
+            ack = sender.find("ack")
+        (stored,) = ben.messages(talk)
+        assert ack == {
+            "client_msg_id": "m-1",
+            "id": stored["id"],
+            "conversation_id": talk,
+            "seq": 1,
+            "created_at": stored["created_at"],
+            "duplicate": False,
+        }
+        for listener in listeners:
+            with listener:
+                assert listener.expect("message") == stored
+
+    def test_a_message_sent_over_rest_reaches_the_sockets(self, ada: Member, ben: Member, talk: str) -> None:
+        with ChatClient(ben) as listener:
+            sent = ada.send(talk, "By REST")
+            assert listener.expect("message") == sent
+
+    def test_typing_and_reading_are_shown_to_everybody(self, ada: Member, ben: Member, talk: str) -> None:
+        ada.send(talk, "One")
+        with ChatClient(ada) as at_ada, ChatClient(ben) as at_ben:
+            at_ben.say("typing", conversation_id=talk)
+            at_ben.say("typing", conversation_id=talk, is_typing=False)
+            at_ben.say("read", conversation_id=talk, seq=1)
+            for client in (at_ada, at_ben):
+                assert client.expect("typing") == {"conversation_id": talk, "user_id": ben.id, "is_typing": True}
+                assert client.expect("typing")["is_typing"] is False
+                read = client.expect("read")
+                assert (read["user_id"], read["last_read_seq"]) == (ben.id, 1)
+            (shown,) = [one for one in ada.call("GET", f"/conversations/{talk}").json()["participants"]
+                        if one["user_id"] == ben.id]  # fmt: skip
+            assert shown["last_read_at"] == read["read_at"]
+
+    def test_reading_never_goes_back_nor_beyond_the_end(self, ada: Member, ben: Member, talk: str) -> None:
+        for number in range(3):
+            ada.send(talk, f"{number}")
+        with ChatClient(ben) as client:
+            for seq, expected in ((2, 2), (1, 2), (9, 3), (None, 3)):
+                client.say("read", conversation_id=talk, seq=seq)
+                assert client.expect("read")["last_read_seq"] == expected
+
+    def test_the_old_name_of_a_message_frame_still_works(self, ada: Member, ben: Member, talk: str) -> None:
+        with ChatClient(ben, version=1) as listener, ChatClient(ada, version=1) as sender:
+            sender.say("sendMessage", conversation_id=talk, content="As of old")
+            assert listener.expect("message")["content"] == "As of old"
+
+    def test_one_client_msg_id_sent_many_times_at_once_through_both_doors_is_one_message(
+        self, ada: Member, ben: Member, talk: str
+    ) -> None:
+        ada.send(talk, "Before")
+        clients = [ChatClient(ada) for _ in range(5)]
+        answers: list[tuple[str, int]] = []
+
+        def send(number: int) -> None:
+            if number % 2:
+                sent = ada.send(talk, "Once", "the-same")
+                answers.append((sent["id"], sent["seq"]))
+            else:
+                payload = {"conversation_id": talk, "content": "Once", "client_msg_id": "the-same"}
+                clients[number % 5].say("message", **payload)
+
+        with ThreadPoolExecutor(50) as pool:
+            list(pool.map(send, range(50)))
+        for client in clients:
+            acks = [client.find("ack") for _ in range(5)]
+            answers += [(ack["id"], ack["seq"]) for ack in acks]
+            client.close()
+        assert len(answers) == 50
+        assert len(set(answers)) == 1
+        ada.send(talk, "After")
+        assert [(message["seq"], message["content"]) for message in ben.messages(talk, after_seq=0)] == [
+            (1, "Before"),
+            (2, "Once"),
+            (3, "After"),
+        ]
+
+
+class TestVersionOne:
+    def test_it_sees_the_old_frames_and_no_others(self, ada: Member, talk: str) -> None:
+        with ChatClient(ada, version=1) as client:
+            client.say("message", conversation_id=talk, content="Hello", client_msg_id="m-1")
+            assert client.expect("message")["seq"] == 1
+            client.say("read", conversation_id=talk)
+            assert client.expect("read")["user_id"] == ada.id
+            assert client.all_until_pong() == []
+
+
+class TestResumption:
+    def test_a_cursor_brings_what_was_missed_and_then_the_live_frames_without_a_gap(
+        self, ada: Member, ben: Member, talk: str
+    ) -> None:
+        for number in range(1, 251):
+            ada.send(talk, f"{number}")
+        with ChatClient(ben, cursors={talk: 20}) as client:
+            seen: list[int] = []
+            while not seen or seen[-1] < 250:
+                page = client.expect("sync")
+                assert page["reset"] is False
+                assert page["complete"] is (page["messages"][-1]["seq"] == 250)
+                seen += [message["seq"] for message in page["messages"]]
+            ada.send(talk, "Live")
+            seen.append(client.expect("message")["seq"])
+        assert seen == list(range(21, 252))
+
+    def test_a_cursor_at_the_end_brings_nothing(self, ada: Member, ben: Member, talk: str) -> None:
+        ada.send(talk, "One")
+        with ChatClient(ben, cursors={talk: 1}) as client:
+            (head,) = client.ready["conversations"]
+            assert head == {"id": talk, "last_seq": 1, "last_read_seq": 0, "unread": 1}
+            assert client.all_until_pong() == []
+
+    def test_a_cursor_beyond_the_end_is_told_to_start_anew(self, ada: Member, ben: Member, talk: str) -> None:
+        ada.send(talk, "One")
+        with ChatClient(ben, cursors={talk: 7}) as client:
+            page = client.expect("sync")
+            assert (page["reset"], page["complete"]) == (True, True)
+            assert [message["seq"] for message in page["messages"]] == [1]
+            ada.send(talk, "Two")
+            assert client.expect("message")["seq"] == 2
+
+    def test_a_cursor_of_somebody_elses_conversation_tells_nothing_of_it(
+        self, ada: Member, stranger: Member, talk: str
+    ) -> None:
+        ada.send(talk, "Secret")
+        unknown = str(uuid4())
+        with ChatClient(stranger, cursors={talk: 0, unknown: 0}) as client:
+            pages = [client.expect("sync") for _ in range(2)]
+            assert {page["conversation_id"] for page in pages} == {talk, unknown}
+            assert all(page["messages"] == [] and page["reset"] and page["complete"] for page in pages)
+            ada.send(talk, "Another secret")
+            assert client.all_until_pong() == []
+
+    def test_sync_gives_what_lies_behind_a_number(self, ada: Member, ben: Member, talk: str) -> None:
+        for number in range(1, 6):
+            ada.send(talk, f"{number}")
+        with ChatClient(ben) as client:
+            client.say("sync", conversation_id=talk, after_seq=2, limit=2)
+            page = client.expect("sync")
+            assert [message["seq"] for message in page["messages"]] == [3, 4]
+            assert (page["complete"], page["reset"]) == (False, False)
+            client.say("sync", conversation_id=talk, after_seq=4)
+            page = client.expect("sync")
+            assert [message["seq"] for message in page["messages"]] == [5]
+            assert page["complete"] is True
+            client.say("sync", conversation_id=talk, after_seq=5)
+            assert client.expect("sync")["messages"] == []
+
+    def test_long_messages_come_in_frames_that_stay_small(self, ada: Member, ben: Member, talk: str) -> None:
+        for _ in range(60):
+            ada.send(talk, "\N{GRINNING FACE}" * 5000)  # 20,000 bytes
+        with ChatClient(ben, cursors={talk: 0}) as client:
+            seen: list[int] = []
+            while len(seen) < 60:
+                frame = client.ws.recv(20)
+                assert len(frame) < 400_000
+                page = orjson.loads(frame)["payload"]
+                seen += [message["seq"] for message in page["messages"]]
+        assert seen == list(range(1, 61))
+
+    def test_a_conversation_begun_while_the_socket_is_open_arrives_from_its_first_message(
+        self, ada: Member, newcomer: Callable[..., Member]
+    ) -> None:
+        carol = newcomer()
+        with ChatClient(carol) as client:
+            talk = ada.begin(carol)
+            ada.send(talk, "Nice kayak")
+            assert client.expect("message")["seq"] == 1
+
+
+class TestRenewal:
+    def test_a_new_token_of_the_same_user_keeps_the_socket(self, ada: Member) -> None:
+        with ChatClient(ada) as client:
+            client.say("auth", token=ada.token, v=2, cursors={})
+            assert client.expect("ready")["user_id"] == ada.id
+
+    def test_a_token_of_somebody_else_ends_it(self, ada: Member, ben: Member) -> None:
+        with ChatClient(ada) as client:
+            client.say("auth", token=ben.token)
+            assert client.expect("error")["code"] == "UNAUTHORIZED"
+            assert client.close_code() == 4500
+
+
+@pytest.mark.parametrize("kind", ["message", "typing", "read", "sync"])
+def test_a_stranger_is_refused_by_every_frame_and_learns_nothing(
+    ada: Member, stranger: Member, talk: str, kind: str
+) -> None:
+    payload = {"message": {"content": "Let me in"}, "sync": {"after_seq": 0}}.get(kind, {})
+    with ChatClient(stranger) as client, ChatClient(ada) as inside:
+        client.say(kind, conversation_id=talk, **payload)
+        assert client.expect("error")["code"] == "FORBIDDEN"
+        client.say(kind, conversation_id=str(uuid4()), **payload)
+        assert client.expect("error")["code"] == "FORBIDDEN"
+        assert inside.all_until_pong() == []
+    assert ada.messages(talk) == []
