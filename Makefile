@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 
-.PHONY: help run test lint seed clean
+.PHONY: help run test faults lint seed clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -13,6 +13,9 @@ run: ## Start everything on this machine: PORT=8080 TENANT_PORT=8081; Ctrl-C sto
 
 test: ## Run the tests: ARGS="-k search -x" goes to pytest
 	@deploy/local/bootstrap.sh test && exec $(PY) -m pytest $(ARGS)
+
+faults: ## Break workers, database and bus under clients that chat, over and over: FAULTS=60
+	@deploy/local/bootstrap.sh test && FAULTS=$(or $(FAULTS),60) exec $(PY) -m pytest tests/faults $(ARGS)
 
 lint: ## Check style, types, import rules, and that the migrations match the models
 	@deploy/local/bootstrap.sh test

@@ -79,6 +79,17 @@ class ServiceProcess:
             self.process.kill()
             return self.process.wait()
 
+    def worker_pids(self) -> list[int]:
+        """The processes that serve now; during a reload, the old ones too."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+    def rss_kib(self) -> int:
+        """The resident memory of its workers, in KiB."""
+        statuses = (Path(f"/proc/{pid}/status").read_text() for pid in self.worker_pids())
+        return sum(int(status.partition("VmRSS:")[2].split()[0]) for status in statuses)
+
     def reload(self) -> None:
         """Tell it to take up changed code (SIGHUP); returns at once."""
         assert self.process is not None

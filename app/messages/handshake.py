@@ -7,15 +7,16 @@ there is, and the token, where one came along.
 import base64
 import binascii
 import re
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 
 from flask import Request, Response, g, request
-from structlog.contextvars import bind_contextvars
 
 from app.auth.identity import Authenticated, authenticate
 from app.errors import Forbidden, InvalidToken, MalformedRequest, TooManyRequests, Unauthenticated, Unavailable
 from app.messages import live
-from app.realtime.server import REQUEST_ID, SUBPROTOCOL, WRITE_TIMEOUT
+from app.messages.delivery import Reader
+from app.realtime.hub import Hub
+from app.realtime.server import LIMITS, REQUEST_ID, SUBPROTOCOL
 from app.settings import AppEnv, Settings
 from app.web.api import settings
 from app.web.errors import error_response
@@ -39,15 +40,13 @@ def check() -> Response | None:
     _check_form(request)
     _check_origin(request, settings())
     hub = live.hub()
-    if hub.is_draining or hub.is_full:
-        raise Unavailable("There is no room for another socket now.", retry_after_seconds=RETRY_AFTER_SECONDS)
+    _check_room(hub)
     g.socket_caller = _caller(request)
-    if g.socket_caller is not None:
-        bind_contextvars(user_id=str(g.socket_caller.identity.user_id))
-        if hub.is_full_for(g.socket_caller.identity.user_id):
-            raise TooManyRequests("You have too many open sockets; close one.", retry_after_seconds=RETRY_AFTER_SECONDS)
+    _check_room(hub)  # again: others may have come while this one waited for the database
+    if g.socket_caller is not None and hub.is_full_for(g.socket_caller.identity.user_id):
+        raise TooManyRequests("You have too many open sockets; close one.", retry_after_seconds=RETRY_AFTER_SECONDS)
     request.environ[REQUEST_ID] = current_request_id()
-    request.environ[WRITE_TIMEOUT] = settings().sockets.write_timeout_seconds
+    request.environ[LIMITS] = settings().sockets
     return None
 
 
@@ -72,8 +71,11 @@ def _upgrade_required(message: str) -> Response:
 
 
 def _check_form(req: Request) -> None:
-    if req.environ.get("SERVER_PROTOCOL") != "HTTP/1.1":
-        raise MalformedRequest("A WebSocket begins with an HTTP/1.1 request.")
+    if req.environ.get("SERVER_PROTOCOL") != "HTTP/1.1" or req.method != HTTPMethod.GET:
+        raise MalformedRequest("A WebSocket begins with an HTTP/1.1 GET request.")
+    # A body would be read as frames.
+    if req.content_length or "Transfer-Encoding" in req.headers:
+        raise MalformedRequest("A WebSocket begins with a request that has no body.")
     try:
         is_key = len(base64.b64decode(req.headers.get("Sec-WebSocket-Key", ""), validate=True)) == 16
     except (binascii.Error, ValueError):
@@ -97,6 +99,11 @@ def _check_origin(req: Request, configured: Settings) -> None:
         raise Forbidden("This origin may not open sockets here.")
 
 
+def _check_room(hub: Hub[Reader]) -> None:
+    if hub.is_draining or hub.is_full:
+        raise Unavailable("There is no room for another socket now.", retry_after_seconds=RETRY_AFTER_SECONDS)
+
+
 def _caller(req: Request) -> Authenticated | None:
     token = _token(req)
     return None if token is None else authenticate(token)
@@ -115,7 +122,8 @@ def _token(req: Request) -> str | None:
         others = [protocol for protocol in protocols if protocol != SUBPROTOCOL]
         if len(others) > 1:
             raise InvalidToken("Send one token, as `Sec-WebSocket-Protocol: bearer, <token>`.")
-        return others[0] if others else None
+        if others:
+            return others[0]
     return req.args.get("token")
 
 

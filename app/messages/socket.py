@@ -7,6 +7,7 @@ import structlog
 from flask import Blueprint, Flask, g
 from flask_sock import Sock
 from simple_websocket import ConnectionClosed
+from structlog.contextvars import bind_contextvars
 
 from app.auth.identity import Authenticated, public
 from app.errors import TooManyRequests
@@ -100,6 +101,7 @@ class ChatSocket:
         """Take the socket for this user's until the token ends."""
         self.caller = caller
         self._is_warned = False
+        bind_contextvars(user_id=str(caller.identity.user_id))
 
     def refuse(self, failure: Exception, client_msg_id: str | None = None) -> None:
         """Tell what was wrong with a frame. Raises `failure` where nobody expected it."""

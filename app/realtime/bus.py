@@ -17,8 +17,6 @@ import structlog
 from sqlalchemy.orm import Session
 
 CHANNEL = "gearyard_realtime"
-# PostgreSQL, "NOTIFY": a payload must be shorter.
-MAX_PAYLOAD_BYTES = 8000
 FIRST_RETRY_SECONDS = 0.05
 LONGEST_RETRY_SECONDS = 2.0
 # A connection that has been silent for so long is asked whether it is still one.

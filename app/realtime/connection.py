@@ -6,7 +6,7 @@ Nobody who sends waits for the socket. A socket that cannot keep up loses its ow
 import time
 from collections import deque
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 import orjson
@@ -17,6 +17,7 @@ from app.realtime.server import Server
 from app.settings import SocketLimits
 
 CLOSE_PATIENCE_SECONDS = 1.5
+TOO_SLOW_REASON = "frames were not read fast enough"
 MAX_REASON_BYTES = 123  # of a close frame (RFC 6455 §5.5)
 
 
@@ -39,6 +40,14 @@ class CloseCode(IntEnum):
     TOO_MANY_CONNECTIONS = 4504
 
 
+class _Waiting(NamedTuple):
+    """A frame in the outbox, and its size in bytes."""
+
+    text: str
+    size: int
+    is_droppable: bool
+
+
 def encode(frame: dict[str, Any]) -> str:
     """A frame as it goes over the wire."""
     return orjson.dumps(frame).decode()
@@ -50,7 +59,7 @@ class Connection:
     def __init__(self, ws: Server, limits: SocketLimits) -> None:
         self._ws = ws
         self._limits = limits
-        self._outbox: deque[tuple[str, bool]] = deque()
+        self._outbox: deque[_Waiting] = deque()
         self._outbox_bytes = 0
         self._writer: gevent.Greenlet | None = None
         self._has_room = Event()
@@ -91,13 +100,14 @@ class Connection:
         if droppable and self._is_lagging():
             self.frames_dropped += 1
             return
-        if self._is_full(len(text)):
+        size = len(text.encode())
+        if self._is_full(size):
             self._drop_droppable()
-            if self._is_full(len(text)):
-                self.close(CloseCode.TOO_SLOW, "frames were not read fast enough")
+            if self._is_full(size):
+                self.close(CloseCode.TOO_SLOW, TOO_SLOW_REASON)
                 return
-        self._outbox.append((text, droppable))
-        self._outbox_bytes += len(text)
+        self._outbox.append(_Waiting(text, size, droppable))
+        self._outbox_bytes += size
         self._start_writing()
 
     def ping(self) -> None:
@@ -105,12 +115,12 @@ class Connection:
         gevent.spawn(self._ping)
 
     def wait_for_room(self) -> None:
-        """Wait until the outbox is half empty. Raises ConnectionClosed if that does not come about."""
+        """Wait until the outbox is half empty. Raises ConnectionClosed where the socket ends, or is too slow for it."""
         while not self.is_closing and self._is_lagging():
             self._has_room.clear()
             if not self._has_room.wait(self._limits.write_timeout_seconds):
-                break
-        if self.is_closing or self._is_lagging():
+                self.close(CloseCode.TOO_SLOW, TOO_SLOW_REASON)
+        if self.is_closing:
             raise ConnectionClosed(self.close_code)
 
     def close(self, code: CloseCode, reason: str) -> None:
@@ -141,10 +151,10 @@ class Connection:
         return len(self._outbox) * 2 >= self._limits.outbox_frames or self._outbox_bytes * 2 > self._limits.outbox_bytes
 
     def _drop_droppable(self) -> None:
-        kept = [entry for entry in self._outbox if not entry[1]]
+        kept = [waiting for waiting in self._outbox if not waiting.is_droppable]
         self.frames_dropped += len(self._outbox) - len(kept)
         self._outbox = deque(kept)
-        self._outbox_bytes = sum(len(text) for text, _ in kept)
+        self._outbox_bytes = sum(waiting.size for waiting in kept)
 
     def _empty_outbox(self) -> None:
         self._outbox.clear()
@@ -159,9 +169,9 @@ class Connection:
     def _write(self) -> None:
         try:
             while self._outbox:
-                text, _ = self._outbox.popleft()
-                self._outbox_bytes -= len(text)
-                self._ws.send(text)
+                waiting = self._outbox.popleft()
+                self._outbox_bytes -= waiting.size
+                self._ws.send(waiting.text)
                 self.frames_sent += 1
                 if not self._is_lagging():
                     self._has_room.set()

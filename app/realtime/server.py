@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import flask_sock
 import gevent
@@ -17,27 +17,32 @@ import simple_websocket
 from gevent import Timeout
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
-from wsproto.events import AcceptConnection, Ping, Request
+from simple_websocket import ConnectionClosed
+from wsproto.events import AcceptConnection, CloseConnection, Ping, Request
 from wsproto.extensions import Extension
-from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
+from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, ParseFailed, RsvBits
 from wsproto.utilities import LocalProtocolError
 
 from app.realtime.limits import TokenBucket
+from app.settings import SocketLimits
 
 SUBPROTOCOL = "bearer"
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_FRAGMENTS = 1024
-# Frames of any kind, pings and fragments among them: what no client needs, and what costs one worker little.
-WIRE_FRAMES_PER_SECOND = 300
+# Frames of any kind, pings and fragments among them, for each that is allowed: no client needs them, and they cost
+# a worker little.
+WIRE_FRAMES_A_FRAME = 10
 WIRE_FRAMES_BURST = 2 * MAX_FRAGMENTS
 RECEIVE_BYTES = 4096
 CLOSE_RATE_LIMITED = 4004
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 1024 * 1024
 # Where the handshake leaves, in the WSGI environment, what the socket needs of it.
-WRITE_TIMEOUT = "gearyard.write_timeout_seconds"
+LIMITS = "gearyard.socket_limits"
 REQUEST_ID = "gearyard.request_id"
-_HEADERS = ("Host", "Connection", "Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol")
+_HEADERS = ("Sec-WebSocket-Key", "Sec-WebSocket-Protocol")
+# What else wsproto wants to see, whose parsers need not be shown what a client wrote: the handshake has judged that.
+_UPGRADE = (("Host", "-"), ("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
 
 
 class TooSlow(OSError):
@@ -101,6 +106,13 @@ class GuardedSocket:
             self._connection.shutdown(socket.SHUT_RDWR)
 
 
+class _Size(NamedTuple):
+    """How much of a message has come."""
+
+    fragments: int = 0
+    octets: int = 0
+
+
 class FrameMeter(Extension):
     """Looks at each frame's header before its payload is read. No extension that could be negotiated."""
 
@@ -108,8 +120,8 @@ class FrameMeter(Extension):
 
     def __init__(self) -> None:
         self.frames = 0
-        self._fragments = 0
-        self._bytes = 0
+        self._is_data = False
+        self._message = self._and_frame = _Size()
 
     def enabled(self) -> bool:
         """Take part, though nobody offered it."""
@@ -122,15 +134,23 @@ class FrameMeter(Extension):
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
     ) -> CloseReason | RsvBits:
-        """Count the frame; refuse a message that grows beyond `MAX_MESSAGE_BYTES` or `MAX_FRAGMENTS`."""
-        self.frames += 1
-        if not opcode.iscontrol():
-            is_first = opcode is not Opcode.CONTINUATION
-            self._fragments = 1 if is_first else self._fragments + 1
-            self._bytes = payload_length if is_first else self._bytes + payload_length
-            if self._bytes > MAX_MESSAGE_BYTES or self._fragments > MAX_FRAGMENTS:
-                return CloseReason.MESSAGE_TOO_BIG
+        """Refuse a message that grows beyond `MAX_MESSAGE_BYTES` or `MAX_FRAGMENTS`.
+
+        It is asked again about a header that has not arrived whole, so a frame is counted when it is complete.
+        """
+        self._is_data = not opcode.iscontrol()
+        if self._is_data:
+            begun = self._message if opcode is Opcode.CONTINUATION else _Size()
+            self._and_frame = _Size(begun.fragments + 1, begun.octets + payload_length)
+            if self._and_frame.octets > MAX_MESSAGE_BYTES or self._and_frame.fragments > MAX_FRAGMENTS:
+                raise ParseFailed("the message is too large", CloseReason.MESSAGE_TOO_BIG)
         return super().frame_inbound_header(proto, opcode, rsv, payload_length)
+
+    def frame_inbound_complete(self, _proto: FrameDecoder | FrameProtocol, fin: bool) -> None:
+        """Count the frame."""
+        self.frames += 1
+        if self._is_data:
+            self._message = _Size() if fin else self._and_frame
 
 
 class Server(simple_websocket.Server):  # type: ignore[misc]
@@ -138,10 +158,11 @@ class Server(simple_websocket.Server):  # type: ignore[misc]
 
     def __init__(self, environ: dict[str, Any]) -> None:
         self._meter = FrameMeter()
-        self._wire = TokenBucket(WIRE_FRAMES_PER_SECOND, WIRE_FRAMES_BURST)
+        limits: SocketLimits = environ[LIMITS]
+        self._wire = TokenBucket(limits.frames_per_second * WIRE_FRAMES_A_FRAME, WIRE_FRAMES_BURST)
         self._taken = Event()
         self._request_id: str = environ[REQUEST_ID]
-        self.guard = GuardedSocket(environ["gunicorn.socket"], write_timeout_seconds=environ[WRITE_TIMEOUT])
+        self.guard = GuardedSocket(environ["gunicorn.socket"], write_timeout_seconds=limits.write_timeout_seconds)
         self.guard.before_reading = self._wait_to_read
         headers = {name: environ[name] for name in map(_environ_name, _HEADERS) if name in environ}
         super().__init__(
@@ -154,10 +175,9 @@ class Server(simple_websocket.Server):  # type: ignore[misc]
 
     def handshake(self) -> None:
         """Answer 101, with the subprotocol that fits and no extension. The request was judged before."""
-        headers = [(name, self.environ.get(_environ_name(name))) for name in _HEADERS]
-        self.ws.initiate_upgrade_connection(
-            [(name.encode(), value.encode("latin-1")) for name, value in headers if value is not None], "/"
-        )
+        sent = [(name, self.environ.get(_environ_name(name))) for name in _HEADERS]
+        headers = [*_UPGRADE, *((name, value) for name, value in sent if value is not None)]
+        self.ws.initiate_upgrade_connection([(name.encode(), value.encode()) for name, value in headers], "/")
         request = next(event for event in self.ws.events() if isinstance(event, Request))
         self.subprotocol = self.choose_subprotocol(request)
         answer = AcceptConnection(
@@ -165,7 +185,9 @@ class Server(simple_websocket.Server):  # type: ignore[misc]
             extensions=[self._meter],
             extra_headers=[(b"X-Request-Id", self._request_id.encode())],
         )
-        self.sock.send(self.ws.send(answer))
+        # Who has gone by now is for the reader to find: an error raised here would be taken for one of an HTTP request.
+        with suppress(OSError):
+            self.sock.send(self.ws.send(answer))
         self.connected = True
 
     def receive(self, timeout: float | None = None) -> str | bytes | None:
@@ -185,12 +207,18 @@ class Server(simple_websocket.Server):  # type: ignore[misc]
             self.sock.send(self.ws.send(Ping()))
 
     def close(self, reason: int | None = None, message: str | None = None) -> None:
-        """Send a close frame, and let `receive` know, which the library does not."""
-        self.close_reason = reason or CloseReason.NORMAL_CLOSURE
-        try:
-            super().close(reason, message)
-        finally:
-            self.event.set()
+        """Send a close frame, and let `receive` know, which the library does not.
+
+        Raises:
+            simple_websocket.ConnectionClosed: it has ended already. OSError: as `GuardedSocket.send`.
+        """
+        if not self.connected:
+            raise ConnectionClosed(self.close_reason, self.close_message)
+        self.close_reason: int = reason or CloseReason.NORMAL_CLOSURE
+        goodbye = self.ws.send(CloseConnection(self.close_reason, message))
+        self.connected = False  # now, not when the frame is out: nothing may be written after it (RFC 6455 §5.5.1)
+        self.event.set()
+        self.sock.send(goodbye)
 
     def end(self, patience_seconds: float) -> None:
         """Let the other side answer a close frame, for a moment, and end the connection."""
@@ -202,12 +230,17 @@ class Server(simple_websocket.Server):  # type: ignore[misc]
         else:
             self.guard.linger()
 
+    def _handle_events(self) -> bool:
+        """Whether to read on. Not once a close frame is out: what comes then, the library would take for more."""
+        return self.connected and super()._handle_events() and self.connected
+
     def _wait_to_read(self) -> None:
         """Give way to the other sockets, and read on only when what came has been taken."""
         gevent.sleep(0)
         frames, self._meter.frames = self._meter.frames, 0
         if self._wire.take(frames):
-            self.close(CLOSE_RATE_LIMITED, "too many frames, pings or fragments")
+            with suppress(ConnectionClosed):
+                self.close(CLOSE_RATE_LIMITED, "too many frames, pings or fragments")
             raise OSError("too many frames")
         while self.connected and self.input_buffer:
             self._taken.clear()

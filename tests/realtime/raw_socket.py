@@ -1,0 +1,202 @@
+"""A WebSocket client that may break every rule: frames built bit by bit (RFC 6455 §5.2), over plain TCP."""
+
+import base64
+import hashlib
+import json
+import os
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.parser import BytesParser
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from deploy.local.processes import wait_until
+
+PATIENCE_SECONDS = 15
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+RSV1, RSV2, RSV3 = 0x40, 0x20, 0x10
+_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
+
+
+def frame(
+    opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = True, length: bytes = b""
+) -> bytes:
+    """One frame, as a client sends it; `length` stands in for the bytes that tell the payload's, the mask bit apart."""
+    length = length or _length(len(payload))
+    head = bytes([(0x80 if fin else 0) | rsv | opcode, length[0] | (0x80 if masked else 0)]) + length[1:]
+    return head + _masked(payload, os.urandom(4)) if masked else head + payload
+
+
+def text(payload: str | bytes, *, fin: bool = True) -> bytes:
+    """A text frame."""
+    return frame(TEXT, payload.encode() if isinstance(payload, str) else payload, fin=fin)
+
+
+def rest(payload: bytes = b"", *, fin: bool = True) -> bytes:
+    """A continuation frame."""
+    return frame(CONTINUATION, payload, fin=fin)
+
+
+def close(code: int | None = None, reason: bytes = b"") -> bytes:
+    """A close frame; without a code, one without a body."""
+    return frame(CLOSE, b"" if code is None else struct.pack("!H", code) + reason)
+
+
+def _length(size: int) -> bytes:
+    if size <= 125:
+        return bytes([size])
+    return b"\x7e" + struct.pack("!H", size) if size <= 0xFFFF else b"\x7f" + struct.pack("!Q", size)
+
+
+def _masked(payload: bytes, key: bytes) -> bytes:
+    size = len(payload)
+    stream = (key * (size // 4 + 1))[:size]
+    return key + (int.from_bytes(payload) ^ int.from_bytes(stream)).to_bytes(size)
+
+
+def upgrade(
+    path: str = "/ws", headers: Mapping[str, str | None] | None = None, *, method: str = "GET", version: str = "1.1"
+) -> bytes:
+    """The request that opens a socket; of the headers, None leaves one out."""
+    fields: dict[str, str | None] = {
+        "Host": "gearyard.test",
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
+        "Sec-WebSocket-Version": "13",
+        **(headers or {}),
+    }
+    lines = [f"{name}: {value}\r\n" for name, value in fields.items() if value is not None]
+    return f"{method} {path} HTTP/{version}\r\n{''.join(lines)}\r\n".encode("latin-1")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request was answered with."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """The body, which must be an object."""
+        found = json.loads(self.body)
+        assert isinstance(found, dict)
+        return found
+
+
+class Heard(NamedTuple):
+    """A frame of the service's."""
+
+    opcode: int
+    payload: bytes
+
+    def json(self) -> dict[str, Any]:
+        """What a text frame says."""
+        assert self.opcode == TEXT, self
+        found = json.loads(self.payload)
+        assert isinstance(found, dict)
+        return found
+
+
+class RawSocket:
+    """`with RawSocket(port) as raw:` is one TCP connection; `open` makes a WebSocket of it, after which frames go."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS)
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def ask(self, request: bytes) -> Answer:
+        """Send a request; its answer, the body included."""
+        self.connection.sendall(request)
+        while b"\r\n\r\n" not in self._buffer:
+            self._receive()
+        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        status_line, _, lines = head.partition(b"\r\n")
+        headers = dict(BytesParser().parsebytes(lines, headersonly=True))
+        return Answer(int(status_line.split()[1]), headers, self._take(int(headers.get("Content-Length", 0))))
+
+    def open(self, path: str = "/ws", headers: Mapping[str, str | None] | None = None) -> Answer:
+        """Open a WebSocket: the answer must be the 101 that belongs to the request (RFC 6455 §4.2.2)."""
+        key = base64.b64encode(os.urandom(16)).decode()
+        answer = self.ask(upgrade(path, {"Sec-WebSocket-Key": key, **(headers or {})}))
+        assert answer.status == 101, answer
+        expected = base64.b64encode(hashlib.sha1(f"{key}{_GUID}".encode()).digest()).decode()  # noqa: S324
+        assert answer.headers["Sec-WebSocket-Accept"] == expected
+        return answer
+
+    def send(self, *frames: bytes) -> None:
+        """Send bytes, in one piece."""
+        self.connection.sendall(b"".join(frames))
+
+    def say(self, kind: str, **payload: Any) -> None:
+        """Send a frame of the protocol."""
+        self.send(text(json.dumps({"type": kind, "payload": payload})))
+
+    def hear(self) -> Heard:
+        """The next frame. Raises EOFError, ConnectionResetError."""
+        first, second = self._take(2)
+        assert first & 0xF0 == 0x80, "the service sends whole frames, without extensions"
+        size = second
+        if second == 126:
+            (size,) = struct.unpack("!H", self._take(2))
+        elif second == 127:
+            (size,) = struct.unpack("!Q", self._take(8))
+        assert second < 128, "a service's frames are not masked (RFC 6455 §5.1)"
+        return Heard(first & 0x0F, self._take(size))
+
+    def close_body(self) -> bytes:
+        """The body of the close frame, before which any frames may come, and after which the connection must end.
+
+        It ends in order: a reset may throw away, at the other end, a close frame that has arrived but was not read yet.
+        """
+        while (heard := self.hear()).opcode != CLOSE:
+            pass
+        self.connection.shutdown(socket.SHUT_WR)
+        assert self._buffer == b""
+        assert self.connection.recv(1) == b"", "nothing follows a close frame (RFC 6455 §5.5.1)"
+        return heard.payload
+
+    def close_code(self) -> int | None:
+        """The code of the close frame that ends it; None for one without a body."""
+        body = self.close_body()
+        return int(struct.unpack("!H", body[:2])[0]) if body else None
+
+    def wait_until_read(self) -> None:
+        """Wait until the service has read all that was sent, so that what is sent next comes as a piece of its own."""
+        here, there = (f":{name[1]:04X}" for name in (self.connection.getsockname(), self.connection.getpeername()))
+
+        def is_read() -> bool:
+            rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines())
+            queues = {(row[1][-5:], row[2][-5:]): row[4].split(":") for row in rows if ":" in row[1]}
+            unsent, _ = queues[here, there]
+            _, unread = queues[there, here]
+            return int(unsent, 16) == int(unread, 16) == 0
+
+        assert wait_until(is_read, PATIENCE_SECONDS)
+
+    def reset(self) -> None:
+        """Break the connection off, as a machine that vanishes does (RST)."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+    def _take(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            self._receive()
+        taken, self._buffer = self._buffer[:size], self._buffer[size:]
+        return taken
+
+    def _receive(self) -> None:
+        data = self.connection.recv(65_536)
+        if not data:
+            raise EOFError("the service ended the connection")
+        self._buffer += data

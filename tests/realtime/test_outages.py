@@ -1,0 +1,92 @@
+"""The database and the bus go away and come back: sockets stay, nothing is acknowledged in vain, nothing is missed."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from app.database import LISTENER_NAME
+from deploy.local.cluster import PostgresCluster
+from tests.conftest import alembic
+from tests.live.side_by_side import until
+from tests.local.tenant_process import TenantProcess
+from tests.realtime.chat_client import ChatClient
+from tests.realtime.conftest import GENEROUS
+from tests.realtime.people import new_member
+from tests.realtime.redis_process import RedisProcess
+from tests.service_process import ServiceProcess
+
+SENDS_WHILE_AWAY = 5
+WORKERS = 2
+
+
+@pytest.fixture(scope="module")
+def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresCluster]:
+    """A cluster that may be broken."""
+    with PostgresCluster(tmp_path_factory.mktemp("cluster"), durable=False) as cluster:
+        cluster.create_database("gearyard")
+        alembic(cluster.url("gearyard"), "upgrade", "head")
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def service(own_cluster: PostgresCluster, tenant: TenantProcess) -> Iterator[ServiceProcess]:
+    with ServiceProcess({"DATABASE_URL": own_cluster.url("gearyard"), **tenant.env(), **GENEROUS}) as running:
+        yield running
+
+
+def test_while_the_database_is_away_sockets_stay_and_senders_are_told(
+    own_cluster: PostgresCluster, service: ServiceProcess, tenant: TenantProcess
+) -> None:
+    ada, ben = new_member(service, tenant), new_member(service, tenant)
+    talk = ada.begin(ben)
+    with ChatClient(ada) as sender, ChatClient(ben) as listener:
+        own_cluster.kill()
+        for number in range(SENDS_WHILE_AWAY):
+            sender.say("message", conversation_id=talk, content=f"{number}", client_msg_id=f"m-{number}")
+            error = sender.expect("error")
+            assert (error["code"], error["client_msg_id"]) == ("UNAVAILABLE", f"m-{number}")
+            assert error["retry_after"] >= 1
+        for kind in ("typing", "read"):
+            sender.say(kind, conversation_id=talk)
+            assert sender.expect("error")["code"] == "UNAVAILABLE"
+        assert sender.all_until_pong() == listener.all_until_pong() == []
+        own_cluster.start()
+        for number in range(SENDS_WHILE_AWAY):
+            sender.say("message", conversation_id=talk, content=f"{number}", client_msg_id=f"m-{number}")
+            ack = sender.find("ack")
+            assert (ack["seq"], ack["duplicate"]) == (number + 1, False)
+        assert [listener.expect("message")["seq"] for _ in range(SENDS_WHILE_AWAY)] == [1, 2, 3, 4, 5]
+
+
+def test_a_listener_that_was_cut_off_reads_what_it_missed(
+    own_cluster: PostgresCluster, service: ServiceProcess, tenant: TenantProcess
+) -> None:
+    ada, ben = new_member(service, tenant), new_member(service, tenant)
+    talk = ada.begin(ben)
+    ended = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = '{LISTENER_NAME}'"  # noqa: S608
+    with ChatClient(ben) as listener:
+        for number in range(1, 21):
+            until(lambda: int(own_cluster.psql(ended)) > 0)
+            ada.send(talk, f"{number}")
+        assert [listener.expect("message")["seq"] for _ in range(20)] == list(range(1, 21))
+
+
+def test_without_redis_messages_arrive_all_the_same_and_with_it_again_at_once(
+    own_cluster: PostgresCluster, tenant: TenantProcess
+) -> None:
+    with RedisProcess() as redis:
+        environment = {"DATABASE_URL": own_cluster.url("gearyard"), **tenant.env(), **GENEROUS, "REDIS_URL": redis.url}
+        with ServiceProcess(environment) as service:
+            ada, ben = new_member(service, tenant), new_member(service, tenant)
+            talk = ada.begin(ben)
+            until(lambda: service.log().count("bus_connected") == WORKERS)
+            with ChatClient(ben) as listener:
+                redis.kill()
+                for number in range(1, 4):
+                    ada.send(talk, f"{number}")  # nobody waits for a bus
+                assert [listener.expect("message")["seq"] for _ in range(3)] == [1, 2, 3]
+                assert "wake_ups_reconciled" in service.log()
+                redis.start()
+                until(lambda: service.log().count("bus_connected") == 2 * WORKERS)
+                ada.send(talk, "Back again")
+                assert listener.expect("message")["seq"] == 4
