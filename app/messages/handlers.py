@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from marshmallow import Schema, ValidationError
@@ -25,12 +25,10 @@ from app.messages import frames, schemas, service
 from app.messages.criteria import MessagePage
 from app.messages.delivery import FOLLOWED_CONVERSATIONS, MESSAGES_A_QUERY
 from app.messages.projection import MessageList
+from app.messages.session import ChatSession
 from app.realtime.connection import CloseCode
 
-if TYPE_CHECKING:
-    from app.messages.socket import ChatSocket
-
-Handler = Callable[["ChatSocket", dict[str, Any]], None]
+Handler = Callable[[ChatSession, dict[str, Any]], None]
 
 
 class UnsupportedFrame(Exception):
@@ -64,82 +62,84 @@ def client_msg_id_in(payload: dict[str, Any]) -> str | None:
     return found if isinstance(found, str) and len(found) <= schemas.MAX_CLIENT_MSG_ID_LENGTH else None
 
 
-def handle(socket: "ChatSocket", kind: str, payload: dict[str, Any]) -> None:
+def handle(session: ChatSession, kind: str, payload: dict[str, Any]) -> None:
     """Do what a frame asks for. Raises UnsupportedFrame and the domain's errors."""
     if kind not in _HANDLERS:
         raise UnsupportedFrame("UNSUPPORTED_TYPE", f"There is no frame of the type {kind[:50]!r}.")
-    if socket.caller is None and kind not in _BEFORE_AUTH:
+    if session.caller is None and kind not in _BEFORE_AUTH:
         raise Unauthenticated('Say who you are first: {"type": "auth", "payload": {"token": "…"}}.')
     schema, handler = _HANDLERS[kind]
     try:
         values: dict[str, Any] = schema.load(payload)
     except ValidationError as failure:
         raise frames.invalid(failure) from failure
-    handler(socket, values)
+    handler(session, values)
 
 
 def accept(
-    socket: "ChatSocket", caller: Authenticated, *, is_v2: bool = False, cursors: dict[UUID, int] | None = None
+    session: ChatSession, caller: Authenticated, *, is_v2: bool = False, cursors: dict[UUID, int] | None = None
 ) -> None:
     """Take the socket for this user's: for the first time, or with a token that follows the last one.
 
     From then on it is sent its user's conversations. A socket that speaks version 2 is told where they stand, and is
     first sent what lies behind its cursors.
     """
-    is_first, was_v2 = socket.caller is None, socket.version > 1
-    if is_first and socket.live.hub.is_full_for(caller.identity.user_id):
-        socket.connection.send(frames.error("RATE_LIMITED", "You have too many open sockets; close one."))
-        socket.connection.close(CloseCode.TOO_MANY_CONNECTIONS, "too many open sockets")
+    is_first, was_v2 = session.caller is None, session.version > 1
+    if is_first and session.live.hub.is_full_for(caller.identity.user_id):
+        session.connection.send(frames.error("RATE_LIMITED", "You have too many open sockets; close one."))
+        session.connection.close(CloseCode.TOO_MANY_CONNECTIONS, "too many open sockets")
         return
     if is_v2:
-        socket.version = 2
-    socket.accept(caller)
+        session.version = 2
+    session.accept(caller)
     if is_first:
-        socket.live.hub.join(socket)
+        session.live.hub.join(session)
     try:
-        _begin(socket, caller, is_first=is_first, cursors=cursors or {} if is_first or not was_v2 else {})
+        _begin(session, caller, is_first=is_first, cursors=cursors or {} if is_first or not was_v2 else {})
     except SQLAlchemyError as failure:
-        socket.refuse(failure)
+        session.refuse(failure)
         if is_unavailable(failure) and is_first:
-            socket.connection.close(CloseCode.TRY_AGAIN_LATER, "the service is busy or restarting")
+            session.connection.close(CloseCode.TRY_AGAIN_LATER, "the service is busy or restarting")
 
 
-def _begin(socket: "ChatSocket", caller: Authenticated, *, is_first: bool, cursors: dict[UUID, int]) -> None:
+def _begin(session: ChatSession, caller: Authenticated, *, is_first: bool, cursors: dict[UUID, int]) -> None:
     heads = service.heads(caller.identity.user_id, limit=FOLLOWED_CONVERSATIONS)
     if is_first:
-        socket.progress.begin(heads)
-    if socket.version > 1:
+        session.progress.begin(heads)
+    if session.version > 1:
         seconds = caller.seconds_left()
         user_id = caller.identity.user_id
-        limits = socket.limits
-        socket.connection.send(
-            frames.ready(connection_id=socket.id, user_id=user_id, token_expires_in=seconds, limits=limits, heads=heads)
+        limits = session.limits
+        session.connection.send(
+            frames.ready(
+                connection_id=session.id, user_id=user_id, token_expires_in=seconds, limits=limits, heads=heads
+            )
         )
     last_seqs = {head.id: head.last_seq for head in heads}
     behind = {one: seq for one, seq in cursors.items() if seq != last_seqs.get(one)}
     for conversation_id, seq in behind.items():
-        socket.progress.hold(conversation_id, seq)
-    _expect(socket, socket.progress.release_all())
+        session.progress.hold(conversation_id, seq)
+    session.expect(session.progress.release_all())
     for conversation_id, seq in behind.items():
-        _replay(socket, conversation_id, seq)
+        _replay(session, conversation_id, seq)
 
 
-def _replay(socket: "ChatSocket", conversation_id: UUID, after_seq: int) -> None:
-    """Send all that lies behind a cursor, at the pace of the socket, and go on live where that ends."""
+def _replay(session: ChatSession, conversation_id: UUID, after_seq: int) -> None:
+    """Send all that lies behind a cursor, at the pace of the session, and go on live where that ends."""
     is_complete = False
     while not is_complete:
-        socket.connection.wait_for_room()
+        session.connection.wait_for_room()
         try:
-            messages, last_seq, is_reset = _messages_behind(_who(socket), conversation_id, after_seq, MESSAGES_A_QUERY)
+            messages, last_seq, is_reset = _messages_behind(session.who, conversation_id, after_seq, MESSAGES_A_QUERY)
         except (NotFound, Forbidden):
             messages, last_seq, is_reset = [], after_seq, True
         if messages:
             after_seq = messages[-1].seq
         is_complete = is_reset or after_seq >= last_seq
-        socket.connection.send(frames.sync(conversation_id, messages, complete=is_complete, reset=is_reset))
-        socket.progress.hold(conversation_id, last_seq if is_reset else after_seq)
+        session.connection.send(frames.sync(conversation_id, messages, complete=is_complete, reset=is_reset))
+        session.progress.hold(conversation_id, last_seq if is_reset else after_seq)
     # Whatever was announced since the last page is read by the delivery, behind this number.
-    _expect(socket, socket.progress.release(conversation_id))
+    session.expect(session.progress.release(conversation_id))
 
 
 def _messages_behind(who: Identity, conversation_id: UUID, after_seq: int, limit: int) -> Any:
@@ -157,68 +157,58 @@ def _messages_behind(who: Identity, conversation_id: UUID, after_seq: int, limit
     return (found.messages if is_reset else frames.within_bytes(found.messages)), found.last_seq, is_reset
 
 
-def _expect(socket: "ChatSocket", announced: dict[UUID, int]) -> None:
-    for conversation_id, seq in announced.items():
-        socket.live.delivery.expect(conversation_id, seq, [socket.user_id])
-
-
-def _who(socket: "ChatSocket") -> Identity:
-    assert socket.caller is not None  # noqa: S101 - `handle` lets nothing through before
-    return socket.caller.identity
-
-
-def _auth(socket: "ChatSocket", values: dict[str, Any]) -> None:
+def _auth(session: ChatSession, values: dict[str, Any]) -> None:
     try:
         caller = authenticate(values["token"])
     except Unavailable:
         raise
     except GearyardError as failure:
-        _reject(socket, failure.message)
+        _reject(session, failure.message)
         return
-    if socket.caller is not None and socket.user_id != caller.identity.user_id:
-        _reject(socket, "This token is somebody else's; open another socket for it.")
+    if session.caller is not None and session.user_id != caller.identity.user_id:
+        _reject(session, "This token is somebody else's; open another socket for it.")
         return
-    accept(socket, caller, is_v2=values["v"] == 2, cursors=values["cursors"])
-    if values["conversation_id"] is not None and not socket.connection.is_closing:
+    accept(session, caller, is_v2=values["v"] == 2, cursors=values["cursors"])
+    if values["conversation_id"] is not None and not session.connection.is_closing:
         service.check_access(caller.identity, values["conversation_id"])
 
 
-def _reject(socket: "ChatSocket", message: str) -> None:
-    socket.connection.send(frames.error("UNAUTHORIZED", message))
-    socket.connection.close(CloseCode.AUTHENTICATION_FAILED, "authentication failed")
+def _reject(session: ChatSession, message: str) -> None:
+    session.connection.send(frames.error("UNAUTHORIZED", message))
+    session.connection.close(CloseCode.AUTHENTICATION_FAILED, "authentication failed")
 
 
-def _message(socket: "ChatSocket", values: dict[str, Any]) -> None:
-    wait = socket.messages.take()
+def _message(session: ChatSession, values: dict[str, Any]) -> None:
+    wait = session.messages.take()
     if wait:
         raise TooManyRequests(
             "Too many messages; send it again later, with the same client_msg_id.",
             retry_after_seconds=whole_seconds(wait),
         )
-    sent = service.send(socket.live.bus, _who(socket), **values)
-    if socket.version > 1:
-        socket.connection.send(frames.ack(sent))
+    sent = service.send(session.live.bus, session.who, **values)
+    if session.version > 1:
+        session.connection.send(frames.ack(sent))
 
 
-def _typing(socket: "ChatSocket", values: dict[str, Any]) -> None:
-    service.show_typing(socket.live.bus, _who(socket), **values)
+def _typing(session: ChatSession, values: dict[str, Any]) -> None:
+    service.show_typing(session.live.bus, session.who, **values)
 
 
-def _read(socket: "ChatSocket", values: dict[str, Any]) -> None:
-    service.mark_read(socket.live.bus, _who(socket), **values)
+def _read(session: ChatSession, values: dict[str, Any]) -> None:
+    service.mark_read(session.live.bus, session.who, **values)
 
 
-def _sync(socket: "ChatSocket", values: dict[str, Any]) -> None:
-    socket.connection.wait_for_room()
+def _sync(session: ChatSession, values: dict[str, Any]) -> None:
+    session.connection.wait_for_room()
     conversation_id, after_seq = values["conversation_id"], values["after_seq"]
-    messages, last_seq, is_reset = _messages_behind(_who(socket), conversation_id, after_seq, values["limit"])
+    messages, last_seq, is_reset = _messages_behind(session.who, conversation_id, after_seq, values["limit"])
     reached = messages[-1].seq if messages else after_seq
     is_complete = is_reset or reached >= last_seq
-    socket.connection.send(frames.sync(conversation_id, messages, complete=is_complete, reset=is_reset))
+    session.connection.send(frames.sync(conversation_id, messages, complete=is_complete, reset=is_reset))
 
 
-def _ping(socket: "ChatSocket", _values: dict[str, Any]) -> None:
-    socket.connection.send(frames.pong())
+def _ping(session: ChatSession, _values: dict[str, Any]) -> None:
+    session.connection.send(frames.pong())
 
 
 def whole_seconds(wait: float) -> int:

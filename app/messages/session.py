@@ -1,0 +1,109 @@
+"""What an open socket is to the chat: whose it is, how far it has been sent what, what it may do, and until when.
+
+The identity is frozen from the token on; whether its user takes part in a conversation is asked each time.
+"""
+
+import time
+from uuid import UUID
+
+from structlog.contextvars import bind_contextvars
+
+from app.auth.identity import Authenticated
+from app.auth.principal import Identity
+from app.messages import frames, live
+from app.messages.delivery import Progress
+from app.realtime.connection import CloseCode, Connection
+from app.realtime.limits import TokenBucket
+from app.settings import SocketLimits
+
+FRAME_BURST_SECONDS = 2
+# A client that goes on all the same is told so often, and then let go.
+REFUSALS_PER_SECOND = 5
+REFUSALS_BURST = 100
+
+
+class ChatSession:
+    """One socket, from the 101 to its end. `id` is the request's, in the log and in `ready`."""
+
+    def __init__(
+        self, connection: Connection, realtime: live.Live, limits: SocketLimits, *, connection_id: str, version: int
+    ) -> None:
+        self.connection = connection
+        self.live = realtime
+        self.limits = limits
+        self.id = connection_id
+        self.version = version
+        self.progress = Progress()
+        self.caller: Authenticated | None = None
+        self.messages = TokenBucket(limits.messages_per_second, limits.message_burst)
+        self.frames = TokenBucket(limits.frames_per_second, limits.frames_per_second * FRAME_BURST_SECONDS)
+        self.refusals = TokenBucket(REFUSALS_PER_SECOND, REFUSALS_BURST)
+        self._next_ping_at = connection.opened_at + limits.ping_interval_seconds
+        self._is_warned = False
+
+    @property
+    def who(self) -> Identity:
+        """Whose it is. Only once that is known: no frame but `auth` and `ping` is handled before."""
+        assert self.caller is not None  # noqa: S101
+        return self.caller.identity
+
+    @property
+    def user_id(self) -> UUID:
+        """As `who`."""
+        return self.who.user_id
+
+    def accept(self, caller: Authenticated) -> None:
+        """Take the socket for this user's, until the token ends."""
+        self.caller = caller
+        self._is_warned = False
+        bind_contextvars(user_id=str(caller.identity.user_id))
+
+    def expect(self, announced: dict[UUID, int]) -> None:
+        """Let the delivery bring it up to these numbers, which were announced while it was not to be sent anything."""
+        for conversation_id, seq in announced.items():
+            self.live.delivery.expect(conversation_id, seq, [self.user_id])
+
+    def refuse(self, failure: Exception, client_msg_id: str | None = None) -> None:
+        """Tell what was wrong with a frame. Raises `failure` where nobody expected it."""
+        text = frames.error_of(failure, client_msg_id)
+        if text is None:
+            raise failure
+        self.connection.send(text)
+
+    def leave(self) -> None:
+        """Be found by nobody any more."""
+        self.live.hub.leave(self, self.caller.identity.user_id if self.caller else None)
+
+    def seconds_until_due(self) -> float:
+        """When `keep_time` has something to do, at the latest."""
+        token = self._token_seconds()
+        warning = token if self._is_warned else token - self.limits.token_warning_seconds
+        ping = self._next_ping_at - time.monotonic()
+        return min(warning, ping, self._silence_seconds(), self._auth_seconds())
+
+    def keep_time(self) -> None:
+        """Ping, warn, and end what has gone on for too long."""
+        if self._silence_seconds() <= 0:
+            self.connection.close(CloseCode.GOING_AWAY, "no sign of life")
+        elif self._auth_seconds() <= 0:
+            self.connection.close(CloseCode.AUTHENTICATION_TIMEOUT, "no auth frame came in time")
+        elif (token := self._token_seconds()) <= 0:
+            self.connection.close(CloseCode.TOKEN_EXPIRED, "the token has expired; reconnect with a fresh one")
+        elif token <= self.limits.token_warning_seconds and not self._is_warned:
+            self._is_warned = True
+            if self.version > 1:
+                self.connection.send(frames.token_expiring(token))
+        if time.monotonic() >= self._next_ping_at:
+            self._next_ping_at = time.monotonic() + self.limits.ping_interval_seconds
+            self.connection.ping()
+
+    def _token_seconds(self) -> float:
+        return float("inf") if self.caller is None else self.caller.seconds_left()
+
+    def _auth_seconds(self) -> float:
+        if self.caller is not None:
+            return float("inf")
+        return self.connection.opened_at + self.limits.auth_timeout_seconds - time.monotonic()
+
+    def _silence_seconds(self) -> float:
+        return self.connection.received_at + self.limits.silence_seconds - time.monotonic()
