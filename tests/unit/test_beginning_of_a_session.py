@@ -1,0 +1,195 @@
+"""What is announced while a socket finds out where it stands.
+
+The moment is too short to be met from outside, so the log is a fake that lets something happen in the midst of a read.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import gevent
+import orjson
+import pytest
+
+from app.auth.identity import Authenticated
+from app.auth.principal import Identity
+from app.errors import Forbidden
+from app.messages import handlers, service
+from app.messages.criteria import MessagePage
+from app.messages.delivery import Delivery
+from app.messages.live import Live
+from app.messages.projection import ConversationHead, MessageList, MessageView
+from app.messages.session import ChatSession
+from app.models import Role
+from app.realtime.bus import Event
+from app.realtime.hub import Hub
+from tests.unit.test_connection import LIMITS
+
+TALK = uuid4()
+ADA = Identity(
+    user_id=uuid4(),
+    email=None,
+    email_verified=False,
+    role=Role.RENTER,
+    username="ada",
+    full_name=None,
+    avatar_url=None,
+)
+
+
+class Recorder:
+    """Stands in for a connection: keeps the frames."""
+
+    def __init__(self) -> None:
+        self.opened_at = 0.0
+        self.is_closing = False
+        self.frames: list[dict[str, Any]] = []
+
+    def send(self, text: str, *, droppable: bool = False) -> None:
+        self.frames.append(orjson.loads(text))
+
+    def wait_for_room(self) -> None:
+        """There is room."""
+
+    def seqs(self) -> list[int]:
+        """The numbers of all messages, however they came."""
+        found: list[int] = []
+        for frame in self.frames:
+            if frame["type"] == "message":
+                found.append(frame["payload"]["seq"])
+            if frame["type"] == "sync":
+                found += [message["seq"] for message in frame["payload"]["messages"]]
+        return found
+
+
+class Log:
+    """Stands in for the database: `last_seq` messages, and something that happens whenever it is read."""
+
+    def __init__(self, last_seq: int) -> None:
+        self.last_seq = last_seq
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.is_member = True
+
+    def heads(self, _user_id: UUID, *, limit: int) -> list[ConversationHead]:
+        heads = [ConversationHead(id=TALK, last_seq=self.last_seq, last_read_seq=0, unread=0)]
+        self._happen()
+        return heads
+
+    def list_messages(self, _who: Identity, _conversation_id: UUID, page: MessagePage) -> MessageList:
+        if not self.is_member:
+            raise Forbidden("not yours")
+        last = self.last_seq
+        found = [message(seq) for seq in range(page.after_seq + 1, last + 1)][: page.limit]
+        self._happen()
+        return MessageList(messages=found if page.oldest_first else found[::-1], last_seq=last)
+
+    def batches(
+        self, after: Mapping[UUID, int], *, limit: int
+    ) -> dict[UUID, tuple[tuple[UUID, ...], list[MessageView]]]:
+        found = [message(seq) for seq in range(after[TALK] + 1, self.last_seq + 1)]
+        return {TALK: ((ADA.user_id,), found)}
+
+    def _happen(self) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+
+
+def message(seq: int) -> MessageView:
+    now = datetime.now(UTC)
+    return MessageView(
+        id=uuid4(),
+        conversation_id=TALK,
+        sender_id=None,
+        sender_name=None,
+        content="x",
+        created_at=now,
+        seq=seq,
+        client_msg_id=None,
+    )
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Log:
+    log = Log(last_seq=3)
+    for name in ("heads", "list_messages", "batches"):
+        monkeypatch.setattr(service, name, getattr(log, name))
+    return log
+
+
+@pytest.fixture
+def live() -> Iterator[Live]:
+    """A worker's realtime side that delivers."""
+    hub: Hub[Any] = Hub(LIMITS)
+    bus: Any = SimpleNamespace(channel=None)
+    live = Live(hub=hub, bus=bus, delivery=Delivery(hub))
+    delivering = gevent.spawn(live.delivery.deliver_forever)
+    yield live
+    delivering.kill()
+
+
+@pytest.fixture
+def another_message(log: Log, live: Live) -> Callable[[], None]:
+    """Somebody sends a message, and the bus announces it, at once."""
+
+    def send() -> None:
+        log.last_seq += 1
+        live.delivery.hear(Event(kind="message", conversation_id=TALK, to=(ADA.user_id,), data={"seq": log.last_seq}))
+        gevent.sleep(0)  # the delivery may look at it, too
+
+    return send
+
+
+def begun(live: Live, cursors: dict[UUID, int]) -> Recorder:
+    recorder = Recorder()
+    connection: Any = recorder
+    session = ChatSession(connection, live, LIMITS, connection_id="one", version=1)
+    handlers.accept(session, Authenticated(identity=ADA, expires_at=2e9), is_v2=True, cursors=cursors)
+    gevent.sleep(0)
+    return recorder
+
+
+def test_a_message_that_comes_while_it_learns_where_it_stands_is_delivered_live(
+    log: Log, live: Live, another_message: Callable[[], None]
+) -> None:
+    log.meanwhile = another_message
+    recorder = begun(live, {})
+    assert recorder.frames[0]["type"] == "ready"
+    assert recorder.frames[0]["payload"]["conversations"][0]["last_seq"] == 3
+    assert recorder.seqs() == [4]
+
+
+@pytest.mark.parametrize("cursor", [0, 1, 3])
+def test_a_message_that_comes_in_the_midst_of_a_replay_follows_it(
+    log: Log, live: Live, another_message: Callable[[], None], cursor: int
+) -> None:
+    def in_the_midst() -> None:
+        log.meanwhile = another_message
+        another_message()
+
+    log.meanwhile = in_the_midst
+    assert begun(live, {TALK: cursor}).seqs() == list(range(cursor + 1, log.last_seq + 1))
+    assert log.last_seq == 5 if cursor < 3 else 4
+
+
+def test_what_comes_after_a_reset_follows_what_the_reset_gave(
+    log: Log, live: Live, another_message: Callable[[], None]
+) -> None:
+    recorder = begun(live, {TALK: 99})
+    another_message()
+    gevent.sleep(0)
+    assert [frame["type"] for frame in recorder.frames] == ["ready", "sync", "message"]
+    assert recorder.frames[1]["payload"]["reset"] is True
+    assert recorder.seqs() == [1, 2, 3, 4]
+
+
+def test_a_conversation_that_is_not_ones_own_is_reset_to_nothing(log: Log, live: Live) -> None:
+    log.is_member = False
+    recorder = begun(live, {TALK: 1})
+    assert recorder.frames[1]["payload"] == {
+        "conversation_id": str(TALK),
+        "messages": [],
+        "complete": True,
+        "reset": True,
+    }
