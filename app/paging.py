@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
@@ -77,6 +78,17 @@ def decode_cursor(cursor: str, *, of_list: str) -> Position:
     except (ValueError, binascii.Error) as error:
         raise invalid_cursor() from error
     raise invalid_cursor()
+
+
+def time_of_key(key: str | None) -> datetime:
+    """The time that a cursor's key holds, as `datetime.isoformat` wrote it in UTC. Raises ValueError for all else.
+
+    PostgreSQL reads fewer offsets than Python: one that was made up must not get that far.
+    """
+    time = datetime.fromisoformat(key or "")
+    if time.utcoffset() != timedelta():
+        raise ValueError("not a time that was given out")
+    return time
 
 
 def invalid_cursor() -> InvalidInput:

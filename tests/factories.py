@@ -12,7 +12,18 @@ from sqlalchemy import insert, select
 
 from app.database import transaction
 from app.geo import Point
-from app.models import Category, Condition, Equipment, EquipmentPhoto, ExternalIdentity, Role, User
+from app.models import (
+    Category,
+    Condition,
+    Conversation,
+    ConversationParticipant,
+    Equipment,
+    EquipmentPhoto,
+    ExternalIdentity,
+    Message,
+    Role,
+    User,
+)
 from tests.local.tenant_process import TenantProcess
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,6 +60,12 @@ def add_person(tenant: TenantProcess, role: Role = Role.RENTER) -> Person:
         session.flush()
         session.add(ExternalIdentity(issuer=tenant.issuer, subject=subject, user_id=user.id))
     return Person(id=user.id, email=email, subject=subject, token=_token(tenant, subject))
+
+
+def add_user() -> UUID:
+    """A user who never calls."""
+    with transaction() as session:
+        return session.scalars(insert(User).values(username=f"user-{next(_number)}").returning(User.id)).one()
 
 
 def category_id(name: str = "Power tools") -> UUID:
@@ -107,3 +124,17 @@ def photo_id_of(equipment_id: UUID) -> UUID:
     with transaction() as session:
         primary = EquipmentPhoto.equipment_id == equipment_id, EquipmentPhoto.is_primary
         return session.scalars(select(EquipmentPhoto.id).where(*primary)).one()
+
+
+def add_conversation(*user_ids: UUID, messages: int = 0) -> UUID:
+    """A conversation of these people, in which the first of them has sent so many messages."""
+    with transaction() as session:
+        talk = Conversation(participant_key=f"made {next(_number)}", last_seq=messages)
+        session.add(talk)
+        session.flush()
+        session.add_all(ConversationParticipant(conversation_id=talk.id, user_id=user_id) for user_id in user_ids)
+        session.add_all(
+            Message(conversation_id=talk.id, seq=seq, sender_id=user_ids[0], content=f"Message {seq}")
+            for seq in range(1, messages + 1)
+        )
+        return talk.id

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
@@ -15,7 +14,7 @@ from app.equipment.criteria import Search, Sort
 from app.equipment.projection import distance_metres
 from app.equipment.words import tsquery
 from app.models import Equipment
-from app.paging import invalid_cursor
+from app.paging import invalid_cursor, time_of_key
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def _price_key(key: str) -> Decimal:
 _KEY_PARSERS: dict[Sort, Any] = {
     Sort.DISTANCE: _distance_key,
     Sort.RELEVANCE: _finite_key,
-    Sort.NEWEST: datetime.fromisoformat,
+    Sort.NEWEST: time_of_key,
     Sort.PRICE_ASC: _price_key,
     Sort.PRICE_DESC: _price_key,
 }

@@ -15,7 +15,7 @@ from app.messages.criteria import ConversationPage
 from app.messages.projection import ConversationHead, ConversationView, MessageView, timestamp
 from app.messages.repository import no_such_conversation, not_a_participant
 from app.models import Conversation, ConversationParticipant, Equipment
-from app.paging import Position, encode_cursor, invalid_cursor
+from app.paging import Position, encode_cursor, invalid_cursor, time_of_key
 
 # Unread is what others sent behind the mark; where the mark is at the end, nothing is counted.
 _UNREAD = """
@@ -150,7 +150,7 @@ def _place(position: Position | None) -> tuple[datetime | None, UUID | None]:
     if position is None:
         return None, None
     try:
-        return datetime.fromisoformat(position.key or ""), UUID(position.id)
+        return time_of_key(position.key), UUID(position.id)
     except ValueError as error:
         raise invalid_cursor() from error
 

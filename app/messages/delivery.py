@@ -121,7 +121,7 @@ class Delivery:
     def hear(self, event: BusEvent) -> None:
         """Take an event from the bus: pass it on, or look at what it announces."""
         if event.kind == "message":
-            self.expect(event.conversation_id, int(event.data.get("seq", 0)), event.to)
+            self.expect(event.conversation_id, event.seq, event.to)
             return
         text = frames.passed_on(event)
         for reader in self._hub.subscribers_of(event.to):

@@ -1,5 +1,6 @@
 """The shapes of conversations and messages, as REST's bodies and as the payloads of frames."""
 
+import unicodedata
 from typing import Any
 
 import marshmallow as ma
@@ -53,6 +54,12 @@ class NewMessage(Body):
 
     content = Text(shortest=1, longest=MAX_CONTENT_LENGTH, multiline=True, formatted=True, required=True)
     client_msg_id = _client_msg_id()
+
+    @ma.validates("content")
+    def something_to_see(self, content: str, **_: Any) -> None:
+        """Refuse a message of invisible characters alone, of which `content` lets some through: it would be blank."""
+        if all(character.isspace() or unicodedata.category(character) == "Cf" for character in content):
+            raise ValidationError("Must hold something to see.")
 
 
 class Read(Body):

@@ -16,6 +16,8 @@ import orjson
 import structlog
 from sqlalchemy.orm import Session
 
+from app.observability.failures import log_unexpected
+
 CHANNEL = "gearyard_realtime"
 FIRST_RETRY_SECONDS = 0.05
 LONGEST_RETRY_SECONDS = 2.0
@@ -34,6 +36,14 @@ class Event:
     to: tuple[UUID, ...]
     data: dict[str, Any]
 
+    @property
+    def seq(self) -> int:
+        """What number a conversation has come to, of an event of a message. Raises ValueError where there is none."""
+        seq = self.data.get("seq")
+        if not isinstance(seq, int):
+            raise ValueError("an event of a message without its number")
+        return seq
+
     def encode(self) -> str:
         """As it goes over the bus."""
         return orjson.dumps(
@@ -43,16 +53,11 @@ class Event:
     @classmethod
     def decode(cls, payload: str | bytes) -> "Event":
         """Read one back. Raises ValueError for what is none."""
-        try:
-            body = orjson.loads(payload)
-            return cls(
-                kind=str(body["kind"]),
-                conversation_id=UUID(body["conversation_id"]),
-                to=tuple(map(UUID, body["to"])),
-                data=dict(body["data"]),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError("not an event") from error
+        match orjson.loads(payload):
+            case {"kind": str(kind), "conversation_id": str(conversation_id), "to": list(to), "data": dict(data)}:
+                user_ids = tuple(UUID(user_id) for user_id in map(str, to))
+                return cls(kind=kind, conversation_id=UUID(conversation_id), to=user_ids, data=data)
+        raise ValueError("not an event")
 
 
 Deliver = Callable[[Event], None]
@@ -95,10 +100,10 @@ def keep_listening(listen_once: Callable[[Callable[[], None]], None], failures: 
 
 
 def deliver_payload(payload: str | bytes, deliver: Deliver) -> None:
-    """Decode and deliver; what is no event is noted and passed over."""
+    """Decode and deliver. What is no event is noted and passed over: whoever listens must not end by it."""
     try:
-        event = Event.decode(payload)
-    except ValueError:
-        log.warning("bus_payload_unknown", size=len(payload))
-        return
-    deliver(event)
+        deliver(Event.decode(payload))
+    except ValueError as error:
+        log.warning("bus_payload_unknown", size=len(payload), reason=type(error).__name__)
+    except Exception as error:  # noqa: BLE001
+        log_unexpected(error)

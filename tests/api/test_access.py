@@ -16,7 +16,16 @@ from app import create_app
 from app.auth.identity import is_public
 from app.models import Role
 from app.settings import Settings
-from tests.factories import Person, add_equipment, add_person, category_id, new_equipment, photo_id_of
+from tests.factories import (
+    Person,
+    add_conversation,
+    add_equipment,
+    add_person,
+    add_user,
+    category_id,
+    new_equipment,
+    photo_id_of,
+)
 from tests.local.tenant_process import TenantProcess
 
 NOBODY, RENTER, OWNER, ADMIN = "nobody", "renter", "owner", "admin"
@@ -35,6 +44,13 @@ PUBLIC_ENDPOINTS = {
     "docs_start",
     "health",
     "ready",
+    # The handshake, or the first frame, says who is calling: see tests/realtime.
+    "socket.explain_1",
+    "socket.explain_2",
+    "socket.explain_3",
+    "socket.open_1",
+    "socket.open_2",
+    "socket.open_3",
     "users.get_user",
 }
 
@@ -74,6 +90,10 @@ def _own_equipment(scene: Scene) -> str:
 def _own_photo(scene: Scene) -> str:
     equipment_id = add_equipment(scene.owner.id, photos=1)
     return f"/api/v1/equipment/{equipment_id}/photos/{photo_id_of(equipment_id)}"
+
+
+def _own_conversation(scene: Scene) -> str:
+    return f"/api/v1/conversations/{add_conversation(scene.owner.id, add_user())}"
 
 
 def at(path: str) -> Callable[[Scene], str]:
@@ -133,6 +153,24 @@ MATRIX = (
     Row("equipment.delete_photo", "DELETE", _own_photo, own=known(204), foreign=(401, 403, 403, 204)),
     Row("categories.list_categories", "GET", at("/api/v1/categories"), everyone(200)),
     Row("categories.get_category", "GET", lambda _: f"/api/v1/categories/{category_id()}", everyone(200)),
+    Row("conversations.list_conversations", "GET", at("/api/v1/conversations"), known(200)),
+    Row("conversations.begin_conversation", "POST", at("/api/v1/conversations"), known(201),
+        body=lambda: {"participant_ids": [str(add_user())]}),
+    Row("conversations.get_conversation", "GET", _own_conversation, known(200), known(403)),
+    Row("conversations.list_messages", "GET", lambda scene: f"{_own_conversation(scene)}/messages",
+        known(200), known(403)),
+    Row(
+        "conversations.send_message",
+        "POST",
+        lambda scene: f"{_own_conversation(scene)}/messages",
+        own=known(201),
+        foreign=known(403),
+        body=lambda: {"content": "Hello"},
+    ),
+    Row("conversations.mark_read", "POST", lambda scene: f"{_own_conversation(scene)}/read", known(204), known(403)),
+    Row("socket.explain_1", "GET", at("/ws"), everyone(426)),
+    Row("socket.explain_2", "GET", at("/api/ws"), everyone(426)),
+    Row("socket.explain_3", "GET", at("/api/v1/ws"), everyone(426)),
 )  # fmt: skip
 
 
@@ -169,9 +207,9 @@ def stranger(client: FlaskClient, tenant: TenantProcess) -> Person:
 
 
 def test_every_route_is_in_the_matrix(app: Flask) -> None:
-    routes = {
-        (rule.endpoint, method) for rule in app.url_map.iter_rules() for method in (rule.methods or set()) - IMPLIED
-    }
+    # A socket cannot be opened in this process; who may open one, and write to whom, is tested in tests/realtime.
+    rules = [rule for rule in app.url_map.iter_rules() if not rule.websocket]
+    routes = {(rule.endpoint, method) for rule in rules for method in (rule.methods or set()) - IMPLIED}
     assert routes == {(row.endpoint, row.method) for row in MATRIX}
 
 

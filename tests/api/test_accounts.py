@@ -1,5 +1,6 @@
 """Accounts: sign-up, login and refresh at the tenant, who a token stands for, and what never links two accounts."""
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -417,7 +418,14 @@ class TestLinking:
 
 def identify(tenant: TenantProcess, subject: str, userinfo: dict[str, Any]) -> Identity:
     audience = frozenset([AUDIENCE, f"{tenant.issuer}userinfo"])
-    token = VerifiedToken(issuer=tenant.issuer, subject=subject, audience=audience, email=None, email_verified=False)
+    token = VerifiedToken(
+        issuer=tenant.issuer,
+        subject=subject,
+        audience=audience,
+        expires_at=time.time() + 60,
+        email=None,
+        email_verified=False,
+    )
     return service.identify(token, fetch_userinfo=lambda: userinfo)
 
 

@@ -240,6 +240,13 @@ def test_a_forged_cursor_does_no_harm(reader: FlaskClient, forged: str) -> None:
         refusal(reader, cursor, **BY_PRICE)
 
 
+@pytest.mark.parametrize("key", ["2026-01-01T00:00:00+20:00", "0001-01-01T00:00:00+23:59", "2026-01-01T00:00:00", "x"])
+def test_a_forged_time_in_a_cursor_is_refused_before_the_database_sees_it(reader: FlaskClient, key: str) -> None:
+    list_name = Search(filters=Filters(), sort=Sort.NEWEST, page=paging.PageRequest()).list_name
+    position = paging.Position(page=2, key=key, id=str(UUID(int=0)))
+    refusal(reader, paging.encode_cursor(position, of_list=list_name))
+
+
 def test_page_and_cursor_together_are_refused(reader: FlaskClient) -> None:
     refusal(reader, page(reader, BY_PRICE, limit=2)["next_cursor"], **BY_PRICE, page="2")
 

@@ -65,21 +65,21 @@ def test_a_flooder_is_told_and_then_closed_and_costs_no_memory(
         with suppress(OSError):
             while not told.done():
                 flooder.say("message", conversation_id=talk, content="x" * 5000)
-        codes, close_code = told.result()
+        codes, close_code, reason = told.result()
         assert "RATE_LIMITED" in codes
-        assert close_code == 4004
+        assert (close_code, reason) == (4004, "slow down, and reconnect after a while")
         assert service.rss_kib() - before < MOST_GROWTH_KIB
         neighbour.say("message", conversation_id=talk, content="Still here", client_msg_id="calm")
         assert neighbour.find("ack")["client_msg_id"] == "calm"
 
 
-def told_until_closed(client: RawSocket) -> tuple[set[str], int]:
-    """The codes of the error frames that a client hears, and of the close frame."""
+def told_until_closed(client: RawSocket) -> tuple[set[str], int, str]:
+    """The codes of the error frames that a client hears, and what the close frame says."""
     codes = set()
     while (heard := client.hear()).opcode != CLOSE:
         if (frame := heard.json())["type"] == "error":
             codes.add(frame["payload"]["code"])
-    return codes, int.from_bytes(heard.payload[:2])
+    return codes, int.from_bytes(heard.payload[:2]), heard.payload[2:].decode()
 
 
 def test_a_reader_that_never_reads_loses_its_own_connection_and_nobody_elses_time(
@@ -104,6 +104,20 @@ def test_a_reader_that_never_reads_loses_its_own_connection_and_nobody_elses_tim
         while len(seen) < sent:
             seen += [message["seq"] for message in again.expect("sync")["messages"]]
     assert seen == list(range(1, sent + 1))
+
+
+def test_one_frame_that_is_not_taken_in_time_ends_a_socket_whatever_its_outbox_holds(
+    database_url_factory: Callable[[], str], tenant: TenantProcess
+) -> None:
+    roomy = {"WS_OUTBOX_FRAMES": "100000", "WS_OUTBOX_BYTES": "1000000000", "WS_WRITE_TIMEOUT_SECONDS": "1"}
+    environment = {"DATABASE_URL": database_url_factory(), **tenant.env(), **roomy}
+    with ServiceProcess(environment, workers=1) as service:
+        ada, ben = new_member(service, tenant), new_member(service, tenant)
+        talk = ada.begin(ben)
+        with DeafClient(ben):
+            while lines_of(service, "socket_closed") == 0:
+                ada.send(talk, "\N{CANOE}" * 5000)
+            assert '"code": 4002' in service.log()
 
 
 @pytest.mark.parametrize("answers_pings", [True, False])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -210,7 +211,8 @@ class TestRenewal:
 def test_a_stranger_is_refused_by_every_frame_and_learns_nothing(
     ada: Member, stranger: Member, talk: str, kind: str
 ) -> None:
-    payload = {"message": {"content": "Let me in"}, "sync": {"after_seq": 0}}.get(kind, {})
+    payloads: dict[str, dict[str, Any]] = {"message": {"content": "Let me in"}, "sync": {"after_seq": 0}}
+    payload = payloads.get(kind, {})
     with ChatClient(stranger) as client, ChatClient(ada) as inside:
         client.say(kind, conversation_id=talk, **payload)
         assert client.expect("error")["code"] == "FORBIDDEN"

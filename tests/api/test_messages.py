@@ -1,0 +1,223 @@
+"""Sending: each message once, numbered without gaps, kept as it was written."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
+
+from app.database import transaction
+from app.messages import repository
+from app.models import Message
+from tests.api.writer import Writer, problems, refused_fields
+from tests.factories import add_conversation, add_user
+
+ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
+FAMILY = "\U0001f469\u200d\U0001f469\u200d\U0001f467"
+
+
+def messages_kept(talk: str) -> int:
+    with transaction() as session:
+        counted = select(func.count()).select_from(Message).where(Message.conversation_id == UUID(talk))
+        return session.scalar(counted) or 0
+
+
+class TestSending:
+    def test_a_message_is_these_eight_fields(self, ada: Writer, ben: Writer, talk: str) -> None:
+        sent = ada.send(talk, "Is it free on Monday?", client_msg_id="m-1")
+        assert ben.messages(talk) == [sent]
+        assert UUID(sent.pop("id"))
+        created_at = datetime.fromisoformat(sent.pop("created_at"))
+        assert created_at.utcoffset() == timedelta()
+        assert abs(datetime.now(UTC) - created_at) < timedelta(minutes=1)
+        assert sent == {
+            "conversation_id": talk,
+            "sender_id": ada.id,
+            "sender_name": ada.username,
+            "content": "Is it free on Monday?",
+            "seq": 1,
+            "client_msg_id": "m-1",
+        }
+
+    def test_numbers_and_times_rise_together_whoever_sends(self, ada: Writer, ben: Writer, talk: str) -> None:
+        sent = [sender.send(talk) for sender in (ada, ada, ben, ada, ben)]
+        assert [message["seq"] for message in sent] == [1, 2, 3, 4, 5]
+        times = [datetime.fromisoformat(message["created_at"]) for message in sent]
+        assert times == sorted(times)
+        assert times[0] < times[-1]
+
+    def test_each_conversation_counts_for_itself(self, ada: Writer, talk: str) -> None:
+        other = str(add_conversation(ada.person.id, add_user()))
+        assert [ada.send(one)["seq"] for one in (talk, other, talk, other)] == [1, 1, 2, 2]
+
+    def test_sent_again_with_its_client_msg_id_it_is_the_same_message(
+        self, ada: Writer, ben: Writer, talk: str
+    ) -> None:
+        first = ada.post(f"/{talk}/messages", content="Hello", client_msg_id="1")
+        ben.send(talk)
+        for content in ("Hello", "Something else"):
+            again = ada.post(f"/{talk}/messages", content=content, client_msg_id="1")
+            assert (first.status_code, again.status_code) == (201, 200)
+            assert again.json == first.json
+        assert ada.send(talk)["seq"] == 3
+
+    @pytest.mark.parametrize("more", [{}, {"client_msg_id": None}])
+    def test_without_a_client_msg_id_each_is_another_message(self, ada: Writer, talk: str, more: Any) -> None:
+        first, second = (ada.send(talk, "Hello", **more) for _ in range(2))
+        assert (first["seq"], second["seq"]) == (1, 2)
+        assert first["id"] != second["id"]
+        assert first["client_msg_id"] is second["client_msg_id"] is None
+
+    def test_a_client_msg_id_is_of_one_sender_in_one_conversation(self, ada: Writer, ben: Writer, talk: str) -> None:
+        other = str(add_conversation(ada.person.id, ben.person.id))
+        sent = [sender.send(one, client_msg_id="1") for one in (talk, other) for sender in (ada, ben)]
+        assert len({message["id"] for message in sent}) == 4
+        assert [message["seq"] for message in sent] == [1, 2, 1, 2]
+
+    def test_a_client_msg_id_is_told_from_another_by_every_letter(self, ada: Writer, talk: str) -> None:
+        for client_msg_id in ("a", "A", "aa", "!", "~", "%", "a" * 63 + "b", "a" * 64):
+            assert ada.send(talk, client_msg_id=client_msg_id)["client_msg_id"] == client_msg_id
+        assert messages_kept(talk) == 8
+
+    def test_what_is_refused_takes_no_number(self, ada: Writer, talk: str, newcomer: Callable[[], Writer]) -> None:
+        ada.send(talk)
+        assert ada.post(f"/{talk}/messages", content="").status_code == 400
+        assert newcomer().post(f"/{talk}/messages", content="Hello").status_code == 403
+        assert ada.send(talk)["seq"] == 2
+
+    def test_what_the_database_refuses_changes_neither_message_nor_conversation(self, ada: Writer, talk: str) -> None:
+        ada.send(talk)
+        before = ada.conversation(talk)
+        options: dict[str, Any] = {"client_msg_id": None, "channel": None}
+        with pytest.raises(DBAPIError, match="ck_messages_content_length"), transaction() as session:
+            repository.add_message(session, UUID(talk), ada.person.id, content="x" * 5001, **options)
+        assert ada.conversation(talk) == before
+        assert messages_kept(talk) == 1
+        assert ada.send(talk)["seq"] == 2
+
+    def test_a_message_whose_client_msg_id_was_just_stored_elsewhere_takes_no_number(
+        self, ada: Writer, talk: str
+    ) -> None:
+        """The statement has looked for it before it was there: a trigger plays the transaction that was first."""
+        with transaction() as session:
+            session.execute(text(TWICE))
+            session.execute(
+                text("CREATE TRIGGER twice BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION twice()")
+            )
+        with pytest.raises(repository.AlreadySent), transaction() as session:
+            repository.add_message(session, UUID(talk), ada.person.id, content="Hello", client_msg_id="1", channel=None)
+        assert ada.conversation(talk)["last_seq"] == messages_kept(talk) == 0
+
+
+TWICE = """
+CREATE FUNCTION twice() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF pg_trigger_depth() = 1 THEN
+        INSERT INTO messages (conversation_id, seq, sender_id, client_msg_id, content)
+        VALUES (NEW.conversation_id, NEW.seq + 1, NEW.sender_id, NEW.client_msg_id, NEW.content);
+    END IF;
+    RETURN NEW;
+END $$"""
+
+
+class TestContent:
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "x",
+            "x" * 5000,
+            "\U0001f600" * 5000,
+            "two\nlines, and\n\n\ta third",
+            "from\r\nWindows",
+            "\u05e9\u05dc\u05d5\u05dd\u200f!",
+            "\u202bright to left\u202c",
+            "\u2067isolated\u2069",
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            ENGLAND,
+            FAMILY,
+            "soft\u00adhyphen",
+            "<script>alert('1')</script> & \"quoted\" \\ %s {} $1 :name",
+        ],
+        ids=ascii,
+    )
+    def test_words_are_kept_as_they_were_written(self, ada: Writer, ben: Writer, talk: str, content: str) -> None:
+        assert ada.send(talk, content)["content"] == content
+        assert ben.messages(talk)[0]["content"] == content
+
+    @pytest.mark.parametrize(
+        ("given", "kept"), [("  Hello \n", "Hello"), ("\u3000Hello\u2003", "Hello"), ("e\u0301", "\u00e9")], ids=ascii
+    )
+    def test_words_are_trimmed_and_composed(self, ada: Writer, talk: str, given: str, kept: str) -> None:
+        assert ada.send(talk, given)["content"] == kept
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            *("", " ", "\n\t\r\n ", "\u3000", "\u200b", "\u200f \u202b\u202c", "\ufeff", "\u200d", "\U000e0067"),
+            *("x" * 5001, "\U0001f600" * 5001),
+            *("nul\x00", "\x00", "bell\x07", "\x1b[31mred", "delete\x7f", "next\x85line", "back\x08"),
+            *("line\u2028separator", "paragraph\u2029separator"),
+            *(None, 5, True, [], {}, ["Hello"]),
+        ],
+        ids=lambda content: ascii(content)[:20],
+    )
+    def test_what_is_blank_too_long_or_controls_a_terminal_is_refused(
+        self, ada: Writer, talk: str, content: Any
+    ) -> None:
+        assert refused_fields(ada.post(f"/{talk}/messages", content=content)) == {"content"}
+        assert messages_kept(talk) == 0
+
+    def test_half_a_character_is_refused(self, ada: Writer, talk: str) -> None:
+        body = r'{"content": "\ud83d"}'
+        answer = ada.client.post(
+            f"/api/v1/conversations/{talk}/messages",
+            data=body,
+            content_type="application/json",
+            headers=ada.person.headers,
+        )
+        assert answer.status_code == 400
+        assert messages_kept(talk) == 0
+
+    @pytest.mark.parametrize(
+        "client_msg_id",
+        ["", "x" * 65, "a b", " a", "a ", "a\n", "\n", "\x00", "\x7f", "é", "\u200b", 5, True, [], {}],
+        ids=lambda one: ascii(one)[:20],
+    )
+    def test_a_client_msg_id_is_up_to_64_visible_characters(self, ada: Writer, talk: str, client_msg_id: Any) -> None:
+        answer = ada.post(f"/{talk}/messages", content="Hello", client_msg_id=client_msg_id)
+        assert refused_fields(answer) == {"client_msg_id"}
+        assert messages_kept(talk) == 0
+
+    @pytest.mark.parametrize("field", ["id", "seq", "sender_id", "conversation_id", "created_at", "channel", "text"])
+    def test_an_unknown_field_is_refused_by_name(self, ada: Writer, talk: str, field: str) -> None:
+        answer = ada.post(f"/{talk}/messages", content="Hello", **{field: "1"})
+        assert problems(answer) == [(field, "unknown_field")]
+
+    def test_the_content_must_be_given(self, ada: Writer, talk: str) -> None:
+        assert problems(ada.post(f"/{talk}/messages")) == [("content", "required")]
+
+
+IDENTIFICATION = 1
+ANNOUNCEMENT = 1
+
+
+@pytest.mark.parametrize(("people", "messages"), [(2, 0), (20, 1), (20, 100)])
+def test_each_call_costs_one_statement_whatever_there_is(
+    ada: Writer, people: int, messages: int, counting_statements: Callable[[], Any]
+) -> None:
+    others = [add_user() for _ in range(people - 1)]
+    talk = str(add_conversation(ada.person.id, *others, messages=messages))
+
+    def cost(call: Callable[[], Any]) -> int:
+        with counting_statements() as counted:
+            call()
+        return len(counted) - IDENTIFICATION
+
+    assert cost(lambda: ada.messages(talk, limit=100)) == 1
+    assert cost(lambda: ada.messages(talk, limit=100, after_seq=0)) == 1
+    assert cost(lambda: ada.send(talk, client_msg_id="1")) == 1
+    assert cost(lambda: ada.send(talk, client_msg_id="1")) == 1
+    assert cost(lambda: ada.read(talk)) == 1 + ANNOUNCEMENT

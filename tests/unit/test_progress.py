@@ -1,0 +1,100 @@
+"""How far a socket was sent each conversation: what it is to be sent now, what waits, and what it never lacked."""
+
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.messages.delivery import FOLLOWED_CONVERSATIONS, Progress
+from app.messages.projection import ConversationHead
+
+KNOWN, OTHER, NEW = UUID(int=1), UUID(int=2), UUID(int=3)
+
+
+def head(conversation_id: UUID, last_seq: int) -> ConversationHead:
+    return ConversationHead(id=conversation_id, last_seq=last_seq, last_read_seq=0, unread=0)
+
+
+@pytest.fixture
+def beginning() -> Progress:
+    """Of a socket that does not know yet where its conversations stand."""
+    return Progress()
+
+
+@pytest.fixture
+def progress(beginning: Progress) -> Progress:
+    """Of a socket that began when one conversation was at 5 and another at 2."""
+    beginning.begin([head(KNOWN, 5), head(OTHER, 2)])
+    assert beginning.release_all() == {}
+    return beginning
+
+
+def test_what_was_there_at_the_beginning_is_not_sent(progress: Progress) -> None:
+    assert not progress.is_behind(KNOWN, 4)
+    assert not progress.is_behind(KNOWN, 5)
+    assert progress.is_behind(KNOWN, 6)
+    assert progress.sent(KNOWN, 9) == 5
+
+
+def test_what_was_sent_is_not_lacking_any_more(progress: Progress) -> None:
+    progress.advance(KNOWN, 6)
+    assert not progress.is_behind(KNOWN, 6)
+    assert progress.is_behind(KNOWN, 7)
+    assert not progress.is_behind(OTHER, 2)
+
+
+def test_a_conversation_that_began_since_is_sent_from_its_first_message_on(progress: Progress) -> None:
+    assert progress.sent(NEW, 3) == 0
+    assert progress.is_behind(NEW, 1)
+
+
+def test_of_more_conversations_than_are_followed_one_comes_to_life_with_its_latest_message() -> None:
+    progress = Progress()
+    progress.begin([head(uuid4(), 1) for _ in range(FOLLOWED_CONVERSATIONS)])
+    progress.release_all()
+    assert progress.sent(NEW, 30) == 29
+    assert progress.is_behind(NEW, 30)
+
+
+def test_before_it_knows_where_they_stand_everything_waits_and_nothing_is_forgotten(beginning: Progress) -> None:
+    for conversation_id, seq in ((KNOWN, 6), (KNOWN, 8), (KNOWN, 7), (NEW, 1)):
+        assert not beginning.is_behind(conversation_id, seq)
+    beginning.begin([head(KNOWN, 7)])
+    assert beginning.release_all() == {KNOWN: 8, NEW: 1}
+    assert beginning.release_all() == {}
+    assert beginning.is_behind(KNOWN, 8)
+    assert beginning.is_behind(NEW, 1)
+
+
+def test_while_one_is_replayed_what_is_new_in_it_waits_and_the_others_go_on(progress: Progress) -> None:
+    progress.hold(KNOWN, 3)
+    assert not progress.is_behind(KNOWN, 6)
+    assert not progress.is_behind(KNOWN, 7)
+    assert progress.is_behind(OTHER, 3)
+    assert progress.sent(KNOWN, 7) == 3
+
+
+def test_live_goes_on_where_the_replay_ended(progress: Progress) -> None:
+    progress.hold(KNOWN, 3)
+    progress.is_behind(KNOWN, 7)
+    progress.hold(KNOWN, 6)
+    assert progress.release(KNOWN) == {KNOWN: 7}
+    assert progress.is_behind(KNOWN, 7)
+    assert progress.sent(KNOWN, 7) == 6
+
+
+def test_what_the_replay_has_shown_is_not_sent_again(progress: Progress) -> None:
+    progress.hold(KNOWN, 3)
+    progress.is_behind(KNOWN, 6)
+    progress.hold(KNOWN, 6)
+    progress.release(KNOWN)
+    assert not progress.is_behind(KNOWN, 6)
+
+
+def test_of_two_that_are_replayed_the_second_still_waits_when_the_first_is_done(progress: Progress) -> None:
+    for conversation_id in (KNOWN, OTHER):
+        progress.hold(conversation_id, 0)
+    progress.is_behind(KNOWN, 6), progress.is_behind(OTHER, 3)
+    for conversation_id, seq in progress.release(KNOWN).items():
+        assert progress.is_behind(conversation_id, seq) == (conversation_id == KNOWN)
+    assert progress.release(OTHER) == {OTHER: 3}
+    assert progress.is_behind(OTHER, 3)
