@@ -21,7 +21,7 @@ from app.messages import frames, service
 from app.messages.projection import ConversationHead, MessageView
 from app.observability.failures import log_unexpected
 from app.realtime.bus import Event as BusEvent
-from app.realtime.connection import CloseCode
+from app.realtime.close_code import CloseCode
 from app.realtime.hub import Hub, Subscriber
 
 RECONCILE_SECONDS = 10.0

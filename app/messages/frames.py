@@ -12,7 +12,7 @@ from app.database import is_unavailable
 from app.messages.projection import ConversationHead, MessageView, SentMessage, timestamp
 from app.realtime.bus import Event
 from app.realtime.connection import encode
-from app.realtime.server import MAX_MESSAGE_BYTES
+from app.realtime.meter import MAX_MESSAGE_BYTES
 from app.settings import SocketLimits
 
 RETRY_AFTER_SECONDS = 2

@@ -26,7 +26,7 @@ from app.messages.criteria import MessagePage
 from app.messages.delivery import FOLLOWED_CONVERSATIONS, MESSAGES_A_QUERY
 from app.messages.projection import MessageList
 from app.messages.session import ChatSession
-from app.realtime.connection import CloseCode
+from app.realtime.close_code import CloseCode
 
 Handler = Callable[[ChatSession, dict[str, Any]], None]
 

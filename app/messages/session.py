@@ -12,7 +12,8 @@ from app.auth.identity import Authenticated
 from app.auth.principal import Identity
 from app.messages import frames, live
 from app.messages.delivery import Progress
-from app.realtime.connection import CloseCode, Connection
+from app.realtime.close_code import CloseCode
+from app.realtime.connection import Connection
 from app.realtime.limits import TokenBucket
 from app.settings import SocketLimits
 

@@ -13,7 +13,8 @@ from app.messages import frames, handlers, handshake, live
 from app.messages.session import ChatSession
 from app.observability.failures import log_unexpected
 from app.realtime import server
-from app.realtime.connection import CloseCode, Connection
+from app.realtime.close_code import CloseCode
+from app.realtime.connection import Connection
 from app.web.api import settings
 from app.web.request_id import current_request_id
 
@@ -57,7 +58,7 @@ def serve(session: ChatSession, caller: Authenticated | None) -> None:
     try:
         if caller is not None:
             handlers.accept(session, caller)
-        while not connection.is_closing:
+        while not connection.is_ended_here:
             message = connection.receive(session.seconds_until_due())
             if message is not None:
                 received += 1

@@ -5,7 +5,6 @@ Nobody who sends waits for the socket. A socket that cannot keep up loses its ow
 
 import time
 from collections import deque
-from enum import IntEnum
 from typing import Any, NamedTuple
 
 import gevent
@@ -13,31 +12,13 @@ import orjson
 from gevent.event import Event
 from simple_websocket import ConnectionClosed
 
+from app.realtime.close_code import CloseCode
 from app.realtime.server import Server
 from app.settings import SocketLimits
 
 CLOSE_PATIENCE_SECONDS = 1.5
 TOO_SLOW_REASON = "frames were not read fast enough"
 MAX_REASON_BYTES = 123  # of a close frame (RFC 6455 §5.5)
-
-
-class CloseCode(IntEnum):
-    """Why the service ends a socket (RFC 6455 §7.4). 40xx: reconnect with a fresh token and jitter; 45xx: do not."""
-
-    NORMAL = 1000
-    GOING_AWAY = 1001
-    INTERNAL_ERROR = 1011
-    RESTART = 1012
-    TRY_AGAIN_LATER = 1013
-    TOKEN_EXPIRED = 4001
-    TOO_SLOW = 4002
-    STATE_LOST = 4003
-    RATE_LIMITED = 4004
-    AUTHENTICATION_FAILED = 4500
-    AUTHENTICATION_TIMEOUT = 4501
-    BAD_PROTOCOL = 4502
-    REVOKED = 4503
-    TOO_MANY_CONNECTIONS = 4504
 
 
 class _Waiting(NamedTuple):
@@ -72,6 +53,11 @@ class Connection:
     def is_closing(self) -> bool:
         """Whether its end has begun: what is sent from now on goes nowhere."""
         return self._closing is not None or not self._ws.connected
+
+    @property
+    def is_ended_here(self) -> bool:
+        """Whether its end was begun on this side. If the other side began it, what it had sent before still counts."""
+        return self._closing is not None
 
     @property
     def close_code(self) -> int:

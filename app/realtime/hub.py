@@ -9,7 +9,8 @@ from random import uniform
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
-from app.realtime.connection import CloseCode, Connection, encode
+from app.realtime.close_code import CloseCode
+from app.realtime.connection import Connection, encode
 from app.settings import SocketLimits
 
 # Clients of a worker that goes come back over so many seconds, not all at once.

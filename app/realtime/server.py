@@ -5,152 +5,37 @@ a deadline, whoever writes; no reading ahead of what is being handled; limits on
 and before anything is kept; no compression, which costs three times the memory of a socket.
 """
 
-import socket
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import flask_sock
 import gevent
 import simple_websocket
 from gevent import Timeout
 from gevent.event import Event
-from gevent.lock import BoundedSemaphore
 from simple_websocket import ConnectionClosed
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request
-from wsproto.extensions import Extension
-from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, ParseFailed, RsvBits
+from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
+from app.realtime.close_code import CloseCode
+from app.realtime.guard import RECEIVE_BYTES, GuardedSocket
 from app.realtime.limits import TokenBucket
+from app.realtime.meter import MAX_FRAGMENTS, FrameMeter
 from app.settings import SocketLimits
 
 SUBPROTOCOL = "bearer"
-MAX_MESSAGE_BYTES = 64 * 1024
-MAX_FRAGMENTS = 1024
 # Frames of any kind, pings and fragments among them, for each that is allowed: no client needs them, and they cost
 # a worker little.
 WIRE_FRAMES_A_FRAME = 10
 WIRE_FRAMES_BURST = 2 * MAX_FRAGMENTS
-RECEIVE_BYTES = 4096
-CLOSE_RATE_LIMITED = 4004
-LINGER_SECONDS = 1.0
-LINGER_BYTES = 1024 * 1024
 # Where the handshake leaves, in the WSGI environment, what the socket needs of it.
 LIMITS = "gearyard.socket_limits"
 REQUEST_ID = "gearyard.request_id"
 _HEADERS = ("Sec-WebSocket-Key", "Sec-WebSocket-Protocol")
 # What else wsproto wants to see, whose parsers need not be shown what a client wrote: the handshake has judged that.
 _UPGRADE = (("Host", "-"), ("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
-
-
-class TooSlow(OSError):
-    """The other side did not take a frame in time."""
-
-
-class GuardedSocket:
-    """A connected socket whose writers take turns: each sends whole frames, or the connection ends."""
-
-    def __init__(self, connection: socket.socket, *, write_timeout_seconds: float) -> None:
-        self._connection = connection
-        self._write_timeout_seconds = write_timeout_seconds
-        self._turn = BoundedSemaphore(1)
-        self.before_reading: Callable[[], None] = lambda: None
-        self.received_at = time.monotonic()
-        self.was_too_slow = False
-
-    def send(self, data: bytes) -> int:
-        """Send all of it. Part of a frame sent is a stream broken, so on failure nothing can follow.
-
-        Raises:
-            TooSlow: it was not taken within the deadline. OSError: the connection is gone.
-        """
-        try:
-            with Timeout(self._write_timeout_seconds, TooSlow("the peer does not read")), self._turn:
-                self._connection.sendall(data)
-        except BaseException as error:
-            self.was_too_slow = self.was_too_slow or isinstance(error, TooSlow)
-            self.abort()
-            raise
-        return len(data)
-
-    def recv(self, size: int) -> bytes:
-        """Receive what is there, once the reader may."""
-        self.before_reading()
-        data = self._connection.recv(size)
-        self.received_at = time.monotonic()
-        return data
-
-    def close(self) -> None:
-        """Nothing: simple-websocket's reader closes as soon as it has no more to read, and a reset would follow.
-
-        Whoever serves the socket ends it, by `linger`.
-        """
-
-    def linger(self) -> None:
-        """Say that nothing follows, take in what still comes, for a moment, and end the connection.
-
-        A close with unread data resets the connection, which may take our close frame with it (RFC 9112 §9.6).
-        """
-        with suppress(OSError, Timeout), Timeout(LINGER_SECONDS):
-            self._connection.shutdown(socket.SHUT_WR)
-            taken = 0
-            while taken < LINGER_BYTES and (data := self._connection.recv(RECEIVE_BYTES)):
-                taken += len(data)
-        self.abort()
-
-    def abort(self) -> None:
-        """End the connection at once, and with it every wait for it. Nothing is written to it any more."""
-        with suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
-
-
-class _Size(NamedTuple):
-    """How much of a message has come."""
-
-    fragments: int = 0
-    octets: int = 0
-
-
-class FrameMeter(Extension):
-    """Looks at each frame's header before its payload is read. No extension that could be negotiated."""
-
-    name = ""
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self._is_data = False
-        self._message = self._and_frame = _Size()
-
-    def enabled(self) -> bool:
-        """Take part, though nobody offered it."""
-        return True
-
-    def offer(self) -> bool:
-        """Offer nothing to the other side."""
-        return False
-
-    def frame_inbound_header(
-        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
-    ) -> CloseReason | RsvBits:
-        """Refuse a message that grows beyond `MAX_MESSAGE_BYTES` or `MAX_FRAGMENTS`.
-
-        It is asked again about a header that has not arrived whole, so a frame is counted when it is complete.
-        """
-        self._is_data = not opcode.iscontrol()
-        if self._is_data:
-            begun = self._message if opcode is Opcode.CONTINUATION else _Size()
-            self._and_frame = _Size(begun.fragments + 1, begun.octets + payload_length)
-            if self._and_frame.octets > MAX_MESSAGE_BYTES or self._and_frame.fragments > MAX_FRAGMENTS:
-                raise ParseFailed("the message is too large", CloseReason.MESSAGE_TOO_BIG)
-        return super().frame_inbound_header(proto, opcode, rsv, payload_length)
-
-    def frame_inbound_complete(self, _proto: FrameDecoder | FrameProtocol, fin: bool) -> None:
-        """Count the frame."""
-        self.frames += 1
-        if self._is_data:
-            self._message = _Size() if fin else self._and_frame
 
 
 class Server(simple_websocket.Server):  # type: ignore[misc]
@@ -240,7 +125,7 @@ class Server(simple_websocket.Server):  # type: ignore[misc]
         frames, self._meter.frames = self._meter.frames, 0
         if self._wire.take(frames):
             with suppress(ConnectionClosed):
-                self.close(CLOSE_RATE_LIMITED, "too many frames, pings or fragments")
+                self.close(CloseCode.RATE_LIMITED, "too many frames, pings or fragments")
             raise OSError("too many frames")
         while self.connected and self.input_buffer:
             self._taken.clear()

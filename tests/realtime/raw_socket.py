@@ -102,10 +102,18 @@ class Heard(NamedTuple):
 
 
 class RawSocket:
-    """`with RawSocket(port) as raw:` is one TCP connection; `open` makes a WebSocket of it, after which frames go."""
+    """`with RawSocket(port) as raw:` is one TCP connection; `open` makes a WebSocket of it, after which frames go.
 
-    def __init__(self, port: int) -> None:
-        self.connection = socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS)
+    One that is narrow soon makes the service wait for it to be read.
+    """
+
+    def __init__(self, port: int, *, is_narrow: bool = False) -> None:
+        self.connection = socket.socket()
+        if is_narrow:  # so that little is under way: the kernel's buffers grow with the size of a segment
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        self.connection.settimeout(PATIENCE_SECONDS)
+        self.connection.connect(("127.0.0.1", port))
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
 

@@ -12,7 +12,8 @@ import pytest
 from gevent.event import Event
 from simple_websocket import ConnectionClosed
 
-from app.realtime.connection import CloseCode, Connection
+from app.realtime.close_code import CloseCode
+from app.realtime.connection import Connection
 from app.settings import SocketLimits
 
 LIMITS = SocketLimits(
