@@ -31,7 +31,7 @@ from app.realtime.close_code import CloseCode
 Handler = Callable[[ChatSession, dict[str, Any]], None]
 
 
-class UnsupportedFrame(Exception):
+class RefusedFrame(Exception):
     """A frame of a kind that is not spoken here."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -41,9 +41,9 @@ class UnsupportedFrame(Exception):
 
 
 def parse(message: str | bytes) -> tuple[str, dict[str, Any]]:
-    """The type and the payload of a frame. Raises UnsupportedFrame, MalformedRequest."""
+    """The type and the payload of a frame. Raises RefusedFrame, MalformedRequest."""
     if isinstance(message, bytes):
-        raise UnsupportedFrame("UNSUPPORTED_BINARY", "Send text frames of JSON.")
+        raise RefusedFrame("UNSUPPORTED_BINARY", "Send text frames of JSON.")
     try:
         frame = strict_json.loads(message)
     except ValueError as error:
@@ -63,17 +63,24 @@ def client_msg_id_in(payload: dict[str, Any]) -> str | None:
 
 
 def handle(session: ChatSession, kind: str, payload: dict[str, Any]) -> None:
-    """Do what a frame asks for. Raises UnsupportedFrame and the domain's errors."""
+    """Do what a frame asks for. Raises RefusedFrame and the domain's errors."""
     if kind not in _HANDLERS:
-        raise UnsupportedFrame("UNSUPPORTED_TYPE", f"There is no frame of the type {kind[:50]!r}.")
+        raise RefusedFrame("UNSUPPORTED_TYPE", f"There is no frame of the type {kind[:50]!r}.")
     if session.caller is None and kind not in _BEFORE_AUTH:
         raise Unauthenticated('Say who you are first: {"type": "auth", "payload": {"token": "…"}}.')
+    _refuse_too_large(payload)
     schema, handler = _HANDLERS[kind]
     try:
         values: dict[str, Any] = schema.load(payload)
     except ValidationError as failure:
         raise frames.invalid(failure) from failure
     handler(session, values)
+
+
+def _refuse_too_large(payload: dict[str, Any]) -> None:
+    content = payload.get("content")
+    if isinstance(content, str) and len(content) > schemas.MAX_CONTENT_LENGTH:
+        raise RefusedFrame("TOO_LARGE", f"content: at most {schemas.MAX_CONTENT_LENGTH} characters; send it in parts.")
 
 
 def accept(

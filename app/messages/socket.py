@@ -102,8 +102,8 @@ def handle(session: ChatSession, message: str | bytes) -> None:
         handlers.handle(session, kind, payload)
     except ConnectionClosed:
         raise
-    except handlers.UnsupportedFrame as failure:
-        session.connection.send(frames.error(failure.code, failure.message))
+    except handlers.RefusedFrame as failure:
+        session.connection.send(frames.error(failure.code, failure.message, client_msg_id=client_msg_id))
     except TooManyRequests as failure:
         session.refuse(failure, client_msg_id)
         if session.refusals.take():

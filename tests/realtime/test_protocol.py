@@ -102,6 +102,50 @@ class TestMessages:
         ]
 
 
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("content", "code"),
+        [
+            ("x" * 5001, "TOO_LARGE"),
+            ("", "BAD_MESSAGE"),
+            ("a\x00b", "BAD_MESSAGE"),
+            (7, "BAD_MESSAGE"),
+            (None, "BAD_MESSAGE"),
+        ],
+    )
+    def test_a_message_that_cannot_be_sent_is_refused_by_its_client_msg_id(
+        self, ada: Member, talk: str, content: object, code: str
+    ) -> None:
+        with ChatClient(ada) as client:
+            client.say("message", conversation_id=talk, content=content, client_msg_id="m-1")
+            error = client.expect("error")
+            assert (error["code"], error["client_msg_id"]) == (code, "m-1")
+            client.say("message", conversation_id=talk, content="x" * 5000, client_msg_id="m-1")
+            assert client.find("ack")["duplicate"] is False
+
+    @pytest.mark.parametrize(
+        ("frame", "code"),
+        [
+            ("{", "BAD_MESSAGE"),
+            ("[]", "BAD_MESSAGE"),
+            ('{"type": 7}', "BAD_MESSAGE"),
+            ('{"type": "ping", "payload": []}', "BAD_MESSAGE"),
+            ('{"type": "ping", "type": "ping"}', "BAD_MESSAGE"),
+            ('{"type": "ping", "payload": {"x": 1}}', "BAD_MESSAGE"),
+            ('{"type": "sync", "payload": {"conversation_id": "x", "after_seq": 0}}', "BAD_MESSAGE"),
+            ('{"type": "ready"}', "UNSUPPORTED_TYPE"),
+            ('{"type": ""}', "UNSUPPORTED_TYPE"),
+        ],
+    )
+    def test_what_is_no_frame_of_the_protocol_is_refused_and_the_socket_stays(
+        self, ada: Member, frame: str, code: str
+    ) -> None:
+        with ChatClient(ada) as client:
+            client.ws.send(frame)
+            assert client.expect("error")["code"] == code
+            assert client.all_until_pong() == []
+
+
 class TestVersionOne:
     def test_it_sees_the_old_frames_and_no_others(self, ada: Member, talk: str) -> None:
         with ChatClient(ada, version=1) as client:
