@@ -71,6 +71,15 @@ def alembic(database_url: str, *command: str) -> str:
     return done.stdout
 
 
+@contextmanager
+def breakable_cluster(directory: Path) -> Iterator[PostgresCluster]:
+    """A cluster that may be broken, with one migrated database, `gearyard`."""
+    with PostgresCluster(directory, durable=False) as running:
+        running.create_database("gearyard")
+        alembic(running.url("gearyard"), "upgrade", "head")
+        yield running
+
+
 @pytest.fixture(scope="session")
 def tenant() -> Iterator[TenantProcess]:
     """The tenant that the tests share; who breaks it uses one of their own."""

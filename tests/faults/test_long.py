@@ -7,8 +7,7 @@ from statistics import quantiles
 
 import pytest
 
-from deploy.local.cluster import PostgresCluster
-from tests.conftest import alembic
+from tests.conftest import breakable_cluster
 from tests.live.side_by_side import until
 from tests.local.tenant_process import TenantProcess
 from tests.realtime.chat_client import ChatClient
@@ -31,9 +30,7 @@ NOISE_SECONDS = 0.05
 def test_ten_seconds_without_the_database(
     tmp_path_factory: pytest.TempPathFactory, tenant: TenantProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with PostgresCluster(tmp_path_factory.mktemp("cluster"), durable=False) as cluster:
-        cluster.create_database("gearyard")
-        alembic(cluster.url("gearyard"), "upgrade", "head")
+    with breakable_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         with ServiceProcess({"DATABASE_URL": cluster.url("gearyard"), **tenant.env(), **GENEROUS}) as service:
             ada, ben = new_member(service, tenant), new_member(service, tenant)
             talk = ada.begin(ben)

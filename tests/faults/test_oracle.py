@@ -15,7 +15,7 @@ import pytest
 from app.database import LISTENER_NAME
 from deploy.local.cluster import PostgresCluster
 from deploy.local.processes import wait_until
-from tests.conftest import alembic
+from tests.conftest import breakable_cluster
 from tests.faults.chatter import Chatter
 from tests.local.tenant_process import TenantProcess
 from tests.realtime.conftest import GENEROUS
@@ -80,9 +80,7 @@ def scene(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tenant: TenantProcess
 ) -> Iterator[Scene]:
     """A service of two workers on a cluster, and perhaps a Redis, of its own."""
-    with PostgresCluster(tmp_path_factory.mktemp("cluster"), durable=False) as cluster:
-        cluster.create_database("gearyard")
-        alembic(cluster.url("gearyard"), "upgrade", "head")
+    with breakable_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         environment = {"DATABASE_URL": cluster.url("gearyard"), **tenant.env(), **GENEROUS}
         random = Random(SEED)
         if request.param == "postgresql":

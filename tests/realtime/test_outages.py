@@ -6,7 +6,7 @@ import pytest
 
 from app.database import LISTENER_NAME
 from deploy.local.cluster import PostgresCluster
-from tests.conftest import alembic
+from tests.conftest import breakable_cluster
 from tests.live.side_by_side import until
 from tests.local.tenant_process import TenantProcess
 from tests.realtime.chat_client import ChatClient
@@ -21,10 +21,8 @@ WORKERS = 2
 
 @pytest.fixture(scope="module")
 def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresCluster]:
-    """A cluster that may be broken."""
-    with PostgresCluster(tmp_path_factory.mktemp("cluster"), durable=False) as cluster:
-        cluster.create_database("gearyard")
-        alembic(cluster.url("gearyard"), "upgrade", "head")
+    """A cluster that is broken here."""
+    with breakable_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
 
 
