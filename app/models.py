@@ -1,6 +1,7 @@
 """Every table. Rules live here where the database can hold them; migrations bring them there."""
 
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -229,6 +230,11 @@ class Conversation(_HasId, _HasTimes, Base):
     # The listing and the people it was made for, in an order that does not depend on who began.
     participant_key: Mapped[str] = mapped_column(unique=True)
     last_seq: Mapped[int] = mapped_column(server_default=text("0"))
+
+    @staticmethod
+    def key_of(user_ids: Iterable[uuid.UUID], equipment_id: uuid.UUID | None) -> str:
+        """The `participant_key` of these people about this listing, whoever begins."""
+        return f"{equipment_id or 'no listing'}: {' '.join(sorted(map(str, user_ids)))}"
 
 
 class ConversationParticipant(Base):

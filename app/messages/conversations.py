@@ -85,7 +85,7 @@ def find_or_add_conversation(
     Raises:
         InvalidInput: there is no such user, or no such listing.
     """
-    key = f"{equipment_id or 'no listing'}: {' '.join(sorted(map(str, participant_ids)))}"
+    key = Conversation.key_of(participant_ids, equipment_id)
     statement = upsert(Conversation).values(equipment_id=equipment_id, participant_key=key)
     statement = statement.on_conflict_do_nothing(index_elements=["participant_key"])
     with refusing(fk_conversations_equipment_id=_unknown_equipment):
