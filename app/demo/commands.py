@@ -7,6 +7,7 @@ from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.demo import loader
+from app.demo.conversation import add_conversation
 from app.demo.loader import ListingsAdded, PeopleAdded
 from app.errors import Conflict
 from app.settings import AppEnv
@@ -35,7 +36,7 @@ MOST_OWNERS = 10_000
 @click.option("--if-empty", is_flag=True, help="Do nothing when there is any user already.")
 @with_appcontext
 def seed(listings: int, owners: int, if_empty: bool) -> None:
-    """Load demo data: accounts, owners, and listings with photos.
+    """Load demo data: accounts, owners, listings with photos, and a conversation.
 
     The same numbers give the same data everywhere. A second time it adds only what is missing. All or nothing: an
     interrupted seed leaves no trace.
@@ -59,17 +60,19 @@ def _seed(listings: int, owners: int, if_empty: bool) -> str:
         people = loader.add_people(session, owners=owners)
         with click.progressbar(length=listings, label="Listings", update_min_steps=500) as bar:
             added = loader.add_listings(session, listings=listings, owners=owners, advance=bar.update)
+        has_new_conversation = add_conversation(session)
     if people.users or added.listings:
         loader.settle()
-    return _summary(people, added, listings, owners)
-
-
-def _summary(people: PeopleAdded, added: ListingsAdded, listings: int, owners: int) -> str:
     for email in people.emails_taken:
         click.echo(f"{email} is somebody's already: the demo user goes without an e-mail.")
-    if not people.users and not added.listings:
+    if not people.users and not added.listings and not has_new_conversation:
         return f"Nothing to add: {listings:,} demo listings of {owners:,} owners are there."
-    return f"Added {added.listings:,} listings with {added.photos:,} photos, and {people.users:,} users."
+    return _summary(people, added, has_new_conversation)
+
+
+def _summary(people: PeopleAdded, added: ListingsAdded, has_new_conversation: bool) -> str:
+    others = f"{people.users:,} users" + (" and a conversation" if has_new_conversation else "")
+    return f"Added {added.listings:,} listings with {added.photos:,} photos, and {others}."
 
 
 def _first_line(error: Exception) -> str:

@@ -15,20 +15,27 @@ from typing import Any
 
 import psycopg2
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 
 from app.database import blocking_waits
 from app.demo.catalog import CATALOG
 from app.demo.cities import CITIES
+from app.demo.conversation import LINES, LISTING
 from app.demo.copying import copy_rows
 from app.demo.generator import CATEGORY_IDS, listing
 from app.demo.loader import SEED_LOCK
-from app.demo.owners import owner
+from app.demo.owners import owner, renter
+from app.messages.conversations import find_or_add_conversation
 from deploy.local.processes import wait_until
 
 ROOT = Path(__file__).parents[2]
 LISTINGS, OWNERS = 300, 12
 SEED_SECONDS = 60
-TABLES = ("users", "owner_profiles", "renter_profiles", "equipment", "equipment_photos")
+TABLES = (
+    "users", "owner_profiles", "renter_profiles", "equipment", "equipment_photos",
+    "conversations", "conversation_participants", "messages",
+)  # fmt: skip
 
 Factory = Callable[[], str]
 
@@ -101,6 +108,7 @@ def seeded(database_url_factory: Factory) -> str:
     done = seed(database_url, "--listings", LISTINGS, "--owners", OWNERS)
     assert done.returncode == 0, done.stderr
     assert f"Added {LISTINGS} listings with" in done.stdout
+    assert done.stdout.endswith(f", and {OWNERS + 2} users and a conversation.\n")
     return database_url
 
 
@@ -193,6 +201,44 @@ def test_the_antimeridian_runs_through_listings_of_waiyevo() -> None:
 def test_catalogue_has_four_things_in_every_category() -> None:
     assert all(len(things) >= 4 for things in CATALOG.values())
     assert all(thing.low < thing.high for things in CATALOG.values() for thing in things)
+
+
+def test_demo_renter_and_owner_have_written_about_one_of_her_listings(seeded: str) -> None:
+    query = (
+        "SELECT u.username, m.seq, m.created_at FROM messages m JOIN conversations c ON c.id = m.conversation_id"
+        " JOIN equipment e ON e.id = c.equipment_id JOIN users o ON o.id = e.owner_id JOIN users u ON u.id = sender_id"
+        " WHERE o.username = 'demo-owner' ORDER BY seq"
+    )
+    found = rows(seeded, query)
+    assert [str(name) for name, _, _ in found] == ["demo-renter", "demo-owner"] * 2
+    assert [seq for _, seq, _ in found] == list(range(1, len(LINES) + 1))
+    assert [moment for _, _, moment in found] == sorted(moment for _, _, moment in found)
+    assert rows(seeded, "SELECT last_seq, updated_at FROM conversations") == [(len(LINES), found[-1][2])]
+    marks = "SELECT username::text, last_read_seq FROM conversation_participants JOIN users ON id = user_id ORDER BY 1"
+    assert rows(seeded, marks) == [("demo-owner", 4), ("demo-renter", 3)]
+    kind = listing(LISTING, owners=OWNERS).thing.kind
+    assert kind in LINES[0].content
+
+
+def test_writing_to_the_owner_about_it_goes_on_in_the_same_conversation(seeded: str, blocking: None) -> None:
+    engine = create_engine(seeded.replace("postgresql://", "postgresql+psycopg2://"))
+    with Session(engine) as session:
+        people = [renter().id, owner(0).account.id]
+        _, is_new = find_or_add_conversation(session, people, listing(LISTING, owners=OWNERS).id)
+    engine.dispose()
+    assert not is_new
+
+
+def test_the_conversation_is_added_with_its_listing(database_url_factory: Factory) -> None:
+    database_url = database_url_factory()
+    first = seed(database_url, "--listings", LISTING, "--owners", 2)
+    assert first.stdout.endswith(" users.\n")
+    assert counts(database_url)["conversations"] == 0
+    second = seed(database_url, "--listings", LISTING + 1, "--owners", 2)
+    assert second.stdout.endswith(", and 0 users and a conversation.\n")
+    rows(database_url, "DELETE FROM conversations")
+    third = seed(database_url, "--listings", LISTING + 1, "--owners", 2)
+    assert third.stdout.endswith("Added 0 listings with 0 photos, and 0 users and a conversation.\n")
 
 
 def test_the_same_again_changes_nothing_and_says_so(seeded: str) -> None:
