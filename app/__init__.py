@@ -8,6 +8,7 @@ from app.auth import identity
 from app.auth import routes as auth
 from app.demo import commands as demo
 from app.equipment import routes as equipment
+from app.messages import commands as messages_commands
 from app.messages import live, socket
 from app.messages import routes as messages
 from app.observability import health, logging
@@ -57,5 +58,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     rest.register_blueprint(messages.blueprint)
     socket.init_app(app)
     app.cli.add_command(users_commands.users)
+    app.cli.add_command(messages_commands.chat)
     app.cli.add_command(demo.seed)
     return app

@@ -30,8 +30,8 @@ TENANT_DEFAULTS = {
 }
 # Which names of the environment are the product's (deploy/env.example) and therefore go into the file for `flask`.
 SETTING = re.compile(
-    r"(APP_ENV|WEB_CONCURRENCY|SENTRY_DSN|OWNER_SIGNUP|(AUTH0|DATABASE|DB|REDIS|JWKS|CORS|TRUSTED|METRICS|LOGIN"
-    r"|RATE_LIMIT|LOG|WS)_[A-Z0-9_]+)"
+    r"(APP_ENV|HOST|PORT|WEB_CONCURRENCY|SENTRY_DSN|OWNER_SIGNUP|(AUTH0|DATABASE|DB|REDIS|JWKS|CORS|TRUSTED|METRICS"
+    r"|LOGIN|RATE_LIMIT|LOG|WS)_[A-Z0-9_]+)"
 )
 
 
