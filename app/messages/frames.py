@@ -127,7 +127,7 @@ def sync(conversation_id: UUID, messages: list[MessageView], *, complete: bool, 
 
 
 def within_bytes(messages: list[MessageView]) -> list[MessageView]:
-    """As many of these as one `sync` frame can hold, at least one."""
+    """As many of the first of these as one `sync` frame can hold, at least one."""
     total, fitting = 0, 0
     for view in messages:
         total += 4 * len(view.content) + 400

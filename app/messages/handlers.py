@@ -24,9 +24,11 @@ from app.errors import (
 from app.messages import frames, schemas, service
 from app.messages.criteria import MessagePage
 from app.messages.delivery import FOLLOWED_CONVERSATIONS, MESSAGES_A_QUERY
-from app.messages.projection import MessageList
+from app.messages.projection import MessageView
 from app.messages.session import ChatSession
 from app.realtime.close_code import CloseCode
+
+VERSIONS = (1, 2)
 
 Handler = Callable[[ChatSession, dict[str, Any]], None]
 
@@ -102,7 +104,9 @@ def accept(
     if is_first:
         session.live.hub.join(session)
     try:
-        _begin(session, caller, is_first=is_first, cursors=cursors or {} if is_first or not was_v2 else {})
+        # Cursors are version 2's, and count where it begins: later ones would only repeat what was sent.
+        begins_v2 = session.version > 1 and (is_first or not was_v2)
+        _begin(session, caller, is_first=is_first, cursors=cursors or {} if begins_v2 else {})
     except SQLAlchemyError as failure:
         session.refuse(failure)
         if is_unavailable(failure) and is_first:
@@ -149,7 +153,9 @@ def _replay(session: ChatSession, conversation_id: UUID, after_seq: int) -> None
     session.expect(session.progress.release(conversation_id))
 
 
-def _messages_behind(who: Identity, conversation_id: UUID, after_seq: int, limit: int) -> Any:
+def _messages_behind(
+    who: Identity, conversation_id: UUID, after_seq: int, limit: int
+) -> tuple[list[MessageView], int, bool]:
     """(messages, last_seq, is_reset): where a number is beyond the log, the newest messages, to start anew from.
 
     Raises:
@@ -157,14 +163,17 @@ def _messages_behind(who: Identity, conversation_id: UUID, after_seq: int, limit
     """
     page = MessagePage(limit=limit, after_seq=after_seq, oldest_first=True)
     found = service.list_messages(who, conversation_id, page)
-    is_reset = after_seq > found.last_seq
-    if is_reset:
-        newest = service.list_messages(who, conversation_id, MessagePage(limit=limit))
-        found = MessageList(messages=newest.messages[::-1], last_seq=newest.last_seq)
-    return (found.messages if is_reset else frames.within_bytes(found.messages)), found.last_seq, is_reset
+    if after_seq <= found.last_seq:
+        return frames.within_bytes(found.messages), found.last_seq, False
+    newest = service.list_messages(who, conversation_id, MessagePage(limit=limit))
+    return frames.within_bytes(newest.messages)[::-1], newest.last_seq, True
 
 
 def _auth(session: ChatSession, values: dict[str, Any]) -> None:
+    if values["v"] not in VERSIONS:
+        session.connection.send(frames.error("BAD_MESSAGE", f"v: one of {VERSIONS} is spoken here."))
+        session.connection.close(CloseCode.BAD_PROTOCOL, "unknown version of the protocol")
+        return
     try:
         caller = authenticate(values["token"])
     except Unavailable:

@@ -149,7 +149,7 @@ class AuthPayload(Body):
 
     token = fields.String(required=True, validate=validate.Length(min=1, max=MAX_TOKEN_LENGTH))
     conversation_id = fields.UUID(load_default=None, allow_none=True)
-    v = WholeNumber(load_default=1, validate=validate.OneOf([1, 2]))
+    v = WholeNumber(load_default=1, validate=validate.Range(min=1, max=MAX_SEQ))
     cursors = fields.Dict(
         keys=fields.UUID(), values=_seq(), load_default=dict, validate=validate.Length(max=MAX_CURSORS)
     )

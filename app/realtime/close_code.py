@@ -6,7 +6,6 @@ from enum import IntEnum
 class CloseCode(IntEnum):
     """Why the service ends a socket (RFC 6455 §7.4). 40xx: reconnect with a fresh token and jitter; 45xx: do not."""
 
-    NORMAL = 1000
     GOING_AWAY = 1001
     INTERNAL_ERROR = 1011
     RESTART = 1012

@@ -20,18 +20,18 @@ class ChatClient:
         *,
         version: int = 2,
         cursors: dict[str, int] | None = None,
-        port: int | None = None,
+        extra: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
         self.member = member
-        url = f"ws://127.0.0.1:{port or member.service.port}/api/v1/ws"
+        url = f"ws://127.0.0.1:{member.service.port}/api/v1/ws"
         opening = connect(url, open_timeout=PATIENCE_SECONDS, close_timeout=1, max_size=None, proxy=None, **options)
         self.ws: ClientConnection = opening.__enter__()  # `__exit__` is ours to choose
         self.ready: dict[str, Any] = {}
         auth: dict[str, Any] = {"token": member.token}
         if version > 1:
             auth |= {"v": version, "cursors": cursors or {}}
-        self.say("auth", **auth)
+        self.say("auth", **auth, **(extra or {}))
         if version > 1:
             self.ready = self.expect("ready")
         else:

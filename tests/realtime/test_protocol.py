@@ -155,6 +155,17 @@ class TestVersionOne:
             assert client.expect("read")["user_id"] == ada.id
             assert client.all_until_pong() == []
 
+    def test_cursors_are_none_of_its_frames(self, ada: Member, ben: Member, talk: str) -> None:
+        ada.send(talk, "One")
+        with ChatClient(ben, version=1, extra={"cursors": {talk: 0}}) as client:
+            assert client.all_until_pong() == []
+
+    def test_a_version_that_is_not_spoken_ends_it(self, ada: Member) -> None:
+        with ChatClient(ada) as client:
+            client.say("auth", token=ada.token, v=3)
+            assert client.expect("error")["code"] == "BAD_MESSAGE"
+            assert client.close_code() == 4502
+
 
 class TestResumption:
     def test_a_cursor_brings_what_was_missed_and_then_the_live_frames_without_a_gap(
@@ -227,6 +238,17 @@ class TestResumption:
                 page = orjson.loads(frame)["payload"]
                 seen += [message["seq"] for message in page["messages"]]
         assert seen == list(range(1, 61))
+
+    def test_a_reset_of_long_messages_brings_the_newest_that_fit(self, ada: Member, ben: Member, talk: str) -> None:
+        for _ in range(60):
+            ada.send(talk, "\N{GRINNING FACE}" * 5000)
+        with ChatClient(ben, cursors={talk: 99}) as client:
+            page = client.expect("sync")
+            seqs = [message["seq"] for message in page["messages"]]
+            assert (page["reset"], page["complete"]) == (True, True)
+            assert seqs == list(range(61 - len(seqs), 61))
+            client.say("sync", conversation_id=talk, after_seq=99)
+            assert [message["seq"] for message in client.expect("sync")["messages"]] == seqs
 
     def test_a_conversation_begun_while_the_socket_is_open_arrives_from_its_first_message(
         self, ada: Member, newcomer: Callable[..., Member]
