@@ -26,8 +26,9 @@ from app.realtime.hub import Hub, Subscriber
 
 RECONCILE_SECONDS = 10.0
 RETRY_SECONDS = 0.25
-CONVERSATIONS_A_QUERY = 100
-MESSAGES_A_QUERY = 100  # of each conversation
+# What one query may bring: at the worst, of the longest messages, 20 MB.
+CONVERSATIONS_A_QUERY = 50
+MESSAGES_A_QUERY = 20  # of each conversation
 FOLLOWED_CONVERSATIONS = 1000
 
 log = structlog.get_logger(__name__)
@@ -101,9 +102,10 @@ class Reader(Subscriber, Protocol):
 
 @dataclass
 class _Target:
-    """What a conversation has come to, and whose sockets are to hear of it."""
+    """What a conversation has come to, whose sockets are to hear of it, and what it had come to when it was read."""
 
     seq: int
+    looked_for: int = 0
     user_ids: set[UUID] = field(default_factory=set)
 
 
@@ -194,18 +196,18 @@ class Delivery:
                 del self._targets[conversation_id]
             elif len(batch) < CONVERSATIONS_A_QUERY:
                 batch[conversation_id] = min(lacking)
+                target.looked_for = target.seq
         return batch
 
     def _fan_out(self, conversation_id: UUID, participant_ids: tuple[UUID, ...], messages: list[MessageView]) -> None:
         """Send what was read to those who take part now: membership ends with the query that no longer finds it."""
-        target = self._targets[conversation_id]
+        target = self._targets.pop(conversation_id)
         target.user_ids &= set(participant_ids)
-        if not messages:
-            del self._targets[conversation_id]  # nothing of what was announced is there
-            return
+        if messages or target.seq > target.looked_for:
+            self._targets[conversation_id] = target  # behind those that have not had their turn
         texts = [(message.seq, frames.message(message)) for message in messages]
         for reader in self._hub.subscribers_of(target.user_ids):
-            if not reader.progress.is_behind(conversation_id, messages[-1].seq):
+            if not reader.progress.is_behind(conversation_id, target.seq):
                 continue
             for seq, text in texts:
                 if seq == reader.progress.sent(conversation_id, target.seq) + 1:

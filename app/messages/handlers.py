@@ -23,12 +23,13 @@ from app.errors import (
 )
 from app.messages import frames, schemas, service
 from app.messages.criteria import MessagePage
-from app.messages.delivery import FOLLOWED_CONVERSATIONS, MESSAGES_A_QUERY
+from app.messages.delivery import FOLLOWED_CONVERSATIONS
 from app.messages.projection import MessageView
 from app.messages.session import ChatSession
 from app.realtime.close_code import CloseCode
 
 VERSIONS = (1, 2)
+REPLAY_MESSAGES = 100  # on a page
 
 Handler = Callable[[ChatSession, dict[str, Any]], None]
 
@@ -141,7 +142,7 @@ def _replay(session: ChatSession, conversation_id: UUID, after_seq: int) -> None
     while not is_complete:
         session.connection.wait_for_room()
         try:
-            messages, last_seq, is_reset = _messages_behind(session.who, conversation_id, after_seq, MESSAGES_A_QUERY)
+            messages, last_seq, is_reset = _messages_behind(session.who, conversation_id, after_seq, REPLAY_MESSAGES)
         except (NotFound, Forbidden):
             messages, last_seq, is_reset = [], after_seq, True
         if messages:
