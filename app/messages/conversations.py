@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.database import refusing
 from app.errors import InvalidInput
 from app.messages.criteria import ConversationPage
-from app.messages.projection import ConversationHead, ConversationView, MessageView, timestamp
+from app.messages.projection import Change, ConversationHead, ConversationView, MessageView, timestamp
 from app.messages.repository import no_such_conversation, not_a_participant
 from app.models import Conversation, ConversationParticipant, Equipment
 from app.paging import Position, encode_cursor, invalid_cursor, time_of_key
@@ -23,6 +23,14 @@ _UNREAD = """
         SELECT count(*) FROM messages m
         WHERE m.conversation_id = c.id AND m.seq > p.last_read_seq AND m.sender_id IS DISTINCT FROM p.user_id
     ) END"""
+# A user's conversations, found from the user's side: planned by itself, it never walks through everybody's in order of
+# their activity, as a LIMIT would tempt the planner to.
+_MINE = """
+mine AS MATERIALIZED (
+    SELECT c.id, c.updated_at, c.last_seq
+    FROM conversation_participants p JOIN conversations c ON c.id = p.conversation_id
+    WHERE p.user_id = :user_id
+)"""
 _VIEW = f"""
 SELECT c.id, c.equipment_id, c.last_seq, c.created_at, c.updated_at, p.user_id IS NOT NULL AS is_member,
     {_UNREAD.strip()} AS unread_count,
@@ -44,23 +52,33 @@ LEFT JOIN users sender ON sender.id = last.sender_id
 _GET = text(f"{_VIEW} WHERE c.id = :conversation_id").bindparams(
     bindparam("conversation_id", type_=Uuid), bindparam("user_id", type_=Uuid)
 )
-_LIST = text(f"""{_VIEW}
-WHERE p.user_id IS NOT NULL
-    AND (CAST(:before AS timestamptz) IS NULL OR c.updated_at < :before OR (c.updated_at = :before AND c.id > :behind))
-ORDER BY c.updated_at DESC, c.id
-LIMIT :limit""").bindparams(
+_LIST = text(f"""
+WITH {_MINE},
+page AS (
+    SELECT id FROM mine
+    WHERE CAST(:before AS timestamptz) IS NULL OR updated_at < :before OR (updated_at = :before AND id > :behind)
+    ORDER BY updated_at DESC, id
+    LIMIT :limit
+)
+{_VIEW}
+WHERE c.id IN (SELECT id FROM page) AND p.user_id IS NOT NULL
+ORDER BY c.updated_at DESC, c.id""").bindparams(  # noqa: S608 - parts of this module's own
     bindparam("user_id", type_=Uuid),
     bindparam("before", type_=DateTime(timezone=True)),
     bindparam("behind", type_=Uuid),
 )
+# Those in which nothing was said come last: they are easily made, and must not take the place of others.
 _HEADS = text(f"""
+WITH {_MINE},
+c AS (SELECT id, last_seq, updated_at FROM mine ORDER BY last_seq = 0, updated_at DESC, id LIMIT :limit)
 SELECT c.id, c.last_seq, p.last_read_seq, {_UNREAD.strip()} AS unread
-FROM conversation_participants p JOIN conversations c ON c.id = p.conversation_id
-WHERE p.user_id = :user_id
-ORDER BY c.updated_at DESC, c.id
-LIMIT :limit""").bindparams(bindparam("user_id", type_=Uuid))  # noqa: S608 - parts of this module's own
+FROM c JOIN conversation_participants p ON p.conversation_id = c.id AND p.user_id = :user_id
+ORDER BY c.updated_at DESC, c.id""").bindparams(bindparam("user_id", type_=Uuid))  # noqa: S608 - parts of this module's own
 _CHANGED = text("""
-SELECT p.user_id, c.id AS conversation_id, c.last_seq
+SELECT p.user_id, c.id AS conversation_id, c.last_seq, COALESCE((
+        SELECT m.seq FROM messages m WHERE m.conversation_id = c.id AND m.created_at <= :since
+        ORDER BY m.seq DESC LIMIT 1
+    ), 0) AS seq_before
 FROM conversations c JOIN conversation_participants p ON p.conversation_id = c.id
 WHERE c.updated_at > :since AND p.user_id = ANY(:user_ids)
 """).bindparams(bindparam("since", type_=DateTime(timezone=True)), bindparam("user_ids", type_=ARRAY(Uuid)))
@@ -129,10 +147,10 @@ def list_heads(session: Session, user_id: UUID, *, limit: int) -> list[Conversat
     return [ConversationHead(**row._mapping) for row in rows]
 
 
-def list_changed(session: Session, user_ids: Sequence[UUID], since: datetime) -> list[tuple[UUID, UUID, int]]:
-    """(user, conversation, last_seq) of what these users' conversations have had since a time of the database's."""
+def list_changed(session: Session, user_ids: Sequence[UUID], since: datetime) -> list[Change]:
+    """What these users' conversations have had since a time of the database's."""
     rows = session.execute(_CHANGED, {"user_ids": list(user_ids), "since": since})
-    return [(row.user_id, row.conversation_id, row.last_seq) for row in rows]
+    return [Change(**row._mapping) for row in rows]
 
 
 def list_still_there(session: Session, user_ids: Sequence[UUID]) -> set[UUID]:

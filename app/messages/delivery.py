@@ -37,14 +37,16 @@ log = structlog.get_logger(__name__)
 class Progress:
     """How far one socket has been sent each conversation of its user.
 
-    Held conversations are those that it is not to be sent now: all, until it knows where they stand; and the one that
-    is being replayed to it from an older number.
+    Held conversations are those that it is not to be sent now: all, until it knows where they stand; those that are
+    being replayed to it from an older number; and those that wait for room in its outbox.
     """
 
     def __init__(self) -> None:
         self._sent: dict[UUID, int] = {}
+        self._met: dict[UUID, int] = {}
         self._held: set[UUID] = set()
-        self._holds_all = True
+        self._waiting: set[UUID] = set()
+        self.holds_all = True
         self._knows_all = True
         self._announced: dict[UUID, int] = {}
 
@@ -52,10 +54,22 @@ class Progress:
         """Start behind what is there now; what comes after is to be sent."""
         self._sent = {head.id: head.last_seq for head in heads}
         self._knows_all = len(heads) < FOLLOWED_CONVERSATIONS
+        for conversation_id, seq in self._met.items():
+            self._sent.setdefault(conversation_id, 0 if self._knows_all else seq)
+
+    def meet(self, conversation_id: UUID, seq: int) -> None:
+        """Learn of one that stood at `seq` when it was first heard of here; what is known already stays.
+
+        One that is not known, where all were, has come into being since: it is to be sent from its first message on.
+        """
+        if self.holds_all:
+            self._met.setdefault(conversation_id, seq)
+        self._sent.setdefault(conversation_id, 0 if self._knows_all else seq)
 
     def release_all(self) -> dict[UUID, int]:
         """Hold no longer; what was announced meanwhile."""
-        self._holds_all = False
+        self.holds_all = False
+        self._met.clear()
         return self._take_announced()
 
     def hold(self, conversation_id: UUID, sent: int) -> None:
@@ -68,20 +82,28 @@ class Progress:
         self._held.discard(conversation_id)
         return self._take_announced()
 
+    def wait_for_room(self, conversation_id: UUID, seq: int) -> None:
+        """Send nothing of this one, which has come to `seq`, until `make_room`."""
+        self._waiting.add(conversation_id)
+        self._announced[conversation_id] = max(seq, self._announced.get(conversation_id, 0))
+
+    def make_room(self) -> dict[UUID, int]:
+        """There is room in the outbox again; what was announced meanwhile."""
+        if not self._waiting:
+            return {}
+        self._waiting.clear()
+        return self._take_announced()
+
     def is_behind(self, conversation_id: UUID, seq: int) -> bool:
         """Whether it is to be sent something up to this number now. If it is held, that is remembered."""
-        if self._holds_all or conversation_id in self._held:
+        if self.holds_all or conversation_id in self._held or conversation_id in self._waiting:
             self._announced[conversation_id] = max(seq, self._announced.get(conversation_id, 0))
             return False
-        return self.sent(conversation_id, seq) < seq
+        return self.sent(conversation_id) < seq
 
-    def sent(self, conversation_id: UUID, seq: int) -> int:
-        """Up to which number it has been sent this one, which has come to `seq`.
-
-        One that it does not know has come into being since, from its first message on; or, where somebody has more
-        conversations than are followed, it has just come to life again.
-        """
-        return self._sent.get(conversation_id, 0 if self._knows_all else seq - 1)
+    def sent(self, conversation_id: UUID) -> int:
+        """Up to which number it has been sent this one; see `meet`."""
+        return self._sent.get(conversation_id, 0)
 
     def advance(self, conversation_id: UUID, seq: int) -> None:
         """It has been sent all up to this number."""
@@ -89,7 +111,7 @@ class Progress:
 
     def _take_announced(self) -> dict[UUID, int]:
         announced, self._announced = self._announced, {}
-        return announced
+        return announced  # what is still held is announced to it once more, and kept again
 
 
 class Reader(Subscriber, Protocol):
@@ -127,15 +149,21 @@ class Delivery:
             return
         text = frames.passed_on(event)
         for reader in self._hub.subscribers_of(event.to):
-            reader.connection.send(text, droppable=event.kind == "typing")
+            if not reader.progress.holds_all:  # `ready` comes first
+                reader.connection.send(text, droppable=event.kind == "typing")
 
-    def expect(self, conversation_id: UUID, seq: int, user_ids: Iterable[UUID]) -> None:
-        """Let these users' sockets here be sent the conversation up to `seq`, if they have not been yet."""
-        behind = [
-            reader.user_id
-            for reader in self._hub.subscribers_of(user_ids)
-            if reader.progress.is_behind(conversation_id, seq)
-        ]
+    def expect(
+        self, conversation_id: UUID, seq: int, user_ids: Iterable[UUID], *, seq_before: int | None = None
+    ) -> None:
+        """Let these users' sockets here be sent the conversation up to `seq`, if they have not been yet.
+
+        `seq_before` is where it stood before what is announced: just before `seq`, if nothing else is said.
+        """
+        behind = []
+        for reader in self._hub.subscribers_of(user_ids):
+            reader.progress.meet(conversation_id, seq - 1 if seq_before is None else seq_before)
+            if reader.progress.is_behind(conversation_id, seq):
+                behind.append(reader.user_id)
         if behind:
             target = self._targets.setdefault(conversation_id, _Target(seq))
             target.seq = max(target.seq, seq)
@@ -181,17 +209,13 @@ class Delivery:
             return
         found = service.batches(batch, limit=MESSAGES_A_QUERY)
         for conversation_id, (participant_ids, messages) in found.items():
-            self._fan_out(conversation_id, participant_ids, messages)
+            self._fan_out(conversation_id, participant_ids, messages, batch[conversation_id])
 
     def _behind(self) -> dict[UUID, int]:
         """Conversations with sockets that lack something, and behind which number the first of them does."""
         batch: dict[UUID, int] = {}
         for conversation_id, target in list(self._targets.items()):
-            lacking = [
-                reader.progress.sent(conversation_id, target.seq)
-                for reader in self._hub.subscribers_of(target.user_ids)
-                if reader.progress.is_behind(conversation_id, target.seq)
-            ]
+            lacking = [reader.progress.sent(conversation_id) for reader in self._lacking(conversation_id, target)]
             if not lacking:
                 del self._targets[conversation_id]
             elif len(batch) < CONVERSATIONS_A_QUERY:
@@ -199,18 +223,35 @@ class Delivery:
                 target.looked_for = target.seq
         return batch
 
-    def _fan_out(self, conversation_id: UUID, participant_ids: tuple[UUID, ...], messages: list[MessageView]) -> None:
+    def _lacking(self, conversation_id: UUID, target: _Target) -> list[Reader]:
+        """The sockets that are to be sent something of it now."""
+        lacking = []
+        for reader in self._hub.subscribers_of(target.user_ids):
+            reader.progress.meet(conversation_id, target.seq)  # one that has come since knows what was there
+            if not reader.connection.is_closing and reader.progress.is_behind(conversation_id, target.seq):
+                lacking.append(reader)
+        return lacking
+
+    def _fan_out(
+        self, conversation_id: UUID, participant_ids: tuple[UUID, ...], messages: list[MessageView], after_seq: int
+    ) -> None:
         """Send what was read to those who take part now: membership ends with the query that no longer finds it."""
         target = self._targets.pop(conversation_id)
         target.user_ids &= set(participant_ids)
         if messages or target.seq > target.looked_for:
             self._targets[conversation_id] = target  # behind those that have not had their turn
         texts = [(message.seq, frames.message(message)) for message in messages]
-        for reader in self._hub.subscribers_of(target.user_ids):
-            if not reader.progress.is_behind(conversation_id, target.seq):
+        is_whole = [seq for seq, _ in texts] == list(range(after_seq + 1, after_seq + 1 + len(texts)))
+        for reader in self._lacking(conversation_id, target):
+            if not is_whole:
+                log.error("log_has_a_hole", conversation_id=str(conversation_id), after_seq=after_seq)
+                reader.connection.close(CloseCode.STATE_LOST, "reconnect with your cursors")
                 continue
             for seq, text in texts:
-                if seq == reader.progress.sent(conversation_id, target.seq) + 1:
+                if reader.connection.is_lagging:
+                    reader.progress.wait_for_room(conversation_id, target.seq)
+                    break
+                if seq == reader.progress.sent(conversation_id) + 1:
                     reader.connection.send(text)
                     reader.progress.advance(conversation_id, seq)
 
@@ -218,8 +259,9 @@ class Delivery:
         users = self._hub.users()
         self._changed_since, changed, gone = service.changes(users, self._changed_since)
         before = len(self._targets)
-        for user_id, conversation_id, last_seq in changed:
-            self.expect(conversation_id, last_seq, [user_id])
+        for change in changed:
+            users_of_it = [change.user_id]
+            self.expect(change.conversation_id, change.last_seq, users_of_it, seq_before=change.seq_before)
         if missed := len(self._targets) - before:
             self.reconciled += missed
             log.info("wake_ups_reconciled", conversations=missed)

@@ -152,5 +152,5 @@ def _sentences(messages: Any, path: str = "") -> list[str]:
         parts = (
             (inner, path if name == "_schema" else f"{path}.{name}".lstrip(".")) for name, inner in messages.items()
         )
-        return [sentence for inner, place in parts for sentence in _sentences(inner, place)][:5]
+        return [sentence for inner, place in parts for sentence in _sentences(inner, place)][:MAX_PROBLEMS]
     return [f"{path[:100] or 'payload'}: {text}" for text in messages]

@@ -11,7 +11,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import strict_json
 from app.auth.identity import Authenticated, authenticate
 from app.auth.principal import Identity
-from app.database import is_unavailable
 from app.errors import (
     Forbidden,
     GearyardError,
@@ -30,6 +29,8 @@ from app.realtime.close_code import CloseCode
 
 VERSIONS = (1, 2)
 REPLAY_MESSAGES = 100  # on a page
+REPLAYED_TOGETHER = 20  # conversations
+REPLAY_MESSAGES_TOGETHER = 30  # of each
 
 Handler = Callable[[ChatSession, dict[str, Any]], None]
 
@@ -76,7 +77,11 @@ def handle(session: ChatSession, kind: str, payload: dict[str, Any]) -> None:
     try:
         values: dict[str, Any] = schema.load(payload)
     except ValidationError as failure:
-        raise frames.invalid(failure) from failure
+        session.refuse(frames.invalid(failure), client_msg_id_in(payload))
+        if session.caller is None:
+            # Reading what is not understood costs more than sending it: strangers get one try.
+            session.connection.close(CloseCode.BAD_PROTOCOL, "this is no auth frame")
+        return
     handler(session, values)
 
 
@@ -104,13 +109,15 @@ def accept(
     session.accept(caller)
     if is_first:
         session.live.hub.join(session)
+    # Cursors are version 2's, and count where it begins: later ones would only repeat what was sent.
+    begins_v2 = session.version > 1 and (is_first or not was_v2)
+    if session.version == 1 and not is_first:
+        return  # nothing to learn, and nobody to tell
     try:
-        # Cursors are version 2's, and count where it begins: later ones would only repeat what was sent.
-        begins_v2 = session.version > 1 and (is_first or not was_v2)
         _begin(session, caller, is_first=is_first, cursors=cursors or {} if begins_v2 else {})
     except SQLAlchemyError as failure:
         session.refuse(failure)
-        if is_unavailable(failure) and is_first:
+        if is_first or begins_v2:  # it does not know where it stands, or stopped in the midst of finding out
             session.connection.close(CloseCode.TRY_AGAIN_LATER, "the service is busy or restarting")
 
 
@@ -133,14 +140,42 @@ def _begin(session: ChatSession, caller: Authenticated, *, is_first: bool, curso
         session.progress.hold(conversation_id, seq)
     session.expect(session.progress.release_all())
     for conversation_id, seq in behind.items():
-        _replay(session, conversation_id, seq)
+        if seq > last_seqs.get(conversation_id, -1):
+            _replay(session, conversation_id, seq)  # a reset, or one that is not followed
+    _replay_together(session, {one: seq for one, seq in behind.items() if seq < last_seqs.get(one, -1)})
+
+
+def _replay_together(session: ChatSession, behind: dict[UUID, int]) -> None:
+    """Send what lies behind many cursors: little of each first, so that none waits for another's whole past."""
+    todo = list(behind.items())
+    while todo:
+        chunk, todo = dict(todo[:REPLAYED_TOGETHER]), todo[REPLAYED_TOGETHER:]
+        _pause_between_pages(session)
+        found = service.batches(chunk, limit=REPLAY_MESSAGES_TOGETHER)
+        for conversation_id, (participant_ids, messages) in found.items():
+            fitting = frames.within_bytes(messages)
+            is_over = len(messages) < REPLAY_MESSAGES_TOGETHER and len(fitting) == len(messages)
+            if session.user_id not in participant_ids or not is_over:
+                _replay(session, conversation_id, chunk[conversation_id])
+                continue
+            session.connection.send(frames.sync(conversation_id, messages, complete=True))
+            last = messages[-1].seq if messages else chunk[conversation_id]
+            session.progress.hold(conversation_id, last)
+            session.expect(session.progress.release(conversation_id))
+
+
+def _pause_between_pages(session: ChatSession) -> None:
+    """Wait for room, and let neither a token's end nor a ping be missed meanwhile. Raises ConnectionClosed."""
+    session.connection.wait_for_room()
+    session.keep_time()
+    session.connection.wait_for_room()
 
 
 def _replay(session: ChatSession, conversation_id: UUID, after_seq: int) -> None:
     """Send all that lies behind a cursor, at the pace of the session, and go on live where that ends."""
     is_complete = False
     while not is_complete:
-        session.connection.wait_for_room()
+        _pause_between_pages(session)
         try:
             messages, last_seq, is_reset = _messages_behind(session.who, conversation_id, after_seq, REPLAY_MESSAGES)
         except (NotFound, Forbidden):
@@ -171,6 +206,9 @@ def _messages_behind(
 
 
 def _auth(session: ChatSession, values: dict[str, Any]) -> None:
+    wait = session.auths.take()
+    if wait:
+        raise TooManyRequests("Too many tokens; the last one still counts.", retry_after_seconds=whole_seconds(wait))
     if values["v"] not in VERSIONS:
         session.connection.send(frames.error("BAD_MESSAGE", f"v: one of {VERSIONS} is spoken here."))
         session.connection.close(CloseCode.BAD_PROTOCOL, "unknown version of the protocol")
@@ -242,4 +280,5 @@ _HANDLERS: dict[str, tuple[Schema, Handler]] = {
     "sync": (schemas.SyncPayload(), _sync),
     "ping": (schemas.EmptyPayload(), _ping),
 }
+KINDS_OF_MESSAGE = frozenset({"message", "sendMessage"})
 _BEFORE_AUTH = frozenset({"auth", "ping"})

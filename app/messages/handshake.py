@@ -43,6 +43,8 @@ def check() -> Response | None:
     _check_room(hub)
     g.socket_caller = _caller(request)
     _check_room(hub)  # again: others may have come while this one waited for the database
+    if g.socket_caller is None and hub.is_full_of_strangers:
+        raise Unavailable("Too many sockets have not said whose they are.", retry_after_seconds=RETRY_AFTER_SECONDS)
     if g.socket_caller is not None and hub.is_full_for(g.socket_caller.identity.user_id):
         raise TooManyRequests("You have too many open sockets; close one.", retry_after_seconds=RETRY_AFTER_SECONDS)
     request.environ[REQUEST_ID] = current_request_id()

@@ -70,6 +70,16 @@ class ConversationHead:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Change:
+    """What a user's conversation has come to since a moment, and what it had come to by then."""
+
+    user_id: UUID
+    conversation_id: UUID
+    last_seq: int
+    seq_before: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConversationView:
     """A conversation as one of its participants sees it."""
 

@@ -151,7 +151,11 @@ def add_message(
         NotFound, Forbidden. AlreadySent: it was just stored by another transaction; this one must be begun again.
     """
     values = {"content": content, "client_msg_id": client_msg_id, "channel": channel}
-    with refusing(uq_messages_sender_id_conversation_id_client_msg_id=AlreadySent):
+    with refusing(
+        uq_messages_sender_id_conversation_id_client_msg_id=AlreadySent,
+        fk_messages_sender_id=not_a_participant,  # deleted since this statement began
+        fk_messages_conversation_id=no_such_conversation,
+    ):
         rows = session.execute(_ADD_MESSAGE, {"conversation_id": conversation_id, "user_id": sender_id, **values}).all()
     row = _accessible(rows)[0]
     return SentMessage(

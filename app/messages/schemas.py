@@ -2,6 +2,7 @@
 
 import unicodedata
 from typing import Any
+from uuid import UUID
 
 import marshmallow as ma
 from marshmallow import ValidationError, fields, validate
@@ -140,6 +141,23 @@ class MessageQuery(Query):
         return MessagePage(**data, oldest_first="after_seq" in data)
 
 
+class Cursors(fields.Field[dict[UUID, int]]):
+    """{conversation: seq}; looked through by hand, up to the first thing wrong, as there may be many."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **options: Any) -> dict[UUID, int]:  # noqa: ARG002
+        if not isinstance(value, dict) or len(value) > MAX_CURSORS:
+            raise ValidationError(f"Must be an object of at most {MAX_CURSORS} conversations.")
+        cursors: dict[UUID, int] = {}
+        for conversation_id, seq in value.items():
+            if isinstance(seq, bool) or not isinstance(seq, int) or not 0 <= seq <= MAX_SEQ:
+                raise ValidationError("Must hold the number of a message for each conversation.")
+            try:
+                cursors[UUID(conversation_id)] = seq
+            except ValueError:
+                raise ValidationError("Must name conversations by their ids.") from None
+        return cursors
+
+
 class _InConversation(Body):
     conversation_id = fields.UUID(required=True)
 
@@ -150,9 +168,7 @@ class AuthPayload(Body):
     token = fields.String(required=True, validate=validate.Length(min=1, max=MAX_TOKEN_LENGTH))
     conversation_id = fields.UUID(load_default=None, allow_none=True)
     v = WholeNumber(load_default=1, validate=validate.Range(min=1, max=MAX_SEQ))
-    cursors = fields.Dict(
-        keys=fields.UUID(), values=_seq(), load_default=dict, validate=validate.Length(max=MAX_CURSORS)
-    )
+    cursors = Cursors(load_default=dict)
 
 
 class MessagePayload(_InConversation, NewMessage):

@@ -14,6 +14,7 @@ from app.errors import InvalidInput
 from app.messages import conversations, repository
 from app.messages.criteria import ConversationPage, MessagePage
 from app.messages.projection import (
+    Change,
     ConversationHead,
     ConversationView,
     MessageList,
@@ -146,12 +147,10 @@ def batches(after: Mapping[UUID, int], *, limit: int) -> dict[UUID, tuple[tuple[
         return repository.list_batches(session, after, limit=limit)
 
 
-def changes(
-    user_ids: Sequence[UUID], since: datetime | None
-) -> tuple[datetime, list[tuple[UUID, UUID, int]], set[UUID]]:
+def changes(user_ids: Sequence[UUID], since: datetime | None) -> tuple[datetime, list[Change], set[UUID]]:
     """What these users' conversations have had since an earlier call: (when to ask from next, changes, users gone).
 
-    A change is (user, conversation, last_seq). Without `since`, what was just now is told.
+    Without `since`, what was just now is told.
     """
     with transaction() as session:
         since_next = conversations.get_time(session) - LONGEST_TRANSACTION

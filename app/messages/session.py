@@ -21,6 +21,9 @@ FRAME_BURST_SECONDS = 2
 # A client that goes on all the same is told so often, and then let go.
 REFUSALS_PER_SECOND = 5
 REFUSALS_BURST = 100
+# A token lasts for minutes at least; each is verified, and its user's conversations are looked up.
+AUTHS_PER_SECOND = 0.1
+AUTHS_BURST = 5
 
 
 class ChatSession:
@@ -40,7 +43,9 @@ class ChatSession:
         self.frames = TokenBucket(limits.frames_per_second, limits.frames_per_second * FRAME_BURST_SECONDS)
         self.refusals = TokenBucket(REFUSALS_PER_SECOND, REFUSALS_BURST)
         self._next_ping_at = connection.opened_at + limits.ping_interval_seconds
+        self.auths = TokenBucket(AUTHS_PER_SECOND, AUTHS_BURST)
         self._is_warned = False
+        connection.on_room = self._go_on
 
     @property
     def who(self) -> Identity:
@@ -64,6 +69,9 @@ class ChatSession:
         for conversation_id, seq in announced.items():
             self.live.delivery.expect(conversation_id, seq, [self.user_id])
 
+    def _go_on(self) -> None:
+        self.expect(self.progress.make_room())
+
     def refuse(self, failure: Exception, client_msg_id: str | None = None) -> None:
         """Tell what was wrong with a frame. Raises `failure` where nobody expected it."""
         text = frames.error_of(failure, client_msg_id)
@@ -72,8 +80,13 @@ class ChatSession:
         self.connection.send(text)
 
     def leave(self) -> None:
-        """Be found by nobody any more."""
-        self.live.hub.leave(self, self.caller.identity.user_id if self.caller else None)
+        """Be sent nothing any more."""
+        if self.caller is not None:
+            self.live.hub.leave(self)
+
+    def forget(self) -> None:
+        """Give its place back, once it has ended."""
+        self.live.hub.forget(self, self.caller.identity.user_id if self.caller else None)
 
     def seconds_until_due(self) -> float:
         """When `keep_time` has something to do, at the latest."""

@@ -2,6 +2,7 @@
 
 import time
 
+import gevent
 import structlog
 from flask import Blueprint, Flask, g
 from flask_sock import Sock
@@ -63,6 +64,7 @@ def serve(session: ChatSession, caller: Authenticated | None) -> None:
             if message is not None:
                 received += 1
                 handle(session, message)
+                gevent.sleep(0)  # whoever waits for a database connection is to get the one that this gave back
             session.keep_time()
     except ConnectionClosed:
         pass
@@ -75,6 +77,7 @@ def serve(session: ChatSession, caller: Authenticated | None) -> None:
     finally:
         session.leave()
         connection.finish()
+        session.forget()
         log.info(
             "socket_closed",
             code=connection.close_code,
@@ -97,6 +100,8 @@ def handle(session: ChatSession, message: str | bytes) -> None:
     try:
         kind, payload = handlers.parse(message)
         client_msg_id = handlers.client_msg_id_in(payload)
+        if session.connection.is_closing and kind not in handlers.KINDS_OF_MESSAGE:
+            return  # nobody is there for an answer; but what was written before somebody left still counts
         if wait:
             raise TooManyRequests("Too many frames; slow down.", retry_after_seconds=handlers.whole_seconds(wait))
         handlers.handle(session, kind, payload)

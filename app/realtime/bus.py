@@ -81,7 +81,7 @@ class Bus(Protocol):
         """Hear for good: `deliver` each event, and `reread` whenever something may have been missed."""
 
 
-def keep_listening(listen_once: Callable[[Callable[[], None]], None], failures: tuple[type[Exception], ...]) -> None:
+def keep_listening(listen_once: Callable[[Callable[[], None]], None]) -> None:
     """Call `listen_once` again and again, with growing pauses while it fails before it has called what it is given."""
     pause = FIRST_RETRY_SECONDS
 
@@ -93,7 +93,7 @@ def keep_listening(listen_once: Callable[[Callable[[], None]], None], failures: 
     while True:
         try:
             listen_once(connected)
-        except failures as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next connection may do
             log.warning("bus_lost", reason=type(error).__name__, retry_in=round(pause, 2))
         gevent.sleep(uniform(pause / 2, pause))  # noqa: S311 - spreads load, guards nothing
         pause = min(2 * pause, LONGEST_RETRY_SECONDS)

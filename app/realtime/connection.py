@@ -5,6 +5,7 @@ Nobody who sends waits for the socket. A socket that cannot keep up loses its ow
 
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import gevent
@@ -44,6 +45,7 @@ class Connection:
         self._outbox_bytes = 0
         self._writer: gevent.Greenlet | None = None
         self._has_room = Event()
+        self.on_room: Callable[[], None] = lambda: None
         self._closing: tuple[int, str] | None = None
         self.opened_at = time.monotonic()
         self.frames_sent = 0
@@ -58,6 +60,11 @@ class Connection:
     def is_ended_here(self) -> bool:
         """Whether its end was begun on this side. If the other side began it, what it had sent before still counts."""
         return self._closing is not None
+
+    @property
+    def is_lagging(self) -> bool:
+        """Whether its outbox is half full or more: what need not be sent now had better wait for `on_room`."""
+        return len(self._outbox) * 2 >= self._limits.outbox_frames or self._outbox_bytes * 2 > self._limits.outbox_bytes
 
     @property
     def close_code(self) -> int:
@@ -83,7 +90,7 @@ class Connection:
         """
         if self.is_closing:
             return
-        if droppable and self._is_lagging():
+        if droppable and self.is_lagging:
             self.frames_dropped += 1
             return
         size = len(text.encode())
@@ -102,7 +109,7 @@ class Connection:
 
     def wait_for_room(self) -> None:
         """Wait until the outbox is half empty. Raises ConnectionClosed where the socket ends, or is too slow for it."""
-        while not self.is_closing and self._is_lagging():
+        while not self.is_closing and self.is_lagging:
             self._has_room.clear()
             if not self._has_room.wait(self._limits.write_timeout_seconds):
                 self.close(CloseCode.TOO_SLOW, TOO_SLOW_REASON)
@@ -133,9 +140,6 @@ class Connection:
     def _is_full(self, size: int) -> bool:
         return len(self._outbox) >= self._limits.outbox_frames or self._outbox_bytes + size > self._limits.outbox_bytes
 
-    def _is_lagging(self) -> bool:
-        return len(self._outbox) * 2 >= self._limits.outbox_frames or self._outbox_bytes * 2 > self._limits.outbox_bytes
-
     def _drop_droppable(self) -> None:
         kept = [waiting for waiting in self._outbox if not waiting.is_droppable]
         self.frames_dropped += len(self._outbox) - len(kept)
@@ -159,8 +163,9 @@ class Connection:
                 self._outbox_bytes -= waiting.size
                 self._ws.send(waiting.text)
                 self.frames_sent += 1
-                if not self._is_lagging():
+                if not self.is_lagging:
                     self._has_room.set()
+                    self.on_room()
             if self._closing is not None:
                 self._ws.close(*self._closing)
         except (ConnectionClosed, OSError):

@@ -4,6 +4,7 @@ Greenlets of one worker take turns only where they wait, and nothing here waits:
 walk over a dictionary, and each socket's own outbox takes what is for it.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from random import uniform
 from typing import Generic, Protocol, TypeVar
@@ -15,6 +16,7 @@ from app.settings import SocketLimits
 
 # Clients of a worker that goes come back over so many seconds, not all at once.
 RECONNECT_SPREAD_SECONDS = 3.0
+STRANGERS_PART = 4
 
 
 class Subscriber(Protocol):
@@ -43,6 +45,7 @@ class Hub(Generic[Sub]):
         self._limits = limits
         self._open: dict[Connection, Sub] = {}
         self._by_user: dict[UUID, dict[Connection, Sub]] = {}
+        self._places: Counter[UUID] = Counter()
         self.is_draining = False
 
     def __len__(self) -> int:
@@ -54,9 +57,15 @@ class Hub(Generic[Sub]):
         """Whether another socket would take what plain HTTP needs."""
         return len(self._open) >= self._limits.max_sockets_per_worker
 
+    @property
+    def is_full_of_strangers(self) -> bool:
+        """Whether sockets that have not said whose they are take up all that they may: nobody else's places."""
+        strangers = len(self._open) - self._places.total()
+        return strangers >= max(1, self._limits.max_sockets_per_worker // STRANGERS_PART)
+
     def is_full_for(self, user_id: UUID) -> bool:
-        """Whether this user has as many sockets here as one may have."""
-        return len(self._by_user.get(user_id, ())) >= self._limits.max_sockets_per_user
+        """Whether this user has as many sockets here as one may have; those count until they have ended."""
+        return self._places[user_id] >= self._limits.max_sockets_per_user
 
     def open(self, subscriber: Sub) -> None:
         """Count a socket, from its handshake on."""
@@ -65,16 +74,24 @@ class Hub(Generic[Sub]):
             self._dismiss(subscriber)
 
     def join(self, subscriber: Sub) -> None:
-        """Let a socket be found by its user."""
+        """Let a socket be found by its user, and count it as that user's."""
+        self._places[subscriber.user_id] += 1
         self._by_user.setdefault(subscriber.user_id, {})[subscriber.connection] = subscriber
 
-    def leave(self, subscriber: Sub, user_id: UUID | None) -> None:
-        """Forget a socket, and, if it had joined, that it is this user's."""
+    def leave(self, subscriber: Sub) -> None:
+        """Let a socket that had joined be found no more; it keeps its place until `forget`."""
+        of_user = self._by_user[subscriber.user_id]
+        del of_user[subscriber.connection]
+        if not of_user:
+            del self._by_user[subscriber.user_id]
+
+    def forget(self, subscriber: Sub, user_id: UUID | None) -> None:
+        """Give back the place of a socket that has ended, and, if it had joined, this user's."""
         self._open.pop(subscriber.connection, None)
-        if user_id is not None and (of_user := self._by_user.get(user_id)) is not None:
-            of_user.pop(subscriber.connection, None)
-            if not of_user:
-                del self._by_user[user_id]
+        if user_id is not None:
+            self._places[user_id] -= 1
+            if not self._places[user_id]:
+                del self._places[user_id]
 
     def users(self) -> list[UUID]:
         """Everybody who has a socket here."""

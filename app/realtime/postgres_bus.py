@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-import psycopg2
 from gevent.socket import wait_read
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -30,7 +29,7 @@ class PostgresBus:
 
     def listen(self, deliver: Deliver, reread: Reread) -> None:
         """Hear for good, over one connection after the other."""
-        keep_listening(lambda connected: self._listen_once(deliver, reread, connected), (psycopg2.Error, OSError))
+        keep_listening(lambda connected: self._listen_once(deliver, reread, connected))
 
     def _listen_once(self, deliver: Deliver, reread: Reread, connected: Callable[[], None]) -> None:
         with closing(connect_listener(self._settings)) as connection:

@@ -51,14 +51,14 @@ class RedisBus:
 
     def listen(self, deliver: Deliver, reread: Reread) -> None:
         """Hear for good, over one connection after the other."""
-        keep_listening(lambda connected: self._listen_once(deliver, reread, connected), (redis.RedisError, OSError))
+        keep_listening(lambda connected: self._listen_once(deliver, reread, connected))
 
     def _publish(self) -> None:
         while True:
             event = self._unpublished.get()
             try:
                 self._client.publish(CHANNEL, event.encode())
-            except (redis.RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - this greenlet must not end
                 # The listeners read the log again when they are back; what is not in the log is lost.
                 log.warning("bus_event_lost", kind=event.kind, reason=type(error).__name__)
 

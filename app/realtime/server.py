@@ -107,6 +107,7 @@ class Server(simple_websocket.Server):  # type: ignore[misc]
 
     def end(self, patience_seconds: float) -> None:
         """Let the other side answer a close frame, for a moment, and end the connection."""
+        self.connected = False  # so that the reader does not wait for what nobody will take
         self._taken.set()
         with suppress(Timeout), Timeout(patience_seconds):
             self.thread.join()

@@ -135,6 +135,6 @@ def test_a_socket_is_pinged_and_ends_when_it_does_not_answer(
         if answers_pings:
             assert pings == 5
         else:
-            assert pings in (2, 3)
+            assert pings < 5
             assert heard.opcode == CLOSE
             assert int.from_bytes(heard.payload[:2]) == 1001

@@ -3,6 +3,7 @@
 The moment is too short to be met from outside, so the log is a fake that lets something happen in the midst of a read.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -43,12 +44,14 @@ class Recorder:
     """Stands in for a connection: keeps the frames."""
 
     def __init__(self) -> None:
-        self.opened_at = 0.0
+        self.opened_at = self.received_at = time.monotonic()
         self.is_closing = False
         self.frames: list[dict[str, Any]] = []
 
     def send(self, text: str, *, droppable: bool = False) -> None:
         self.frames.append(orjson.loads(text))
+
+    is_lagging = False
 
     def wait_for_room(self) -> None:
         """There is room."""
@@ -88,8 +91,10 @@ class Log:
     def batches(
         self, after: Mapping[UUID, int], *, limit: int
     ) -> dict[UUID, tuple[tuple[UUID, ...], list[MessageView]]]:
-        found = [message(seq) for seq in range(after[TALK] + 1, self.last_seq + 1)]
-        return {TALK: ((ADA.user_id,), found)}
+        members = (ADA.user_id,) if self.is_member else ()
+        found = [message(seq) for seq in range(after[TALK] + 1, self.last_seq + 1)][:limit]
+        self._happen()
+        return {TALK: (members, found)}
 
     def _happen(self) -> None:
         meanwhile, self.meanwhile = self.meanwhile, lambda: None
@@ -146,7 +151,7 @@ def begun(live: Live, cursors: dict[UUID, int]) -> Recorder:
     connection: Any = recorder
     session = ChatSession(connection, live, LIMITS, connection_id="one", version=1)
     handlers.accept(session, Authenticated(identity=ADA, expires_at=2e9), is_v2=True, cursors=cursors)
-    gevent.sleep(0)
+    gevent.idle()
     return recorder
 
 
@@ -178,7 +183,7 @@ def test_what_comes_after_a_reset_follows_what_the_reset_gave(
 ) -> None:
     recorder = begun(live, {TALK: 99})
     another_message()
-    gevent.sleep(0)
+    gevent.idle()
     assert [frame["type"] for frame in recorder.frames] == ["ready", "sync", "message"]
     assert recorder.frames[1]["payload"]["reset"] is True
     assert recorder.seqs() == [1, 2, 3, 4]

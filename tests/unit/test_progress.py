@@ -32,7 +32,7 @@ def test_what_was_there_at_the_beginning_is_not_sent(progress: Progress) -> None
     assert not progress.is_behind(KNOWN, 4)
     assert not progress.is_behind(KNOWN, 5)
     assert progress.is_behind(KNOWN, 6)
-    assert progress.sent(KNOWN, 9) == 5
+    assert progress.sent(KNOWN) == 5
 
 
 def test_what_was_sent_is_not_lacking_any_more(progress: Progress) -> None:
@@ -43,16 +43,45 @@ def test_what_was_sent_is_not_lacking_any_more(progress: Progress) -> None:
 
 
 def test_a_conversation_that_began_since_is_sent_from_its_first_message_on(progress: Progress) -> None:
-    assert progress.sent(NEW, 3) == 0
+    assert progress.sent(NEW) == 0
     assert progress.is_behind(NEW, 1)
 
 
-def test_of_more_conversations_than_are_followed_one_comes_to_life_with_its_latest_message() -> None:
+@pytest.fixture
+def overfull() -> Progress:
+    """Of a socket whose user has more conversations than are followed."""
     progress = Progress()
     progress.begin([head(uuid4(), 1) for _ in range(FOLLOWED_CONVERSATIONS)])
     progress.release_all()
-    assert progress.sent(NEW, 30) == 29
-    assert progress.is_behind(NEW, 30)
+    return progress
+
+
+def test_of_more_conversations_than_are_followed_one_starts_where_it_was_first_heard_of(overfull: Progress) -> None:
+    overfull.meet(NEW, 29)
+    assert overfull.is_behind(NEW, 30)
+    overfull.meet(NEW, 33)  # more has come before it was sent anything
+    assert overfull.is_behind(NEW, 34)
+    assert overfull.sent(NEW) == 29
+
+
+def test_what_was_heard_of_before_it_began_starts_there_too() -> None:
+    progress = Progress()
+    progress.meet(NEW, 29)
+    progress.meet(KNOWN, 4)
+    assert not progress.is_behind(NEW, 30)
+    progress.begin([head(KNOWN, 5), *(head(uuid4(), 1) for _ in range(FOLLOWED_CONVERSATIONS - 1))])
+    assert progress.release_all() == {NEW: 30}
+    assert (progress.sent(NEW), progress.sent(KNOWN)) == (29, 5)
+
+
+def test_a_conversation_that_waits_for_room_goes_on_when_there_is_some(progress: Progress) -> None:
+    progress.wait_for_room(KNOWN, 6)
+    assert not progress.is_behind(KNOWN, 8)
+    assert progress.is_behind(OTHER, 3)
+    assert progress.make_room() == {KNOWN: 8}
+    assert progress.make_room() == {}
+    assert progress.is_behind(KNOWN, 8)
+    assert progress.sent(KNOWN) == 5
 
 
 def test_before_it_knows_where_they_stand_everything_waits_and_nothing_is_forgotten(beginning: Progress) -> None:
@@ -70,7 +99,7 @@ def test_while_one_is_replayed_what_is_new_in_it_waits_and_the_others_go_on(prog
     assert not progress.is_behind(KNOWN, 6)
     assert not progress.is_behind(KNOWN, 7)
     assert progress.is_behind(OTHER, 3)
-    assert progress.sent(KNOWN, 7) == 3
+    assert progress.sent(KNOWN) == 3
 
 
 def test_live_goes_on_where_the_replay_ended(progress: Progress) -> None:
@@ -79,7 +108,7 @@ def test_live_goes_on_where_the_replay_ended(progress: Progress) -> None:
     progress.hold(KNOWN, 6)
     assert progress.release(KNOWN) == {KNOWN: 7}
     assert progress.is_behind(KNOWN, 7)
-    assert progress.sent(KNOWN, 7) == 6
+    assert progress.sent(KNOWN) == 6
 
 
 def test_what_the_replay_has_shown_is_not_sent_again(progress: Progress) -> None:
