@@ -362,15 +362,22 @@ class TestProduction:
         assert_refused(answer, 403, "FORBIDDEN")
 
 
+@pytest.fixture(scope="module")
+def guests(small: ServiceProcess, tenant: TenantProcess) -> list[Member]:
+    """Two people, who may have two sockets each: all that there may be."""
+    return [new_member(small, tenant) for _ in range(2)]
+
+
 class TestRoom:
     @pytest.fixture(autouse=True)
-    def has_room(self, small: ServiceProcess) -> None:
+    def has_room(self, small: ServiceProcess, guests: list[Member]) -> None:
         """What the last test left open has ended: as many sockets as there may be can be opened."""
 
         def is_empty() -> bool:
             with ExitStack() as stack:
                 sockets = [stack.enter_context(RawSocket(small.port)) for _ in range(4)]
-                if {raw.ask(upgrade("/ws")).status for raw in sockets} != {101}:
+                asked = zip(sockets, guests * 2, strict=True)
+                if {raw.ask(upgrade("/ws", bearer(guest.token))).status for raw, guest in asked} != {101}:
                     return False
                 for raw in sockets:
                     raw.send(close(1000))
@@ -418,6 +425,22 @@ class TestRoom:
             assert raw.hear().json() == {"type": "pong"}
             assert raw.close_code() == 4501
 
+    def test_sockets_that_do_not_say_whose_they_are_take_nobody_elses_place(
+        self, small: ServiceProcess, guests: list[Member]
+    ) -> None:
+        with ExitStack() as stack:
+            stranger, known = (stack.enter_context(RawSocket(small.port)) for _ in range(2))
+            stranger.open()  # a quarter of four
+            assert_refused(request(small, "/ws"), 503, "SERVICE_UNAVAILABLE")
+            known.open("/ws", bearer(guests[0].token))
+
+    def test_a_stranger_whose_auth_frame_is_none_gets_no_second_try(self, small: ServiceProcess) -> None:
+        with RawSocket(small.port) as raw:
+            raw.open()
+            raw.say("auth", token="x", cursors={"no id": 1})  # noqa: S106 - no token
+            assert raw.hear().json()["payload"]["code"] == "BAD_MESSAGE"
+            assert raw.close_code() == 4502
+
     def test_a_full_worker_refuses_sockets_and_still_answers(
         self, small: ServiceProcess, tenant: TenantProcess
     ) -> None:
@@ -432,7 +455,7 @@ class TestRoom:
             assert small.request("GET", "/api/v1/categories").status_code == 200
             sockets[0].send(close(1000))
             assert sockets[0].close_code() == 1000
-            sockets[4].open()
+            sockets[4].open("/ws", bearer(members[0].token))
 
     def test_a_worker_does_not_take_more_at_once_than_one_by_one(
         self, small: ServiceProcess, tenant: TenantProcess
