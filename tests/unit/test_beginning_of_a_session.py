@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import gevent
 import orjson
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from app.auth.identity import Authenticated
 from app.auth.principal import Identity
@@ -25,6 +26,7 @@ from app.messages.projection import ConversationHead, MessageList, MessageView
 from app.messages.session import ChatSession
 from app.models import Role
 from app.realtime.bus import Event
+from app.realtime.close_code import CloseCode
 from app.realtime.hub import Hub
 from tests.unit.test_connection import LIMITS
 
@@ -45,13 +47,16 @@ class Recorder:
 
     def __init__(self) -> None:
         self.opened_at = self.received_at = time.monotonic()
-        self.is_closing = False
+        self.is_closing = self.is_lagging = False
+        self.on_room: Callable[[], None] = lambda: None
+        self.close_code: CloseCode | None = None
         self.frames: list[dict[str, Any]] = []
 
     def send(self, text: str, *, droppable: bool = False) -> None:
         self.frames.append(orjson.loads(text))
 
-    is_lagging = False
+    def close(self, code: CloseCode, _reason: str) -> None:
+        self.is_closing, self.close_code = True, code
 
     def wait_for_room(self) -> None:
         """There is room."""
@@ -198,3 +203,55 @@ def test_a_conversation_that_is_not_ones_own_is_reset_to_nothing(log: Log, live:
         "complete": True,
         "reset": True,
     }
+
+
+def test_nothing_comes_before_ready(log: Log, live: Live) -> None:
+    def somebody_reads() -> None:
+        live.delivery.hear(Event(kind="read", conversation_id=TALK, to=(ADA.user_id,), data={"last_read_seq": 3}))
+
+    log.meanwhile = somebody_reads
+    assert [frame["type"] for frame in begun(live, {}).frames] == ["ready"]
+
+
+@pytest.mark.parametrize("of", ["heads", "batches"])
+def test_a_beginning_that_fails_ends_the_socket_for_it_does_not_know_where_it_stands(
+    monkeypatch: pytest.MonkeyPatch, log: Log, live: Live, of: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OperationalError("", {}, Exception("the database is away"))
+
+    monkeypatch.setattr(service, of, fail)
+    recorder = begun(live, {TALK: 1})
+    assert recorder.frames[-1]["payload"]["code"] == "UNAVAILABLE"
+    assert recorder.close_code == CloseCode.TRY_AGAIN_LATER
+
+
+def test_a_hole_in_the_log_ends_the_socket_and_is_not_looked_into_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, log: Log, live: Live
+) -> None:
+    reads = []
+
+    def with_a_hole(after: Mapping[UUID, int], *, limit: int) -> Any:
+        reads.append(after)
+        return {TALK: ((ADA.user_id,), [message(5), message(6)])}
+
+    recorder = begun(live, {})
+    monkeypatch.setattr(service, "batches", with_a_hole)
+    live.delivery.hear(Event(kind="message", conversation_id=TALK, to=(ADA.user_id,), data={"seq": 6}))
+    gevent.idle()
+    assert recorder.seqs() == []
+    assert recorder.close_code == CloseCode.STATE_LOST
+    assert len(reads) == 1
+
+
+def test_a_socket_that_lags_is_fed_as_it_reads(log: Log, live: Live) -> None:
+    recorder = begun(live, {})
+    recorder.is_lagging = True
+    log.last_seq = 6
+    live.delivery.hear(Event(kind="message", conversation_id=TALK, to=(ADA.user_id,), data={"seq": 6}))
+    gevent.idle()
+    assert recorder.seqs() == []
+    recorder.is_lagging = False
+    recorder.on_room()
+    gevent.idle()
+    assert recorder.seqs() == [4, 5, 6]
