@@ -173,7 +173,7 @@ def _read_socket_limits(env: Env) -> dict[str, Any]:
         "max_sockets_per_user": env.int("WS_MAX_SOCKETS_PER_USER", 10, validate=_range(1, 100_000)),
         "max_sockets_per_worker": env.int("WS_MAX_SOCKETS_PER_WORKER", 4000, validate=_range(1, 100_000)),
         "outbox_frames": env.int("WS_OUTBOX_FRAMES", 256, validate=_range(8, 100_000)),
-        "outbox_bytes": env.int("WS_OUTBOX_BYTES", 1_048_576, validate=_range(65_536, 1_073_741_824)),
+        "outbox_bytes": env.int("WS_OUTBOX_BYTES", 1_048_576, validate=_range(524_288, 1_073_741_824)),
         "write_timeout_seconds": env.int("WS_WRITE_TIMEOUT_SECONDS", 10, validate=_range(1, 600)),
         "ping_interval_seconds": env.int("WS_PING_INTERVAL_SECONDS", 25, validate=_range(1, 600)),
         "silence_seconds": env.int("WS_SILENCE_SECONDS", 90, validate=_range(2, 3600)),

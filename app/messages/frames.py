@@ -137,6 +137,11 @@ def within_bytes(messages: list[MessageView]) -> list[MessageView]:
     return messages[:fitting]
 
 
+def all_fit(messages: list[MessageView]) -> bool:
+    """Whether one `sync` frame can hold them all."""
+    return len(within_bytes(messages)) == len(messages)
+
+
 def token_expiring(seconds: float) -> str:
     """The token ends in so many seconds: send another `auth`."""
     return encode({"type": "token_expiring", "payload": {"in": math.floor(max(0.0, seconds))}})

@@ -29,6 +29,7 @@ from app.realtime.close_code import CloseCode
 
 VERSIONS = (1, 2)
 REPLAY_MESSAGES = 100  # on a page
+READ_AT_ONCE = 50
 REPLAYED_TOGETHER = 20  # conversations
 REPLAY_MESSAGES_TOGETHER = 30  # of each
 
@@ -108,7 +109,7 @@ def accept(
         session.version = 2
     session.accept(caller)
     if is_first:
-        session.live.hub.join(session)
+        session.of_user = session.live.hub.join(session)
     # Cursors are version 2's, and count where it begins: later ones would only repeat what was sent.
     begins_v2 = session.version > 1 and (is_first or not was_v2)
     if session.version == 1 and not is_first:
@@ -153,8 +154,7 @@ def _replay_together(session: ChatSession, behind: dict[UUID, int]) -> None:
         _pause_between_pages(session)
         found = service.batches(chunk, limit=REPLAY_MESSAGES_TOGETHER)
         for conversation_id, (participant_ids, messages) in found.items():
-            fitting = frames.within_bytes(messages)
-            is_over = len(messages) < REPLAY_MESSAGES_TOGETHER and len(fitting) == len(messages)
+            is_over = len(messages) < REPLAY_MESSAGES_TOGETHER and frames.all_fit(messages)
             if session.user_id not in participant_ids or not is_over:
                 _replay(session, conversation_id, chunk[conversation_id])
                 continue
@@ -197,12 +197,20 @@ def _messages_behind(
     Raises:
         NotFound, Forbidden.
     """
-    page = MessagePage(limit=limit, after_seq=after_seq, oldest_first=True)
-    found = service.list_messages(who, conversation_id, page)
-    if after_seq <= found.last_seq:
-        return frames.within_bytes(found.messages), found.last_seq, False
-    newest = service.list_messages(who, conversation_id, MessagePage(limit=limit))
-    return frames.within_bytes(newest.messages)[::-1], newest.last_seq, True
+    found = service.list_messages(who, conversation_id, _page_behind(after_seq, limit))
+    if after_seq > found.last_seq:
+        newest = service.list_messages(who, conversation_id, MessagePage(limit=min(limit, READ_AT_ONCE)))
+        return frames.within_bytes(newest.messages)[::-1], newest.last_seq, True
+    messages = found.messages
+    # In steps: of the longest messages, the first step is more than one frame holds.
+    while messages and messages[-1].seq < found.last_seq and len(messages) < limit and frames.all_fit(messages):
+        found = service.list_messages(who, conversation_id, _page_behind(messages[-1].seq, limit - len(messages)))
+        messages = messages + found.messages
+    return frames.within_bytes(messages), found.last_seq, False
+
+
+def _page_behind(after_seq: int, limit: int) -> MessagePage:
+    return MessagePage(limit=min(limit, READ_AT_ONCE), after_seq=after_seq, oldest_first=True)
 
 
 def _auth(session: ChatSession, values: dict[str, Any]) -> None:
@@ -234,7 +242,7 @@ def _reject(session: ChatSession, message: str) -> None:
 
 
 def _message(session: ChatSession, values: dict[str, Any]) -> None:
-    wait = session.messages.take()
+    wait = session.wait_for_message()
     if wait:
         raise TooManyRequests(
             "Too many messages; send it again later, with the same client_msg_id.",

@@ -14,10 +14,9 @@ from app.messages import frames, live
 from app.messages.delivery import Progress
 from app.realtime.close_code import CloseCode
 from app.realtime.connection import Connection
-from app.realtime.limits import TokenBucket
+from app.realtime.limits import Allowance, TokenBucket
 from app.settings import SocketLimits
 
-FRAME_BURST_SECONDS = 2
 # A client that goes on all the same is told so often, and then let go.
 REFUSALS_PER_SECOND = 5
 REFUSALS_BURST = 100
@@ -39,8 +38,8 @@ class ChatSession:
         self.version = version
         self.progress = Progress()
         self.caller: Authenticated | None = None
-        self.messages = TokenBucket(limits.messages_per_second, limits.message_burst)
-        self.frames = TokenBucket(limits.frames_per_second, limits.frames_per_second * FRAME_BURST_SECONDS)
+        self.of_user: Allowance | None = None
+        self._allowance = Allowance(limits)
         self.refusals = TokenBucket(REFUSALS_PER_SECOND, REFUSALS_BURST)
         self._next_ping_at = connection.opened_at + limits.ping_interval_seconds
         self.auths = TokenBucket(AUTHS_PER_SECOND, AUTHS_BURST)
@@ -68,6 +67,14 @@ class ChatSession:
         """Let the delivery bring it up to these numbers, which were announced while it was not to be sent anything."""
         for conversation_id, seq in announced.items():
             self.live.delivery.expect(conversation_id, seq, [self.user_id])
+
+    def wait_for_frame(self) -> float:
+        """Count a frame, as this socket's and its user's; 0.0, or for how many seconds there may be none."""
+        return self._allowance.frames.take() or (self.of_user.frames.take() if self.of_user else 0.0)
+
+    def wait_for_message(self) -> float:
+        """As `wait_for_frame`, of a message."""
+        return self._allowance.messages.take() or (self.of_user.messages.take() if self.of_user else 0.0)
 
     def _go_on(self) -> None:
         self.expect(self.progress.make_room())

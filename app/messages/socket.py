@@ -96,7 +96,7 @@ def handle(session: ChatSession, message: str | bytes) -> None:
         ConnectionClosed: there is nobody to tell. Exception: what nobody expected.
     """
     client_msg_id: str | None = None
-    wait = session.frames.take()
+    wait = session.wait_for_frame()
     try:
         kind, payload = handlers.parse(message)
         client_msg_id = handlers.client_msg_id_in(payload)

@@ -12,11 +12,14 @@ from uuid import UUID
 
 from app.realtime.close_code import CloseCode
 from app.realtime.connection import Connection, encode
+from app.realtime.limits import Allowance
 from app.settings import SocketLimits
 
 # Clients of a worker that goes come back over so many seconds, not all at once.
 RECONNECT_SPREAD_SECONDS = 3.0
 STRANGERS_PART = 4
+# So many sockets' worth all of a user's together may send here: enough for some devices, not for a flood from each.
+SOCKETS_WORTH_A_USER = 3
 
 
 class Subscriber(Protocol):
@@ -46,6 +49,7 @@ class Hub(Generic[Sub]):
         self._open: dict[Connection, Sub] = {}
         self._by_user: dict[UUID, dict[Connection, Sub]] = {}
         self._places: Counter[UUID] = Counter()
+        self._allowances: dict[UUID, Allowance] = {}
         self.is_draining = False
 
     def __len__(self) -> int:
@@ -73,10 +77,13 @@ class Hub(Generic[Sub]):
         if self.is_draining:
             self._dismiss(subscriber)
 
-    def join(self, subscriber: Sub) -> None:
-        """Let a socket be found by its user, and count it as that user's."""
+    def join(self, subscriber: Sub) -> Allowance:
+        """Let a socket be found by its user, and count it as that user's; what all of the user's may send together."""
         self._places[subscriber.user_id] += 1
         self._by_user.setdefault(subscriber.user_id, {})[subscriber.connection] = subscriber
+        if subscriber.user_id not in self._allowances:
+            self._allowances[subscriber.user_id] = Allowance(self._limits, times=SOCKETS_WORTH_A_USER)
+        return self._allowances[subscriber.user_id]
 
     def leave(self, subscriber: Sub) -> None:
         """Let a socket that had joined be found no more; it keeps its place until `forget`."""
@@ -91,7 +98,7 @@ class Hub(Generic[Sub]):
         if user_id is not None:
             self._places[user_id] -= 1
             if not self._places[user_id]:
-                del self._places[user_id]
+                del self._places[user_id], self._allowances[user_id]
 
     def users(self) -> list[UUID]:
         """Everybody who has a socket here."""

@@ -3,6 +3,10 @@
 import time
 from collections.abc import Callable
 
+from app.settings import SocketLimits
+
+FRAME_BURST_SECONDS = 2
+
 
 class TokenBucket:
     """Lets `burst` through at once and `per_second` in the long run."""
@@ -25,3 +29,14 @@ class TokenBucket:
             self._tokens -= tokens
             return 0.0
         return (tokens - self._tokens) / self._per_second
+
+
+class Allowance:
+    """What may be sent: messages and frames of any kind, `times` as much as one socket may."""
+
+    __slots__ = ("frames", "messages")
+
+    def __init__(self, limits: SocketLimits, *, times: int = 1) -> None:
+        self.messages = TokenBucket(limits.messages_per_second * times, limits.message_burst * times)
+        frames_per_second = limits.frames_per_second * times
+        self.frames = TokenBucket(frames_per_second, frames_per_second * FRAME_BURST_SECONDS)

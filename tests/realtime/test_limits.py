@@ -73,6 +73,21 @@ def test_a_flooder_is_told_and_then_closed_and_costs_no_memory(
         assert neighbour.find("ack")["client_msg_id"] == "calm"
 
 
+def test_all_sockets_of_a_user_together_may_not_send_as_much_as_each_alone(ada: Member, talk: str) -> None:
+    sockets = [ChatClient(ada) for _ in range(10)]
+    for number in range(100):
+        payload = {"conversation_id": talk, "content": "Again", "client_msg_id": f"m-{number}"}
+        sockets[number % 10].say("message", **payload)
+    frames = [frame for client in sockets for frame in client.all_until_pong()]
+    refused = [frame["payload"]["code"] for frame in frames if frame["type"] == "error"]
+    acknowledged = [frame for frame in frames if frame["type"] == "ack"]
+    for client in sockets:
+        client.close()
+    assert set(refused) == {"RATE_LIMITED"}
+    assert len(acknowledged) + len(refused) == 100
+    assert len(acknowledged) >= 30
+
+
 def told_until_closed(client: RawSocket) -> tuple[set[str], int, str]:
     """The codes of the error frames that a client hears, and what the close frame says."""
     codes = set()
