@@ -147,8 +147,8 @@ def _begin(session: ChatSession, caller: Authenticated, *, is_first: bool, curso
 
 
 def _replay_together(session: ChatSession, behind: dict[UUID, int]) -> None:
-    """Send what lies behind many cursors: little of each first, so that none waits for another's whole past."""
-    todo = list(behind.items())
+    """Send what lies behind many cursors: where it is little first, so that none waits for another's whole past."""
+    todo, longer = list(behind.items()), []
     while todo:
         chunk, todo = dict(todo[:REPLAYED_TOGETHER]), todo[REPLAYED_TOGETHER:]
         _pause_between_pages(session)
@@ -156,12 +156,15 @@ def _replay_together(session: ChatSession, behind: dict[UUID, int]) -> None:
         for conversation_id, (participant_ids, messages) in found.items():
             is_over = len(messages) < REPLAY_MESSAGES_TOGETHER and frames.all_fit(messages)
             if session.user_id not in participant_ids or not is_over:
-                _replay(session, conversation_id, chunk[conversation_id])
+                longer.append(conversation_id)
                 continue
+            session.connection.wait_for_room()
             session.connection.send(frames.sync(conversation_id, messages, complete=True))
             last = messages[-1].seq if messages else chunk[conversation_id]
             session.progress.hold(conversation_id, last)
             session.expect(session.progress.release(conversation_id))
+    for conversation_id in longer:
+        _replay(session, conversation_id, behind[conversation_id])
 
 
 def _pause_between_pages(session: ChatSession) -> None:

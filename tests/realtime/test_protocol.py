@@ -250,6 +250,24 @@ class TestResumption:
             client.say("sync", conversation_id=talk, after_seq=99)
             assert [message["seq"] for message in client.expect("sync")["messages"]] == seqs
 
+    def test_many_cursors_are_replayed_each_to_its_end(
+        self, ada: Member, ben: Member, newcomer: Callable[..., Member]
+    ) -> None:
+        lengths = {ada.begin(ben, newcomer()): length for length in (1, 2, 3, 40, 1, 120)}
+        for talk, length in lengths.items():
+            for number in range(length):
+                ada.send(talk, f"{number}")
+        with ChatClient(ben, cursors=dict.fromkeys(lengths, 0)) as client:
+            seen: dict[str, list[int]] = {talk: [] for talk in lengths}
+            order = []
+            while len(order) < len(lengths):
+                page = client.expect("sync")
+                seen[page["conversation_id"]] += [message["seq"] for message in page["messages"]]
+                if page["complete"]:
+                    order.append(lengths[page["conversation_id"]])
+        assert seen == {talk: list(range(1, length + 1)) for talk, length in lengths.items()}
+        assert sorted(order[:4]) == [1, 1, 2, 3]  # the short ones wait for no long one
+
     def test_a_conversation_begun_while_the_socket_is_open_arrives_from_its_first_message(
         self, ada: Member, newcomer: Callable[..., Member]
     ) -> None:
