@@ -17,6 +17,8 @@ from deploy.local.sockets import free_port
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 60.0
+# With REDIS_URL, the same tests run over the other bus.
+INHERITED = ("PATH", "HOME", "LANG", "REDIS_URL")
 STOP_SECONDS = 30.0
 REQUEST_SECONDS = 30.0
 
@@ -28,7 +30,7 @@ class ServiceProcess:
         self._root = root
         self.port = free_port()
         self._environment = {
-            **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")},
+            **{name: value for name, value in os.environ.items() if name in INHERITED},
             "APP_ENV": "test",
             "LOG_JSON": "true",
             "PORT": str(self.port),
