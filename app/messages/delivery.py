@@ -7,7 +7,7 @@ message once, in order, without gaps: it takes only the very next number, and wh
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -134,8 +134,9 @@ class _Target:
 class Delivery:
     """Brings the sockets of one worker up to date."""
 
-    def __init__(self, hub: Hub[Reader]) -> None:
+    def __init__(self, hub: Hub[Reader], *, longest_transaction: timedelta) -> None:
         self._hub = hub
+        self._longest_transaction = longest_transaction
         self._targets: dict[UUID, _Target] = {}
         self._has_targets = Event()
         self._must_reconcile = Event()
@@ -257,7 +258,9 @@ class Delivery:
 
     def _reconcile(self) -> None:
         users = self._hub.users()
-        self._changed_since, changed, gone = service.changes(users, self._changed_since)
+        self._changed_since, changed, gone = service.changes(
+            users, self._changed_since, longest_transaction=self._longest_transaction
+        )
         before = len(self._targets)
         for change in changed:
             users_of_it = [change.user_id]

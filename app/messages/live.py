@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import gevent
 import structlog
@@ -16,6 +17,7 @@ from app.settings import Settings
 
 # How often a worker looks whether it was told to stop: its sockets are told within 2 s.
 STOP_CHECK_SECONDS = 0.1
+COMMIT_ALLOWANCE = timedelta(seconds=20)
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +53,9 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Make the worker's hub and bus; `Live.start` sets them going."""
     hub: Hub[Reader] = Hub(settings.sockets)
     bus: Bus = PostgresBus(settings) if settings.redis_url is None else RedisBus(settings.redis_url)
-    app.extensions["live"] = Live(hub=hub, bus=bus, delivery=Delivery(hub))
+    # The one statement that sends, and a COMMIT that takes its time.
+    longest = timedelta(milliseconds=settings.db_statement_timeout_ms) + COMMIT_ALLOWANCE
+    app.extensions["live"] = Live(hub=hub, bus=bus, delivery=Delivery(hub, longest_transaction=longest))
 
 
 def current() -> Live:

@@ -27,8 +27,6 @@ from app.realtime.bus import Bus, Event
 
 MAX_PARTICIPANTS = 20
 SEND_ATTEMPTS = 3
-# A conversation shows no change before its transaction is over, and none of ours lasts longer.
-LONGEST_TRANSACTION = timedelta(seconds=30)
 
 
 def begin(who: Identity, participant_ids: Sequence[UUID], equipment_id: UUID | None) -> tuple[ConversationView, bool]:
@@ -147,13 +145,16 @@ def batches(after: Mapping[UUID, int], *, limit: int) -> dict[UUID, tuple[tuple[
         return repository.list_batches(session, after, limit=limit)
 
 
-def changes(user_ids: Sequence[UUID], since: datetime | None) -> tuple[datetime, list[Change], set[UUID]]:
+def changes(
+    user_ids: Sequence[UUID], since: datetime | None, *, longest_transaction: timedelta
+) -> tuple[datetime, list[Change], set[UUID]]:
     """What these users' conversations have had since an earlier call: (when to ask from next, changes, users gone).
 
-    Without `since`, what was just now is told.
+    Without `since`, what was just now is told. A change carries the time it was made at, and is seen when its
+    transaction is over: so calls overlap by as long as one may last.
     """
     with transaction() as session:
-        since_next = conversations.get_time(session) - LONGEST_TRANSACTION
+        since_next = conversations.get_time(session) - longest_transaction
         changed = conversations.list_changed(session, user_ids, since or since_next)
         gone = set(user_ids) - conversations.list_still_there(session, user_ids)
     return since_next, changed, gone

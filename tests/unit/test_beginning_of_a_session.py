@@ -5,7 +5,7 @@ The moment is too short to be met from outside, so the log is a fake that lets s
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -133,7 +133,7 @@ def live() -> Iterator[Live]:
     """A worker's realtime side that delivers."""
     hub: Hub[Any] = Hub(LIMITS)
     bus: Any = SimpleNamespace(channel=None)
-    live = Live(hub=hub, bus=bus, delivery=Delivery(hub))
+    live = Live(hub=hub, bus=bus, delivery=Delivery(hub, longest_transaction=timedelta(0)))
     delivering = gevent.spawn(live.delivery.deliver_forever)
     yield live
     delivering.kill()
