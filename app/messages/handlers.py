@@ -22,7 +22,7 @@ from app.errors import (
 )
 from app.messages import frames, schemas, service
 from app.messages.criteria import MessagePage
-from app.messages.delivery import FOLLOWED_CONVERSATIONS
+from app.messages.progress import FOLLOWED_CONVERSATIONS
 from app.messages.projection import MessageView
 from app.messages.session import ChatSession
 from app.realtime.close_code import CloseCode

@@ -11,7 +11,7 @@ from structlog.contextvars import bind_contextvars
 from app.auth.identity import Authenticated
 from app.auth.principal import Identity
 from app.messages import frames, live
-from app.messages.delivery import Progress
+from app.messages.progress import Progress
 from app.realtime.close_code import CloseCode
 from app.realtime.connection import Connection
 from app.realtime.limits import Allowance, TokenBucket

@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.messages.delivery import FOLLOWED_CONVERSATIONS, Progress
+from app.messages.progress import FOLLOWED_CONVERSATIONS, Progress
 from app.messages.projection import ConversationHead
 
 KNOWN, OTHER, NEW = UUID(int=1), UUID(int=2), UUID(int=3)
