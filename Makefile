@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 
-.PHONY: help run test faults lint seed clean
+.PHONY: help run test faults lint lock seed clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -24,6 +24,15 @@ lint: ## Check style, types, import rules, and that the migrations match the mod
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 	$(PY) -m deploy.local.check_migrations
+
+# Outside .venv, because it needs packages that nothing else does. The files name no package index.
+LOCK = .local/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --annotation-style=line \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-options
+lock: ## Resolve requirements.in into exact versions with hashes: UPGRADE=--upgrade for newer ones
+	@test -x .local/lock/bin/pip-compile || \
+		{ $(or $(PYTHON),python3) -m venv .local/lock && .local/lock/bin/pip install --quiet pip-tools==7.6.2; }
+	CUSTOM_COMPILE_COMMAND='make lock' $(LOCK) $(UPGRADE) --output-file requirements.txt requirements.in
+	CUSTOM_COMPILE_COMMAND='make lock' $(LOCK) $(UPGRADE) --output-file tests/requirements.txt tests/requirements.in
 
 seed: ## Fill the database of a running `make run` for load tests: LISTINGS=200000
 	@test -f .local/run/env || { echo "make seed: start 'make run' in another terminal first" >&2; exit 1; }

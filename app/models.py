@@ -9,12 +9,15 @@ from typing import Any, ClassVar
 
 from geoalchemy2 import Geography, WKBElement
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Computed,
     DateTime,
     Enum,
     ForeignKey,
+    Identity,
     Index,
+    LargeBinary,
     MetaData,
     Numeric,
     String,
@@ -87,6 +90,7 @@ class User(_HasId, _HasTimes, Base):
     __tablename__ = "users"
     __table_args__ = (
         Index("uq_users_verified_email", "email", unique=True, postgresql_where=text("email_verified")),
+        Index("ix_users_admins", "id", postgresql_where=text("role = 'admin'")),
         CheckConstraint("length(username) BETWEEN 3 AND 50", name="username_length"),
         CheckConstraint("starts_with(avatar_url, 'https://') AND length(avatar_url) <= 2048", name="avatar_url_https"),
         CheckConstraint("NOT email_verified OR email IS NOT NULL", name="verified_email_present"),
@@ -104,14 +108,39 @@ class User(_HasId, _HasTimes, Base):
 
 
 class ExternalIdentity(Base):
-    """A subject at an issuer: the only key a token is ever matched by (OpenID Connect Core §5.7)."""
+    """A subject at an issuer: the only key a token is ever matched by (OpenID Connect Core §5.7).
+
+    It outlives its user, without one, so that a token which is still good does not make a deleted user anew.
+    """
 
     __tablename__ = "identities"
 
     issuer: Mapped[str] = mapped_column(String(255), primary_key=True)
     subject: Mapped[str] = mapped_column(String(255), primary_key=True)
-    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class LoginAttempts(Base):
+    """How logins to one account fared, from one address, or (with an empty one) from all addresses together.
+
+    `account` is a digest of the e-mail that was typed, whether or not anybody has it. `failures` are those that count
+    towards the next lock-out, `attempts` are all that were made meanwhile. Rows that expired are as good as removed.
+    """
+
+    __tablename__ = "login_attempts"
+    __table_args__ = (
+        CheckConstraint("failures >= 0 AND attempts >= failures", name="counts"),
+        Index("ix_login_attempts_expires_at", "expires_at"),
+    )
+
+    account: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    address: Mapped[str] = mapped_column(String(45), primary_key=True)
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    failures: Mapped[int] = mapped_column(server_default=text("0"))
+    blocked_until: Mapped[datetime | None]
+    succeeded_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime]
 
 
 class OwnerProfile(_HasTimes, Base):
@@ -272,3 +301,21 @@ class Message(Base):
     client_msg_id: Mapped[str | None]
     content: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class AuditEntry(Base):
+    """What an admin changed, and how it was before; without foreign keys, since it outlives what it tells of.
+
+    `actor_id` is empty for what an operator did from a shell.
+    """
+
+    __tablename__ = "audit_log"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    actor_id: Mapped[uuid.UUID | None]
+    action: Mapped[str]
+    subject_id: Mapped[uuid.UUID]
+    before: Mapped[dict[str, Any] | None]
+    after: Mapped[dict[str, Any] | None]
+    request_id: Mapped[str | None]

@@ -24,7 +24,7 @@ from deploy.local.cluster import PostgresCluster
 from deploy.local.disposable import disposable_cluster
 from tests.factories import Person, add_person
 from tests.local.tenant_process import TenantProcess
-from tests.service_process import ServiceProcess
+from tests.service_process import GENEROUS_RATES, ServiceProcess
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE_DATABASE = "migrated"
@@ -90,7 +90,13 @@ def tenant() -> Iterator[TenantProcess]:
 @pytest.fixture(scope="session")
 def settings(database_url_factory: Callable[[], str], tenant: TenantProcess) -> Settings:
     """Settings of a development service on the test's own database and tenant."""
-    environment = {"APP_ENV": "test", "DATABASE_URL": database_url_factory(), "LOG_LEVEL": "warning", **tenant.env()}
+    environment = {
+        "APP_ENV": "test",
+        "DATABASE_URL": database_url_factory(),
+        "LOG_LEVEL": "warning",
+        **GENEROUS_RATES,
+        **tenant.env(),
+    }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)

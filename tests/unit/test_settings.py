@@ -30,6 +30,7 @@ REQUIRED = {
 BLANK = ["", "  ", "\t"]
 WORDS = [SECRET, "", "yes please"]
 COUNTS = [SECRET, "", "1.5", "1e3", "-1", "9" * 5000]
+NO_LIMITS = [SECRET, "", "ten/minute", "10", "10/fortnight", "-1/minute", "0/minute", "10/minute;"]
 WRONG: dict[str, list[str]] = {
     "APP_ENV": [SECRET, "", "prod", "PRODUCTION"],
     "DATABASE_URL": [
@@ -95,6 +96,16 @@ WRONG: dict[str, list[str]] = {
     "WS_SILENCE_SECONDS": [*COUNTS, "1", "3601"],
     "WS_AUTH_TIMEOUT_SECONDS": [*COUNTS, "0", "601"],
     "WS_TOKEN_WARNING_SECONDS": [*COUNTS, "3601"],
+    "RATE_LIMIT_ENABLED": WORDS,
+    "RATE_LIMIT_PUBLIC_SEARCH": NO_LIMITS,
+    "RATE_LIMIT_ANONYMOUS": NO_LIMITS,
+    "RATE_LIMIT_AUTHENTICATED": NO_LIMITS,
+    "RATE_LIMIT_AUTH": NO_LIMITS,
+    "LOGIN_MAX_FAILURES": [*COUNTS, "0", "1001"],
+    "LOGIN_LOCKOUT_SECONDS": [*COUNTS, "0", "86401"],
+    "LOGIN_BACKOFF_BASE_MS": [*COUNTS, "60001"],
+    "METRICS_ALLOW_PRIVATE_ONLY": WORDS,
+    "METRICS_ADMIN_TOKEN": ["short", f"{SECRET} with blanks", f"{SECRET}\n", f"{SECRET}é"],
     "LOG_LEVEL": [*WORDS, "verbose"],
     "LOG_JSON": WORDS,
 }
@@ -166,6 +177,10 @@ class TestRefusal:
 
     def test_a_silence_shorter_than_the_time_between_two_pings_is_refused(self, read: Read) -> None:
         assert "WS_SILENCE_SECONDS" in refusal(read, WS_SILENCE_SECONDS="25", WS_PING_INTERVAL_SECONDS="25")
+
+    @pytest.mark.parametrize("app_env", [None, "production"])
+    def test_production_refuses_metrics_that_are_open_to_everyone(self, read: Read, app_env: str | None) -> None:
+        assert "METRICS_ADMIN_TOKEN" in refusal(read, APP_ENV=app_env, METRICS_ALLOW_PRIVATE_ONLY="false")
 
     @pytest.mark.parametrize("app_env", [None, "production"])
     def test_production_refuses_a_tenant_without_tls(self, read: Read, app_env: str | None) -> None:
