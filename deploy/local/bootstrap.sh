@@ -199,7 +199,7 @@ ensure_environment() {
     touch .venv/.installing
     rm -f .venv/.complete-*
     logged pip 'Check the network and the configuration of pip, then start again.' \
-        .venv/bin/python -m pip install --disable-pip-version-check --no-input -r "$requirements"
+        .venv/bin/python -m pip install --disable-pip-version-check --no-input --require-hashes -r "$requirements"
     printf '%s\n' "$run_stamp" >.venv/.complete-run
     [[ $MODE == run ]] || printf '%s\n' "$test_stamp" >.venv/.complete-test
     rm -f .venv/.installing

@@ -1,0 +1,96 @@
+"""`make lint` ends with an error where a package is known to be vulnerable, and never claims what nobody looked up."""
+
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from deploy.local.audit_packages import audit, main
+from deploy.local.sockets import free_port
+
+ADVISORY = {
+    "id": "GHSA-0000-0000-0000",
+    "published": "2026-01-01T00:00:00Z",
+    "affected": [
+        {
+            "package": {"name": "blinker", "ecosystem": "PyPI"},
+            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "9.9"}]}],
+        }
+    ],
+}
+
+
+class _Osv(BaseHTTPRequestHandler):
+    """OSV's query API (https://google.github.io/osv.dev/post-v1-query/): it knows one advisory, of blinker."""
+
+    def do_POST(self) -> None:
+        query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        known = {"vulns": [ADVISORY]} if query["package"]["name"] == "blinker" else {}
+        body = json.dumps(known).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Stay quiet."""
+
+
+@pytest.fixture
+def osv() -> Iterator[tuple[str, ...]]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Osv)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield ("--vulnerability-service", "osv", "--osv-url", f"http://127.0.0.1:{server.server_port}/v1/query")
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def unreachable() -> tuple[str, ...]:
+    return ("--vulnerability-service", "osv", "--osv-url", f"http://127.0.0.1:{free_port()}/v1/query")
+
+
+def pinned(directory: Path, *packages: str) -> Path:
+    path = directory / "requirements.txt"
+    path.write_text("".join(f"{package} --hash=sha256:{'0' * 64}\n" for package in packages))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+def test_a_package_that_is_known_to_be_vulnerable_is_an_error(
+    tmp_path: Path, osv: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(pinned(tmp_path, "blinker==1.9.0", "click==8.5.1"), [osv]) == 1
+    assert "blinker 1.9.0: GHSA-0000-0000-0000, mended in 9.9" in capsys.readouterr().out
+
+
+def test_packages_without_an_advisory_pass_and_are_counted(
+    tmp_path: Path, osv: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(pinned(tmp_path, "click==8.5.1", "Flask==3.1.3"), [osv]) == 0
+    assert "2 packages audited, 0 advisories" in capsys.readouterr().out
+
+
+def test_the_next_source_is_asked_where_one_does_not_answer(
+    tmp_path: Path, osv: tuple[str, ...], unreachable: tuple[str, ...]
+) -> None:
+    assert main(pinned(tmp_path, "blinker==1.9.0"), [unreachable, osv]) == 1
+
+
+def test_without_an_answer_nothing_is_said_to_be_safe(
+    tmp_path: Path, unreachable: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    requirements = pinned(tmp_path, "blinker==1.9.0")
+    assert audit(requirements, unreachable) is None
+    assert main(requirements, [unreachable]) == 0
+    assert "NO package was audited" in capsys.readouterr().out

@@ -1,0 +1,56 @@
+"""Every package is pinned to one version and to the hashes of its files, and the two files agree."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = ("requirements.txt", "tests/requirements.txt")
+_PINNED = re.compile(
+    r"([A-Za-z0-9._-]+)==([^\s\\;]+)(?: ; [^\\]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)"
+)
+
+
+def pins(name: str) -> dict[str, str]:
+    """The version of each package that `pip` installs from this file."""
+    return {canonical(package): version for package, version, _ in _PINNED.findall((ROOT / name).read_text())}
+
+
+def wanted(name: str) -> dict[str, str]:
+    """The version of each package that is asked for by name."""
+    lines = (line for line in (ROOT / name).read_text().splitlines() if re.match(r"[A-Za-z]", line))
+    return {canonical(package): version for package, _, version in (line.partition("==") for line in lines)}
+
+
+def canonical(package: str) -> str:
+    """A package's name in its one form (PyPA, "Names and normalization")."""
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_but_pinned_packages_with_hashes_is_in_a_file(name: str) -> None:
+    text = (ROOT / name).read_text()
+    rest = [line for line in _PINNED.sub("", text).splitlines() if line.strip() and not line.strip().startswith("#")]
+    assert rest == []
+    assert len(pins(name)) == len(_PINNED.findall(text)) > 40
+
+
+@pytest.mark.parametrize(("source", "name"), [("requirements.in", FILES[0]), ("tests/requirements.in", FILES[1])])
+def test_what_was_asked_for_is_what_is_pinned(source: str, name: str) -> None:
+    assert wanted(source)
+    assert all(wanted(source).values())
+    assert wanted(source).items() <= pins(name).items()
+
+
+def test_tests_run_on_what_production_runs_on() -> None:
+    assert pins(FILES[0]).items() <= pins(FILES[1]).items()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_file_names_where_packages_come_from(name: str) -> None:
+    assert "://" not in (ROOT / name).read_text()
+
+
+def test_the_preparation_accepts_no_package_without_its_hash() -> None:
+    assert "--require-hashes" in (ROOT / "deploy/local/bootstrap.sh").read_text()
