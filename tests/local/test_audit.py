@@ -41,19 +41,19 @@ class _Osv(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def osv() -> Iterator[tuple[str, ...]]:
+def osv() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Osv)
     thread = Thread(target=server.serve_forever)
     thread.start()
-    yield ("--vulnerability-service", "osv", "--osv-url", f"http://127.0.0.1:{server.server_port}/v1/query")
+    yield f"http://127.0.0.1:{server.server_port}/v1/query"
     server.shutdown()
     thread.join()
     server.server_close()
 
 
 @pytest.fixture
-def unreachable() -> tuple[str, ...]:
-    return ("--vulnerability-service", "osv", "--osv-url", f"http://127.0.0.1:{free_port()}/v1/query")
+def unreachable() -> str:
+    return f"http://127.0.0.1:{free_port()}/v1/query"
 
 
 def pinned(directory: Path, *packages: str) -> Path:
@@ -68,29 +68,23 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_package_that_is_known_to_be_vulnerable_is_an_error(
-    tmp_path: Path, osv: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, osv: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(pinned(tmp_path, "blinker==1.9.0", "click==8.5.1"), [osv]) == 1
+    assert main(pinned(tmp_path, "blinker==1.9.0", "click==8.5.1"), osv) == 1
     assert "blinker 1.9.0: GHSA-0000-0000-0000, mended in 9.9" in capsys.readouterr().out
 
 
 def test_packages_without_an_advisory_pass_and_are_counted(
-    tmp_path: Path, osv: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, osv: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(pinned(tmp_path, "click==8.5.1", "Flask==3.1.3"), [osv]) == 0
+    assert main(pinned(tmp_path, "click==8.5.1", "Flask==3.1.3"), osv) == 0
     assert "2 packages audited, 0 advisories" in capsys.readouterr().out
 
 
-def test_the_next_source_is_asked_where_one_does_not_answer(
-    tmp_path: Path, osv: tuple[str, ...], unreachable: tuple[str, ...]
-) -> None:
-    assert main(pinned(tmp_path, "blinker==1.9.0"), [unreachable, osv]) == 1
-
-
 def test_without_an_answer_nothing_is_said_to_be_safe(
-    tmp_path: Path, unreachable: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, unreachable: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     requirements = pinned(tmp_path, "blinker==1.9.0")
     assert audit(requirements, unreachable) is None
-    assert main(requirements, [unreachable]) == 0
+    assert main(requirements, unreachable) == 0
     assert "NO package was audited" in capsys.readouterr().out
