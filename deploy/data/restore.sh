@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# restore.sh DUMP: loads a dump of backup.sh into the database of DATABASE_URL, which must be empty; all or nothing.
+#
+# The database must be there, and have the extensions or a role that may create them:
+#   createdb --owner gearyard gearyard && psql gearyard -c 'CREATE EXTENSION postgis'   (as a superuser)
+set -euo pipefail
+
+readonly DUMP=${1:?usage: restore.sh DUMP}
+source "$(dirname "${BASH_SOURCE[0]}")/connection.sh"
+
+pg_restore --list "$DUMP" >/dev/null
+tables=$(query "$CONNECTION" --command \
+    "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'spatial_ref_sys'")
+if [[ $tables != 0 ]]; then
+    echo "restore.sh: the database has $tables tables already; restore into an empty one" >&2
+    exit 1
+fi
+
+# A comment on an extension is its owner's to make, and an extension that is there already is not made again.
+pg_restore --dbname "$CONNECTION" --single-transaction --exit-on-error --no-owner --no-privileges --no-comments \
+    "$DUMP"
+# Without statistics, the first searches would be planned as for empty tables.
+query "$CONNECTION" --command 'ANALYZE'
