@@ -17,13 +17,14 @@ test: ## Run the tests: ARGS="-k search -x" goes to pytest
 faults: ## Break workers, database and bus under clients that chat, over and over: FAULTS=60
 	@deploy/local/bootstrap.sh test && FAULTS=$(or $(FAULTS),60) exec $(PY) -m pytest tests/faults $(ARGS)
 
-lint: ## Check style, types, import rules, known vulnerabilities, and that the migrations match the models
+lint: ## Check style, types, import rules, systemd units, known vulnerabilities, and that the migrations match the models
 	@deploy/local/bootstrap.sh test
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 	$(PY) -m deploy.local.check_migrations
+	$(PY) -m deploy.local.check_units
 	$(PY) -m deploy.local.audit_packages
 
 # Outside .venv, because it needs packages that nothing else does. The files name no package index.
