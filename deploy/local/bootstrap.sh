@@ -60,7 +60,7 @@ need_apt() {
     command -v apt-get >/dev/null || die "this machine has no apt-get; install these by hand, then start again:" \
         "for Python, the standard modules venv and ensurepip" \
         "PostgreSQL (server and client) with its PostGIS extension; its pg_config must be on PATH" \
-        "for the tests, redis-server"
+        "for the tests, redis-server and nginx"
     ((EUID == 0)) || command -v sudo >/dev/null || die "packages are missing, and there is no sudo to install them." \
         "As root: apt-get install --no-install-recommends $*"
 }
@@ -167,6 +167,24 @@ ensure_redis() {
     logged apt-redis "Repair apt, or install it by hand: apt-get install redis-tools" apt_install redis-tools
 }
 
+# Tests put a real nginx in front of the service. Only its program is needed, so the package is unpacked and not
+# installed: installing it would start a server on port 80.
+ensure_nginx() {
+    ! command -v nginx >/dev/null && [[ ! -x .local/nginx/usr/sbin/nginx ]] || return 0
+    command -v apt-get >/dev/null || die "this machine has no apt-get; install nginx by hand, then start again."
+    apt_update
+    say 'Unpacking nginx (once)…'
+    rm -rf .local/nginx && mkdir .local/nginx
+    logged apt-nginx "Repair apt, or install it by hand: apt-get install nginx" unpack_nginx
+}
+
+unpack_nginx() (
+    cd .local/nginx
+    apt-get download nginx
+    dpkg-deb --extract nginx_*.deb .
+    ./usr/sbin/nginx -v
+)
+
 # --- the virtual environment -----------------------------------------------------------------------------------------
 
 # What a complete environment depends on; another place counts, because its scripts carry their path.
@@ -219,5 +237,5 @@ if ! flock --nonblock 9; then
 fi
 check_python
 if [[ $MODE == test || -z ${DATABASE_URL:-} ]]; then ensure_postgis; fi
-if [[ $MODE == test ]]; then ensure_redis; fi
+if [[ $MODE == test ]]; then ensure_redis && ensure_nginx; fi
 ensure_environment

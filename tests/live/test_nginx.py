@@ -1,0 +1,191 @@
+"""The site of deploy/nginx, with a real nginx in front of the real service: what only the two together show."""
+
+import json
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from websockets.sync.client import connect
+
+from app.web.headers import HEADERS
+from deploy.local.processes import wait_until
+from tests.live.nginx_process import NginxProcess
+from tests.local.tenant_process import TenantProcess
+from tests.realtime.people import new_member
+from tests.service_process import ServiceProcess
+
+READ_TIMEOUT_SECONDS = 3
+PLANTED = "planted-in-the-query"
+
+
+@pytest.fixture(scope="module")
+def behind(database_url_factory: Callable[[], str], tenant: TenantProcess) -> Iterator[ServiceProcess]:
+    """The service as it is behind one proxy."""
+    environment = {
+        "DATABASE_URL": database_url_factory(),
+        "TRUSTED_PROXY_COUNT": "1",
+        "WS_PING_INTERVAL_SECONDS": "1",
+        "WS_SILENCE_SECONDS": "60",
+        "METRICS_ALLOW_PRIVATE_ONLY": "true",
+        **tenant.env(),
+    }
+    with ServiceProcess(environment) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def nginx(behind: ServiceProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxProcess]:
+    changes = {
+        "proxy_read_timeout": f"{READ_TIMEOUT_SECONDS}s",
+        "limit_req": "zone=gearyard_requests burst=100000 nodelay",
+    }
+    with NginxProcess(behind, tmp_path_factory.mktemp("nginx"), changes=changes) as running:
+        yield running
+
+
+@pytest.fixture
+def http(nginx: NginxProcess) -> Iterator[requests.Session]:
+    with nginx.session() as session:
+        yield session
+
+
+def assert_error_body(answer: requests.Response, status: int, code: str) -> None:
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert (body["status"], body["code"]) == (status, code)
+    assert body.keys() >= {"error", "message", "request_id", "type", "title", "detail", "instance"}
+    assert body["request_id"] == answer.headers["X-Request-Id"]
+    for name in HEADERS:
+        assert name in answer.headers
+
+
+def raw(nginx: NginxProcess, request: bytes) -> bytes:
+    """What comes back for these bytes."""
+    context = ssl.create_default_context(cafile=str(nginx.certificate))
+    with (
+        socket.create_connection(("127.0.0.1", nginx.port), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as wrapped,
+    ):
+        wrapped.sendall(request)
+        answer = b""
+        while chunk := wrapped.recv(65_536):
+            answer += chunk
+        return answer
+
+
+def test_a_plain_request_is_sent_to_tls(nginx: NginxProcess) -> None:
+    answer = requests.get(f"http://127.0.0.1:{nginx.plain_port}/health", allow_redirects=False, timeout=20)
+    assert (answer.status_code, answer.headers["Location"][:8]) == (308, "https://")
+
+
+def test_http_2_is_spoken(nginx: NginxProcess) -> None:
+    context = ssl.create_default_context(cafile=str(nginx.certificate))
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with (
+        socket.create_connection(("127.0.0.1", nginx.port), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as wrapped,
+    ):
+        assert wrapped.selected_alpn_protocol() == "h2"
+
+
+def test_the_client_s_address_is_the_connection_s_and_nothing_that_a_client_says(
+    nginx: NginxProcess, behind: ServiceProcess, http: requests.Session
+) -> None:
+    forged = dict.fromkeys(("X-Forwarded-For", "X-Real-IP"), "203.0.113.9") | {"Forwarded": "for=203.0.113.9"}
+    answer = http.get(f"{nginx.url}/api/v1/categories", headers=forged, timeout=20)
+    line = next(
+        line
+        for line in behind.log().splitlines()
+        if answer.headers["X-Request-Id"] in line and "client_address" in line
+    )
+    assert json.loads(line)["client_address"] == "127.0.0.1"
+
+
+@pytest.mark.attack("secrets")
+def test_no_token_of_a_query_is_in_its_log(nginx: NginxProcess, http: requests.Session) -> None:
+    http.get(f"{nginx.url}/api/v1/ws?token={PLANTED}", headers={"Referer": f"https://x/?{PLANTED}"}, timeout=20)
+    raw(nginx, f"GET /?token={PLANTED} HTTP/9.9\r\n\r\n".encode())
+    raw(nginx, f"GET /{'a' * 20_000}?token={PLANTED} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    assert wait_until(lambda: "/api/v1/ws" in nginx.log(), 10)
+    assert PLANTED not in nginx.log()
+
+
+def test_a_body_that_is_too_large_has_the_one_error_body(nginx: NginxProcess, http: requests.Session) -> None:
+    answer = http.post(f"{nginx.url}/api/v1/equipment", data=b"x" * (1024 * 1024 + 1), timeout=20)
+    assert_error_body(answer, 413, "PAYLOAD_TOO_LARGE")
+
+
+def test_what_cannot_be_read_has_the_one_error_body(nginx: NginxProcess) -> None:
+    head, _, body = raw(nginx, b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert json.loads(body)["code"] == "BAD_REQUEST"
+
+
+def test_an_address_that_asks_too_often_has_the_one_error_body(behind: ServiceProcess, tmp_path: Path) -> None:
+    few = {"limit_req": "zone=gearyard_requests"}
+    with NginxProcess(behind, tmp_path, changes=few) as strict, strict.session() as session:
+        answers = [session.get(f"{strict.url}/health", timeout=20) for _ in range(50)]
+    refused = [answer for answer in answers if not answer.ok]
+    assert refused
+    assert_error_body(refused[0], 429, "RATE_LIMITED")
+    assert refused[0].headers["Retry-After"] == "1"
+
+
+def test_only_what_is_public_is_compressed(nginx: NginxProcess, behind: ServiceProcess, tenant: TenantProcess) -> None:
+    member = new_member(behind, tenant)
+    with nginx.session() as session:
+        session.headers["Accept-Encoding"] = "gzip"
+        public = session.get(f"{nginx.url}/api/v1/categories", timeout=20)
+        personal = session.get(f"{nginx.url}/api/v1/auth/me", headers=member.headers, timeout=20)
+    assert public.headers["Content-Encoding"] == "gzip"
+    assert "Accept-Encoding" in public.headers["Vary"]
+    assert "Content-Encoding" not in personal.headers
+    assert public.json()
+
+
+def test_a_chat_outlives_the_time_that_nginx_waits_for_an_answer(
+    nginx: NginxProcess, behind: ServiceProcess, tenant: TenantProcess
+) -> None:
+    ada, ben = new_member(behind, tenant), new_member(behind, tenant)
+    talk = ada.begin(ben)
+    context = ssl.create_default_context(cafile=str(nginx.certificate))
+    url = f"wss://localhost:{nginx.port}/api/v1/ws"
+    with connect(url, ssl=context, additional_headers=ben.headers, proxy=None, open_timeout=20) as chat:
+        # The service's pings keep it open; nothing else is said for more than twice that time.
+        with pytest.raises(TimeoutError):
+            chat.recv(timeout=READ_TIMEOUT_SECONDS * 2.5)
+        ada.send(talk, "Still there?")
+        frame: dict[str, Any] = json.loads(chat.recv(timeout=20))
+    assert frame["payload"]["content"] == "Still there?"
+
+
+def test_no_request_fails_while_the_service_is_reloaded(nginx: NginxProcess, behind: ServiceProcess) -> None:
+    def ask(count: int) -> list[int]:
+        with nginx.session() as session:
+            return [session.get(f"{nginx.url}/api/v1/categories", timeout=20).status_code for _ in range(count)]
+
+    before = behind.worker_pids()
+    with ThreadPoolExecutor(8) as pool:
+        asking = [pool.submit(ask, 150) for _ in range(8)]
+        behind.reload()
+        statuses = [status for each in asking for status in each.result()]
+    assert set(statuses) == {200}
+    assert wait_until(lambda: not set(before) & set(behind.worker_pids()), 60)
+
+
+def test_while_the_service_is_away_there_is_the_one_error_body(
+    nginx: NginxProcess, behind: ServiceProcess, http: requests.Session
+) -> None:
+    behind.stop()
+    try:
+        answer = http.get(f"{nginx.url}/api/v1/categories", timeout=20)
+    finally:
+        behind.start()
+    assert_error_body(answer, 503, "SERVICE_UNAVAILABLE")
+    assert answer.headers["Retry-After"] == "2"
+    assert http.get(f"{nginx.url}/api/v1/categories", timeout=20).ok
