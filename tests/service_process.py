@@ -60,14 +60,27 @@ class ServiceProcess:
 
     def start(self) -> None:
         """Start; returns once it is ready."""
-        command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
         self.process = subprocess.Popen(
-            command, cwd=self._root, env=self._environment, stderr=self._log, stdout=self._log
+            self.command(),
+            cwd=self._root,
+            env=self._environment,
+            stderr=self._log,
+            stdout=self._log,
+            pass_fds=self.passed_descriptors,
         )
         process = self.process
         is_decided = wait_until(lambda: process.poll() is not None or self._is_ready(), START_SECONDS)
         if not is_decided or process.poll() is not None:
             raise AssertionError(f"the service did not start:\n{self.log()}")
+
+    def command(self) -> list[str]:
+        """What is started."""
+        return [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
+
+    @property
+    def passed_descriptors(self) -> tuple[int, ...]:
+        """What of this process' open files it inherits: none."""
+        return ()
 
     def _is_ready(self) -> bool:
         try:
