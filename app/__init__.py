@@ -11,7 +11,7 @@ from app.equipment import routes as equipment
 from app.messages import commands as messages_commands
 from app.messages import live, socket
 from app.messages import routes as messages
-from app.observability import health, logging
+from app.observability import health, logging, metrics
 from app.settings import Settings
 from app.users import commands as users_commands
 from app.users import routes as users
@@ -48,6 +48,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     health.init_app(app, settings)
     docs.init_app(app)
     live.init_app(app, settings)
+    metrics.init_app(app, settings)
 
     # The slices.
     rest = api.make_api(app)

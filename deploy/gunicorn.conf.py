@@ -5,18 +5,24 @@ from gevent import monkey
 # Before anything else is imported: the gevent worker patches after the fork, too late for what is imported by then.
 monkey.patch_all()
 
+from deploy import metrics_directory  # noqa: E402
+
+metrics_directory.prepare()  # and before prometheus_client is: it looks once whether several processes count together
+
 import resource  # noqa: E402
 import sys  # noqa: E402
 from typing import Any  # noqa: E402
 
 from environs import Env  # noqa: E402
 from marshmallow import validate  # noqa: E402
+from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics  # noqa: E402
 
-from app.observability.logging import dict_config  # noqa: E402
+from app.observability.logging import dict_config, keep_secrets_of  # noqa: E402
 from app.settings import Settings, refuse_wrong  # noqa: E402
 from app.web import server_errors  # noqa: E402
 
 _settings = Settings.from_env()  # a wrong setting stops the start here, with one line
+keep_secrets_of(_settings)
 server_errors.install()
 
 _env = Env(eager=False)
@@ -60,3 +66,9 @@ def post_worker_init(worker: Any) -> None:
 # Forget what was imported for the above: workers inherit this process's modules, and a reload must find the new code.
 for _name in [name for name in sys.modules if name.partition(".")[0] == "app"]:
     del sys.modules[_name]
+def child_exit(_server: Any, worker: Any) -> None:
+    """Forget what a worker that is gone had open; what it counted stays, as counts only ever rise."""
+    GunicornInternalPrometheusMetrics.mark_process_dead_on_child_exit(worker.pid)
+    metrics_directory.forget(worker.pid)
+
+

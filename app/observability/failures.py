@@ -5,22 +5,22 @@ import traceback
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from app.observability.exceptions import database_details
+
 log = structlog.get_logger(__name__)
 
 
 def log_unexpected(error: Exception) -> None:
     """Log an error that no handler knows, with where it happened and without what anybody sent.
 
-    Of a database error not its own text: PostgreSQL puts the failing row into it.
+    Of a database error not its own text: PostgreSQL repeats values there, and puts the failing row into its detail.
     """
     if not isinstance(error, DBAPIError):
         log.error("unexpected_error", exc_info=error)
         return
-    diagnostics = getattr(error.orig, "diag", None)
+    frames = traceback.extract_tb(error.__traceback__)
     log.error(
         "unexpected_database_error",
-        sqlstate=getattr(error.orig, "pgcode", None),
-        constraint=getattr(diagnostics, "constraint_name", None),
-        message=getattr(diagnostics, "message_primary", None),
-        stack="".join(traceback.format_tb(error.__traceback__)),
+        **database_details(error.orig),
+        frames=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
     )

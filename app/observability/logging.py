@@ -4,10 +4,13 @@ import logging.config
 import time
 from typing import Any
 
+import gevent
 import structlog
 from flask import Flask, Response, g, request
-from structlog.tracebacks import ExceptionDictTransformer
+from sqlalchemy.engine import make_url
 
+from app.observability import exceptions
+from app.observability.redaction import escape, keep_secret, redact_event, withhold_requests
 from app.settings import Settings
 
 _SHARED: list[Any] = [
@@ -18,11 +21,15 @@ _SHARED: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 
+OURS = "app"
+
 log = structlog.get_logger("app.request")
 
 
 def configure(settings: Settings) -> None:
     """Set up logging for the process, as `LOG_JSON` and `LOG_LEVEL` say."""
+    keep_secrets_of(settings)
+    gevent.get_hub().print_exception = _log_greenlet_failure  # else it goes to standard error in a form of its own
     logging.config.dictConfig(dict_config(level=settings.log_level, as_json=settings.log_json))
     logging.captureWarnings(True)  # else they go to standard error in a form of their own
     structlog.configure(
@@ -37,29 +44,52 @@ def configure(settings: Settings) -> None:
     )
 
 
+def keep_secrets_of(settings: Settings) -> None:
+    """Let none of the settings' secrets appear in the log."""
+    passwords = (make_url(url).password for url in (settings.database_url, settings.redis_url) if url)
+    keep_secret(settings.auth0_client_secret, settings.metrics.admin_token, *passwords)
+
+
+def _log_greenlet_failure(_context: Any, _kind: Any, error: Any, _traceback: Any) -> None:
+    """Gevent's hook for what a greenlet leaves behind. Its context names the greenlet's arguments, so it stays out."""
+    log.error("greenlet_failed", exc_info=error)
+
+
 def dict_config(*, level: str, as_json: bool) -> dict[str, Any]:
-    """The standard library's configuration: one handler and one format for every logger, gunicorn's among them."""
-    # Tracebacks without the frames' variables: passwords and tokens are among them.
-    traceback = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
-    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-    render: list[Any] = [traceback, structlog.processors.JSONRenderer()] if as_json else [plain]
+    """The standard library's configuration: one handler and one format for every logger, gunicorn's among them.
+
+    Only our own loggers speak below `warning`: what others tell a debugger are requests, headers, statements and rows.
+    """
+    plain = structlog.dev.ConsoleRenderer(colors=False)
+    render: list[Any] = [structlog.processors.JSONRenderer()] if as_json else [escape, plain]
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
-        "foreign_pre_chain": _SHARED,
-        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        "foreign_pre_chain": [*_SHARED, withhold_requests],
+        "processors": [
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            exceptions.render(as_json=as_json),
+            redact_event,
+            *render,
+        ],
     }
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"structured": formatter},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
-        "root": {"handlers": ["stderr"], "level": level.upper()},
-        # These have handlers or levels of their own by default; here they speak through the root.
+        "root": {"handlers": ["stderr"], "level": _at_least("WARNING", level)},
+        # gunicorn's have handlers or levels of their own by default; here they speak through the root.
         "loggers": {
-            "gunicorn.error": {"handlers": [], "propagate": True, "level": level.upper()},
+            OURS: {"level": level.upper()},
+            "gunicorn.error": {"handlers": [], "propagate": True, "level": _at_least("INFO", level)},
             "gunicorn.access": {"handlers": [], "propagate": False},
         },
     }
+
+
+def _at_least(floor: str, level: str) -> str:
+    levels = logging.getLevelNamesMapping()
+    return max(floor, level.upper(), key=levels.__getitem__)
 
 
 def init_app(app: Flask) -> None:

@@ -121,7 +121,7 @@ class Stack:
         self.say("Starting the service…")
         process = spawn(
             python("-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"),
-            env=self.environment,
+            env={"PROMETHEUS_MULTIPROC_DIR": str(STATE / "metrics"), **self.environment},
             keep_open=[self.children_lock.fd],
         )
         self._supervise("The service", process, SERVICE_GRACE_SECONDS)

@@ -43,6 +43,7 @@ PUBLIC_ENDPOINTS = {
     "docs_asset",
     "docs_start",
     "health",
+    "metrics",
     "ready",
     # The handshake, or the first frame, says who is calling: see tests/realtime.
     "socket.explain_1",
@@ -107,6 +108,7 @@ def _credentials() -> dict[str, str]:
 MATRIX = (
     Row("health", "GET", at("/health"), everyone(200)),
     Row("ready", "GET", at("/ready"), everyone(200)),
+    Row("metrics", "GET", at("/metrics"), everyone(200)),
     Row("api-docs.openapi_json", "GET", at("/openapi.json"), everyone(200)),
     Row("docs", "GET", at("/docs"), everyone(200)),
     Row("docs_start", "GET", at("/docs/start.js"), everyone(200)),

@@ -10,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from app import create_app
+from app.observability.logging import OURS
 from app.settings import Settings
 from tests.factories import Person
 
@@ -23,7 +24,7 @@ def request_line(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def at_info(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger=OURS):
         yield
 
 

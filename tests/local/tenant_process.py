@@ -32,7 +32,8 @@ class TenantProcess:
     settings; ``state`` keeps the state beyond the block.
     """
 
-    def __init__(self, env: Mapping[str, str] | None = None, state: Path | None = None) -> None:
+    def __init__(self, env: Mapping[str, str] | None = None, state: Path | None = None, *, quiet: bool = True) -> None:
+        self._quiet = quiet
         self._overrides = dict(env or {})
         self._temporary = None if state else tempfile.TemporaryDirectory(prefix="tenant-")
         self.state = state or Path(self._temporary.name if self._temporary else "")
@@ -56,7 +57,7 @@ class TenantProcess:
 
     def start(self) -> None:
         """Start it; returns once it answers. The second time it takes the port it had. Raises RuntimeError."""
-        arguments = [sys.executable, "-m", "deploy.local.tenant", "--quiet"]
+        arguments = [sys.executable, "-m", "deploy.local.tenant", *(["--quiet"] if self._quiet else [])]
         arguments += ["--port", str(self._port), "--state", str(self.state)]
         with (self.state / "stderr.log").open("a") as log:
             self._process = subprocess.Popen(

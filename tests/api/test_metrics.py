@@ -1,0 +1,294 @@
+"""`GET /metrics`: what is counted, and who may read it. `tests/live/test_metrics.py` has the workers."""
+
+import dataclasses
+import re
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import Engine
+from werkzeug.test import TestResponse
+
+from app import create_app
+from app.auth.identity import public
+from app.errors import TooManyRequests
+from app.observability import counters
+from app.settings import MetricsAccess, Settings
+from tests.factories import Person
+
+TOKEN = "metrics-token-of-the-tests"  # noqa: S105
+AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
+PUBLIC_ADDRESS = "203.0.113.9"
+Reader = Callable[..., TestResponse]
+
+
+@pytest.fixture
+def reader(settings: Settings, engine: Engine) -> Reader:
+    """Asks for the metrics, of an app with these settings, from this address."""
+
+    def read(
+        *,
+        address: str = "127.0.0.1",
+        headers: dict[str, str] | None = None,
+        private_only: bool = True,
+        token: str | None = TOKEN,
+        proxies: int = 0,
+        path: str = "/metrics",
+    ) -> TestResponse:
+        access = MetricsAccess(allow_private_only=private_only, admin_token=token)
+        app = create_app(dataclasses.replace(settings, metrics=access, trusted_proxy_count=proxies))
+        return app.test_client().get(path, headers=headers, environ_base={"REMOTE_ADDR": address})
+
+    return read
+
+
+def series(client: FlaskClient) -> dict[str, float]:
+    families = text_string_to_metric_families(client.get("/metrics").get_data(as_text=True))
+    return {f"{s.name} {sorted(s.labels.items())}": s.value for family in families for s in family.samples}
+
+
+def grown(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    """What was counted in between, the asking for metrics apart."""
+    grown = {key: value - before.get(key, 0) for key, value in after.items()}
+    return {
+        key: by
+        for key, by in grown.items()
+        if by and "'/metrics'" not in key and not re.search("_bucket|_created", key)
+    }
+
+
+class TestCounting:
+    def test_a_request_counts_under_its_route_method_and_status(self, client: FlaskClient, renter: Person) -> None:
+        before = series(client)
+        client.get(f"/api/v1/users/{renter.id}?q=planted")
+        found = grown(before, series(client))
+        labels = "[('method', 'GET'), ('route', '/api/v1/users/<uuid:user_id>'), ('status', '200')]"
+        assert found.pop(f"gearyard_http_request_duration_seconds_sum {labels}") > 0
+        assert found == {
+            f"gearyard_http_requests_total {labels}": 1,
+            f"gearyard_http_request_duration_seconds_count {labels}": 1,
+        }
+
+    @pytest.mark.parametrize("path", ["/nowhere", "/api/v1/users/not-an-id", "/%00", "/metrics/more", "//health"])
+    def test_a_path_without_a_route_counts_as_unmatched(self, client: FlaskClient, path: str) -> None:
+        before = series(client)
+        assert client.get(path).status_code in (308, 404)
+        found = grown(before, series(client))
+        assert found
+        assert all("('route', 'unmatched')" in key for key in found)
+
+    @pytest.mark.parametrize(
+        ("code", "ask"),
+        [
+            ("UNAUTHORIZED", lambda client: client.get("/api/v1/auth/me")),
+            ("INVALID_TOKEN", lambda client: client.get("/api/v1/auth/me", headers={"Authorization": "Bearer x"})),
+            (
+                "INVALID_CREDENTIALS",
+                lambda client: client.post("/api/v1/auth/auth0/refresh", json={"refresh_token": "made-up"}),
+            ),
+        ],
+    )
+    def test_a_failed_authentication_counts_by_its_reason(
+        self, client: FlaskClient, code: str, ask: Callable[[FlaskClient], TestResponse]
+    ) -> None:
+        before = series(client)
+        assert ask(client).status_code == 401
+        found = grown(before, series(client))
+        assert found[f"gearyard_authentication_failures_total [('reason', '{code}')]"] == 1
+
+    def test_other_errors_are_no_failed_authentication(self, client: FlaskClient) -> None:
+        before = series(client)
+        assert client.get("/api/v1/equipment?limit=x").status_code == 400
+        assert not any("failures" in key or "refusals" in key for key in grown(before, series(client)))
+
+    def test_a_429_counts_as_a_refusal(self, settings: Settings, engine: Engine) -> None:
+        def refuse() -> str:
+            raise TooManyRequests("Slow down.", retry_after_seconds=1)
+
+        app = create_app(settings)
+        app.add_url_rule("/busy", view_func=public(refuse))
+        client = app.test_client()
+        before = series(client)
+        assert client.get("/busy").status_code == 429
+        assert grown(before, series(client))["gearyard_rate_limit_refusals_total []"] == 1
+
+    def test_a_lock_out_counts(self, client: FlaskClient) -> None:
+        before = series(client)
+        counters.count_login_lockout()
+        assert grown(before, series(client)) == {"gearyard_login_lockouts_total []": 1}
+
+    def test_what_cannot_be_counted_is_served_all_the_same(
+        self, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def full(*_: str) -> None:
+            raise OSError("disk full")
+
+        monkeypatch.setattr(counters._requests, "labels", full)
+        assert client.get("/health").status_code == 200
+        assert "not_counted" in caplog.text
+
+
+class TestReading:
+    def test_the_format_is_always_prometheus_text_and_never_cached(self, reader: Reader) -> None:
+        for accept in ("*/*", "text/plain; version=no.number", "application/openmetrics-text; version=1.0.0"):
+            answer = reader(headers={"Accept": accept}, path="/metrics?name[]=x")
+            assert answer.status_code == 200
+            assert answer.content_type.startswith("text/plain; version=0.0.4")
+            assert answer.headers["Cache-Control"] == "no-store"
+            assert b"gearyard_http_requests_total" in answer.data
+
+    def test_many_apps_in_one_process_count_together(self, reader: Reader) -> None:
+        for _ in range(3):
+            assert reader().data.count(b"# TYPE gearyard_http_requests_total") == 1
+
+    def test_whoever_has_the_token_may_read_from_anywhere(self, reader: Reader) -> None:
+        for private_only in (True, False):
+            assert reader(address=PUBLIC_ADDRESS, headers=AUTHORIZED, private_only=private_only).status_code == 200
+            lower = {"Authorization": f"bearer {TOKEN}"}
+            assert reader(address=PUBLIC_ADDRESS, headers=lower, private_only=private_only).status_code == 200
+
+    def test_where_addresses_do_not_matter_and_there_is_no_token_everyone_may_read(self, reader: Reader) -> None:
+        assert reader(address=PUBLIC_ADDRESS, private_only=False, token=None).status_code == 200
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            *("127.0.0.1", "127.255.255.254", "10.0.0.0", "10.255.255.255", "172.16.0.1", "172.31.255.255"),
+            *("192.168.0.1", "169.254.0.1", "::1", "fc00::1", "fdff::1", "fe80::1", "fe80::1%eth0", "::ffff:10.0.0.1"),
+            *("febf::1", "::ffff:7f00:1", "0:0:0:0:0:0:0:1"),
+        ],
+    )
+    def test_a_private_address_may_read(self, reader: Reader, address: str) -> None:
+        assert reader(address=address, token=None).status_code == 200
+
+
+def assert_refused(answer: TestResponse, status: int) -> None:
+    assert answer.status_code == status
+    assert b"gearyard_" not in answer.data
+    assert answer.json is not None
+    assert answer.json["code"] == ("FORBIDDEN" if status == 403 else "INVALID_TOKEN")
+    assert ("WWW-Authenticate" in answer.headers) == (status == 401)
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.attack("metrics")
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("8.8.8.8", "9.255.255.255", "11.0.0.0", "172.15.255.255", "172.32.0.0", "192.167.255.255", "192.169.0.0"),
+        *("0.0.0.0", "0.0.0.1", "100.64.0.1", "100.127.255.255", "168.254.1.1", "169.255.0.0", "128.0.0.1"),  # noqa: S104
+        *("192.0.0.1", "192.0.2.1", "198.18.0.1", "198.51.100.1", "203.0.113.9", "224.0.0.1", "240.0.0.1"),
+        *("255.255.255.255", "192.88.99.1"),
+        *("::", "2001:4860:4860::8888", "2001:db8::1", "fbff::1", "fe00::1", "fec0::1", "ff02::1", "100::1"),
+        *("::ffff:8.8.8.8", "::ffff:100.64.0.1", "::ffff:0:10.0.0.1", "::10.0.0.1", "::127.0.0.1"),
+        *("2002:a00:1::", "2002:7f00:1::1", "64:ff9b::10.0.0.1", "64:ff9b:1::10.0.0.1", "2001:0:a00:1::"),
+        *("", "unknown", "localhost", "10.0.0.1:80", "[::1]", "010.0.0.1", "127.1", "10.0.0", "0x7f.0.0.1"),
+        *("2130706433", "10.0.0.1/8", " 10.0.0.1", "10.0.0.1\n", "１０.0.0.1", "_hidden", "unix:"),
+        *("8.8.8.8%10.0.0.1", "2001:db8::1%lo", "fe80::1%", '"10.0.0.1"'),
+    ],
+)
+def test_an_address_that_is_not_private_may_not_read(reader: Reader, address: str) -> None:
+    assert_refused(reader(address=address), 403)
+
+
+@pytest.mark.attack("metrics")
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        *("Bearer", "Bearer ", "Bearer x", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x"),
+        *(f"Bearer {TOKEN.upper()}", f"Bearer {TOKEN}, Bearer {TOKEN}", f"Bearer {TOKEN} {TOKEN}", f"Bearer{TOKEN}"),
+        *("Bearer None", "Bearer \xff\xfe", ""),
+    ],
+)
+@pytest.mark.parametrize("private_only", [True, False])
+def test_a_wrong_token_may_not_read(reader: Reader, authorization: str, private_only: bool) -> None:
+    answer = reader(address=PUBLIC_ADDRESS, headers={"Authorization": authorization}, private_only=private_only)
+    assert_refused(answer, 401)
+    assert TOKEN not in answer.get_data(as_text=True)
+
+
+@pytest.mark.attack("metrics")
+def test_an_access_token_is_no_token_for_metrics(reader: Reader, admin: Person) -> None:
+    assert_refused(reader(address=PUBLIC_ADDRESS, headers=admin.headers), 401)
+
+
+@pytest.mark.attack("metrics")
+@pytest.mark.parametrize("sent", ["", "None", TOKEN])
+def test_where_there_is_no_token_none_is_right(reader: Reader, sent: str) -> None:
+    answer = reader(address=PUBLIC_ADDRESS, headers={"Authorization": f"Bearer {sent}"}, token=None)
+    assert_refused(answer, 401)
+
+
+@pytest.mark.attack("metrics")
+@pytest.mark.parametrize("name", ["token", "access_token", "METRICS_ADMIN_TOKEN"])
+def test_a_token_in_the_query_is_no_token(reader: Reader, name: str) -> None:
+    assert_refused(reader(address=PUBLIC_ADDRESS, path=f"/metrics?{name}={TOKEN}"), 403)
+
+
+@pytest.mark.attack("metrics")
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", PUBLIC_ADDRESS])
+def test_where_addresses_do_not_matter_everybody_needs_the_token(reader: Reader, address: str) -> None:
+    assert_refused(reader(address=address, private_only=False), 403)
+
+
+@pytest.mark.attack("metrics")
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": PUBLIC_ADDRESS},
+        {"X-Forwarded-For": "10.0.0.1"},
+        {"X-Forwarded-For": ""},
+        {"Forwarded": "for=10.0.0.1"},
+        {"Via": "1.1 proxy"},
+        {"X-Real-IP": "10.0.0.1"},
+        {"X-Forwarded-Proto": "https"},
+        {"X-Forwarded-Host": "gearyard.example"},
+        {"CF-Connecting-IP": PUBLIC_ADDRESS},
+    ],
+)
+def test_behind_a_proxy_that_nobody_declared_nobody_is_private(reader: Reader, headers: dict[str, str]) -> None:
+    assert_refused(reader(headers=headers), 403)
+
+
+@pytest.mark.attack("metrics")
+@pytest.mark.parametrize(
+    ("proxies", "headers"),
+    [
+        (1, {}),  # past the proxy, or one that dropped the header (CVE-2022-31813)
+        (1, {"X-Forwarded-For": ""}),
+        (1, {"X-Forwarded-For": PUBLIC_ADDRESS}),
+        (1, {"X-Forwarded-For": f"10.0.0.1, {PUBLIC_ADDRESS}"}),
+        (1, {"X-Forwarded-For": f"{PUBLIC_ADDRESS}, 10.0.0.1"}),  # through a private proxy that is not declared
+        (1, {"X-Forwarded-For": "10.0.0.1, 10.0.0.2"}),
+        (1, {"X-Forwarded-For": ", 10.0.0.1"}),
+        (1, {"X-Forwarded-For": f'"10.0.0.1, {PUBLIC_ADDRESS}'}),
+        (1, {"X-Forwarded-For": "10.0.0.1", "Forwarded": f"for={PUBLIC_ADDRESS}"}),
+        (2, {"X-Forwarded-For": "10.0.0.1"}),  # past the outer proxy
+        (2, {"X-Forwarded-For": PUBLIC_ADDRESS}),
+        (2, {"X-Forwarded-For": f"10.0.0.1, {PUBLIC_ADDRESS}, 10.0.0.2"}),
+        (2, {"X-Forwarded-For": f"10.0.0.1, 10.0.0.1, {PUBLIC_ADDRESS}"}),
+        (2, {"X-Forwarded-For": f"{PUBLIC_ADDRESS}, 10.0.0.1"}),
+    ],
+)
+def test_what_came_another_way_than_declared_is_not_private(
+    reader: Reader, proxies: int, headers: dict[str, str]
+) -> None:
+    assert_refused(reader(headers=headers, proxies=proxies), 403)
+
+
+@pytest.mark.parametrize(("proxies", "forwarded"), [(1, "10.0.0.1"), (2, "10.0.0.1, 192.0.2.7")])
+def test_through_exactly_the_declared_proxies_a_private_client_may_read(
+    reader: Reader, proxies: int, forwarded: str
+) -> None:
+    headers = {"X-Forwarded-For": forwarded, "X-Forwarded-Proto": "https", "X-Real-IP": "10.0.0.1"}
+    assert reader(headers=headers, proxies=proxies, address=PUBLIC_ADDRESS).status_code == 200
+
+
+@pytest.mark.attack("metrics")
+def test_no_other_method_reads_the_metrics(app: Flask) -> None:
+    outside = {"REMOTE_ADDR": PUBLIC_ADDRESS}
+    assert app.test_client().head("/metrics", environ_base=outside).status_code == 403
+    for method in ("POST", "PUT", "OPTIONS", "TRACE", "MADEUP"):
+        assert b"gearyard_" not in app.test_client().open("/metrics", method=method, environ_base=outside).data
