@@ -4,6 +4,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import database
+from app.admin import routes as admin
 from app.auth import identity
 from app.auth import routes as auth
 from app.demo import commands as demo
@@ -58,6 +59,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     rest.register_blueprint(equipment.categories_blueprint)
     rest.register_blueprint(messages.blueprint)
     socket.init_app(app)
+    rest.register_blueprint(admin.blueprint)
     app.cli.add_command(users_commands.users)
     app.cli.add_command(messages_commands.chat)
     app.cli.add_command(demo.seed)

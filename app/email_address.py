@@ -16,6 +16,14 @@ def acceptable_email(value: object) -> str | None:
         return None
 
 
+def is_same_email(one: str, other: str) -> bool:
+    """Whether two acceptable addresses differ in the case of letters at most, by Unicode's rules.
+
+    The database's citext goes by its locale, which may make "İ" an "i": that would be somebody else's address.
+    """
+    return one.lower() == other.lower()
+
+
 def email_claims(claims: Mapping[str, Any]) -> tuple[str | None, bool]:
     """The `email` of a set of claims, and whether it is verified (OpenID Connect Core §5.1).
 

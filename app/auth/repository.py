@@ -1,5 +1,6 @@
 """SQL of identities and of the users behind them."""
 
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import exists, insert, select, update
@@ -7,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from app.auth.principal import Identity, SubjectClaims
 from app.database import refusing
-from app.errors import Conflict, NotFound, UsernameTaken
+from app.email_address import is_same_email
+from app.errors import Conflict, InvalidToken, NotFound, UsernameTaken
 from app.models import ExternalIdentity, User
 
 
@@ -18,8 +20,24 @@ class IdentityTaken(Conflict):
         super().__init__("This account is being set up by another request; try again.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmailHolder:
+    """Who holds an address that nobody else can hold."""
+
+    user_id: UUID
+    email: str
+
+    def has_proven(self, email: str) -> bool:
+        """Whether it is this address, and not one that the database alone takes for the same."""
+        return is_same_email(self.email, email)
+
+
 def find_identity(session: Session, issuer: str, subject: str) -> Identity | None:
-    """The user of an identity: one query, by primary key."""
+    """The user of an identity: one query, by primary key.
+
+    Raises:
+        InvalidToken: it had a user, who was deleted.
+    """
     row = session.execute(
         select(
             User.id.label("user_id"),
@@ -30,10 +48,15 @@ def find_identity(session: Session, issuer: str, subject: str) -> Identity | Non
             User.full_name,
             User.avatar_url,
         )
-        .join(ExternalIdentity, ExternalIdentity.user_id == User.id)
+        .select_from(ExternalIdentity)
+        .outerjoin(User, ExternalIdentity.user_id == User.id)
         .where(ExternalIdentity.issuer == issuer, ExternalIdentity.subject == subject)
     ).one_or_none()
-    return Identity(**row._mapping) if row is not None else None
+    if row is None:
+        return None
+    if row.user_id is None:
+        raise InvalidToken("The account of this token was deleted.")
+    return Identity(**row._mapping)
 
 
 def get_identity(session: Session, issuer: str, subject: str) -> Identity:
@@ -44,9 +67,10 @@ def get_identity(session: Session, issuer: str, subject: str) -> Identity:
     return identity
 
 
-def find_user_with_verified_email(session: Session, email: str) -> UUID | None:
-    """The one user whose verified address this is; letters' case does not matter (citext)."""
-    return session.scalar(select(User.id).where(User.email == email, User.email_verified))
+def find_holder(session: Session, email: str) -> EmailHolder | None:
+    """The user whose verified address this is to the database, which allows one: see `EmailHolder.has_proven`."""
+    row = session.execute(select(User.id, User.email).where(User.email == email, User.email_verified)).one_or_none()
+    return EmailHolder(user_id=row.id, email=row.email) if row is not None else None
 
 
 def add_user(session: Session, claims: SubjectClaims, *, username: str | None, full_name: str | None) -> UUID:
@@ -63,8 +87,12 @@ def add_user(session: Session, claims: SubjectClaims, *, username: str | None, f
 
 
 def add_identity(session: Session, issuer: str, subject: str, user_id: UUID) -> None:
-    """Bind a subject to a user for good. Raises IdentityTaken when it is bound already."""
-    with refusing(pk_identities=IdentityTaken):
+    """Bind a subject to a user for good.
+
+    Raises:
+        IdentityTaken: it is bound already, or the user was deleted since it was found.
+    """
+    with refusing(pk_identities=IdentityTaken, fk_identities_user_id=IdentityTaken):
         session.execute(insert(ExternalIdentity).values(issuer=issuer, subject=subject, user_id=user_id))
 
 

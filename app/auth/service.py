@@ -6,6 +6,7 @@ unverified token, nor an account made beforehand with somebody else's address, t
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -40,6 +41,7 @@ def identify(token: VerifiedToken, *, fetch_userinfo: Callable[[], Mapping[str, 
     Raises:
         Forbidden: the token is an application's own (Auth0, "Client Credentials Flow").
         Unavailable: the tenant is needed and does not answer.
+        InvalidToken: its user was deleted.
     """
     if token.subject.endswith(MACHINE_SUBJECT_SUFFIX):
         raise Forbidden("This token stands for an application, not for a person.")
@@ -58,7 +60,7 @@ def _email_to_confirm(session: Session, known: Identity, claims: SubjectClaims) 
     email = claims.verified_email
     if known.email_verified or email is None:
         return None
-    return email if repository.find_user_with_verified_email(session, email) is None else None
+    return email if repository.find_holder(session, email) is None else None
 
 
 def provision(claims: SubjectClaims, *, username: str | None = None, full_name: str | None = None) -> Identity:
@@ -66,6 +68,9 @@ def provision(claims: SubjectClaims, *, username: str | None = None, full_name: 
 
     Any number of calls at once make one user: the unique constraints decide, and who lost reads again.
     """
+
+    Raises:
+        InvalidToken: it had a user, who was deleted. Nothing brings that user back.
     for _ in range(PROVISIONING_ATTEMPTS):
         try:
             with transaction() as session:
@@ -88,8 +93,12 @@ def _find_link_or_create(
         repository.confirm_email(session, known.user_id, email)
         return repository.get_identity(session, claims.issuer, claims.subject)
     email = claims.verified_email
-    user_id = repository.find_user_with_verified_email(session, email) if email is not None else None
-    if user_id is None:
+    holder = repository.find_holder(session, email) if email is not None else None
+    if email is not None and holder is not None and holder.has_proven(email):
+        user_id = holder.user_id
+    else:
+        # A proof of what the database takes for somebody else's address cannot be kept.
+        claims = claims if holder is None else replace(claims, email_verified=False)
         user_id = repository.add_user(session, claims, username=username, full_name=full_name)
     repository.add_identity(session, claims.issuer, claims.subject, user_id)
     return repository.get_identity(session, claims.issuer, claims.subject)

@@ -55,8 +55,12 @@ def lock_owner_id(session: Session, equipment_id: UUID) -> UUID:
 
 
 def add_equipment(session: Session, owner_id: UUID, values: dict[str, Any]) -> UUID:
-    """A new listing's id. Raises InvalidInput when its category is unknown."""
-    with refusing(fk_equipment_category_id=_unknown_category):
+    """A new listing's id.
+
+    Raises:
+        InvalidInput: its category is unknown. NotFound: its owner was deleted meanwhile.
+    """
+    with refusing(fk_equipment_category_id=_unknown_category, fk_equipment_owner_id=_no_such_owner):
         return session.execute(
             insert(Equipment).values(owner_id=owner_id, **values).returning(Equipment.id)
         ).scalar_one()
@@ -75,6 +79,10 @@ def delete_equipment(session: Session, equipment_id: UUID) -> None:
 
 def _no_such_equipment() -> NotFound:
     return NotFound("There is no such equipment.")
+
+
+def _no_such_owner() -> NotFound:
+    return NotFound("There is no such user.")
 
 
 def _unknown_category() -> InvalidInput:

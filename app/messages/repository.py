@@ -193,6 +193,8 @@ def mark_read(session: Session, conversation_id: UUID, user_id: UUID, seq: int |
     """
     rows = session.execute(_MARK_READ, {"conversation_id": conversation_id, "user_id": user_id, "seq": seq}).all()
     row = _accessible(rows)[0]
+    if row.last_read_seq is None:  # the membership ended while this waited for its row
+        raise not_a_participant()
     return ReadMark(last_read_seq=row.last_read_seq, read_at=row.read_at, participant_ids=tuple(row.participant_ids))
 
 

@@ -3,11 +3,12 @@
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import func, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.database import refusing
+from app.email_address import is_same_email
 from app.errors import NotFound, UsernameTaken
 from app.models import OwnerProfile, RenterProfile, Role, User
 
@@ -32,13 +33,34 @@ def update_user(session: Session, user_id: UUID, values: dict[str, Any]) -> User
     return user
 
 
-def set_role_by_email(session: Session, email: str, role: Role) -> User:
-    """Give the user whose verified e-mail this is a role. Raises NotFound."""
-    statement = update(User).where(User.email == email, User.email_verified).values(role=role).returning(User)
-    user = session.scalars(statement).one_or_none()
-    if user is None:
+def get_id_by_email(session: Session, email: str) -> UUID:
+    """The user whose verified e-mail this is. Raises NotFound."""
+    found = session.execute(select(User.id, User.email).where(User.email == email, User.email_verified)).one_or_none()
+    if found is None or not is_same_email(found.email, email):
         raise NotFound("No user has this as a verified e-mail.")
-    return user
+    user_id: UUID = found.id
+    return user_id
+
+
+def lock_with_admins(session: Session, user_id: UUID) -> tuple[User | None, set[UUID]]:
+    """A user, if there is one, and the ids of all admins; whoever changes one of them waits until this is over.
+
+    One statement takes all these locks, in one order, so that no two of such changes wait for each other. It waits for
+    a change in progress, and then sees what that made of them.
+    """
+    wanted = select(User).where(or_(User.id == user_id, User.role == Role.ADMIN)).order_by(User.id)
+    found = {user.id: user for user in session.scalars(wanted.with_for_update())}
+    return found.get(user_id), {user.id for user in found.values() if user.role is Role.ADMIN}
+
+
+def set_role(session: Session, user_id: UUID, role: Role) -> None:
+    """Give a user that the transaction has locked a role."""
+    session.execute(update(User).where(User.id == user_id).values(role=role))
+
+
+def delete_user(session: Session, user_id: UUID) -> None:
+    """Remove a user; what refers to one goes too, or goes on without, as each foreign key says."""
+    session.execute(delete(User).where(User.id == user_id))
 
 
 def make_owner(session: Session, user_id: UUID) -> None:
@@ -52,7 +74,7 @@ def find_owner_profile(session: Session, user_id: UUID) -> OwnerProfile | None:
 
 
 def save_owner_profile(session: Session, user_id: UUID, values: dict[str, Any]) -> OwnerProfile:
-    """Make the profile, or change what is given of it; two at once end as one."""
+    """Make the profile, or change what is given of it; two at once end as one. Raises NotFound: the user is gone."""
     return _upsert(session, OwnerProfile, user_id, values)
 
 
@@ -62,7 +84,7 @@ def find_renter_profile(session: Session, user_id: UUID) -> RenterProfile | None
 
 
 def save_renter_profile(session: Session, user_id: UUID, values: dict[str, Any]) -> RenterProfile:
-    """Make the profile, or change what is given of it; two at once end as one."""
+    """Make the profile, or change what is given of it; two at once end as one. Raises NotFound: the user is gone."""
     return _upsert(session, RenterProfile, user_id, values)
 
 
@@ -70,7 +92,8 @@ def _upsert(session: Session, profile: type[Profile], user_id: UUID, values: dic
     statement = insert(profile).values(user_id=user_id, **values)
     changes = {**values, "updated_at": func.now()}
     saved = statement.on_conflict_do_update(index_elements=["user_id"], set_=changes).returning(profile)
-    return session.scalars(saved).one()
+    with refusing(fk_owner_profiles_user_id=_no_such_user, fk_renter_profiles_user_id=_no_such_user):
+        return session.scalars(saved).one()
 
 
 def _no_such_user() -> NotFound:

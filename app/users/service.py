@@ -4,9 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
+from app import audit
+from app.audit import OPERATOR, Author
 from app.auth.principal import Identity
 from app.database import transaction
-from app.errors import Forbidden, NotFound
+from app.errors import Conflict, Forbidden, NotFound
 from app.models import OwnerProfile, RenterProfile, Role, User
 from app.settings import OwnerSignup
 from app.users import repository
@@ -32,9 +36,59 @@ def change(who: Identity, user_id: UUID, values: Mapping[str, Any]) -> User:
 
 
 def promote(email: str, role: Role) -> User:
-    """Give the user with this verified e-mail a role: how an operator makes the first admin. Raises NotFound."""
+    """Give the user with this verified e-mail a role: how an operator makes the first admin.
+
+    Raises:
+        NotFound. Conflict: it is the last admin, and the role another.
+    """
     with transaction() as session:
-        return repository.set_role_by_email(session, email, role)
+        user_id = repository.get_id_by_email(session, email)
+        give_role(session, OPERATOR, user_id, role)
+        return repository.get_user(session, user_id)
+
+
+def give_role(session: Session, author: Author, user_id: UUID, role: Role) -> None:
+    """Give a user a role, at once, and write it down; where it is the user's already, do neither.
+
+    Raises:
+        NotFound. Forbidden: the author is no admin any more. Conflict: it is the author, or the last admin, and the
+            role another.
+    """
+    user = _hold(session, author, user_id, still_admin=role is Role.ADMIN)
+    if user.role is role:
+        return
+    before, after = {"role": user.role.value}, {"role": role.value}
+    repository.set_role(session, user_id, role)
+    audit.record(session, author, "user.role_changed", user_id, before=before, after=after)
+
+
+def delete(session: Session, author: Author, user_id: UUID) -> None:
+    """Delete a user, with what is personal and what they listed, and write it down. What others were sent stays.
+
+    Raises:
+        NotFound. Forbidden: the author is no admin any more. Conflict: it is the author, or the last admin.
+    """
+    user = _hold(session, author, user_id, still_admin=False)
+    before = {"role": user.role.value, "username": user.username}
+    repository.delete_user(session, user_id)
+    audit.record(session, author, "user.deleted", user_id, before=before)
+
+
+def _hold(session: Session, author: Author, user_id: UUID, *, still_admin: bool) -> User:
+    """The user, for a change that leaves an admin an admin or not; nobody else's change comes between.
+
+    The author is asked for once more: whoever was demoted or deleted since the request began changes nothing.
+    """
+    user, admin_ids = repository.lock_with_admins(session, user_id)
+    if author.user_id is not None and author.user_id not in admin_ids:
+        raise Forbidden("This is for admins.")
+    if user is None:
+        raise NotFound("There is no such user.")
+    if not still_admin and user_id == author.user_id:
+        raise Conflict("This is your own account; another admin has to do it.")
+    if not still_admin and admin_ids == {user_id}:
+        raise Conflict("This is the last admin; make somebody else one first.")
+    return user
 
 
 def get_owner_profile(who: Identity) -> OwnerProfile:

@@ -170,6 +170,21 @@ MATRIX = (
         body=lambda: {"content": "Hello"},
     ),
     Row("conversations.mark_read", "POST", lambda scene: f"{_own_conversation(scene)}/read", known(204), known(403)),
+    Row(
+        "admin.change_role",
+        "PUT",
+        lambda scene: f"/api/v1/admin/users/{scene.owner.id}/role",
+        own=(401, 403, 403, 409),
+        foreign=(401, 403, 403, 200),
+        body=lambda: {"role": "renter"},
+    ),
+    Row(
+        "admin.delete_user",
+        "DELETE",
+        lambda scene: f"/api/v1/admin/users/{scene.owner.id}",
+        own=(401, 403, 403, 409),
+        foreign=(401, 403, 403, 204),
+    ),
     Row("socket.explain_1", "GET", at("/ws"), everyone(426)),
     Row("socket.explain_2", "GET", at("/api/ws"), everyone(426)),
     Row("socket.explain_3", "GET", at("/api/v1/ws"), everyone(426)),
@@ -185,6 +200,7 @@ def _cases() -> list[Any]:
     ]
 
 
+@pytest.mark.attack("roles and objects")
 @pytest.mark.parametrize(("row", "role", "whose", "status"), _cases())
 def test_access(
     client: FlaskClient, people: dict[str, Person], stranger: Person, row: Row, role: str, whose: str, status: int

@@ -333,6 +333,7 @@ class TestFirstUse:
         assert (mine["id"], mine["email"], mine["role"]) == (str(renter.id), renter.email, "renter")
 
 
+@pytest.mark.attack("accounts")
 class TestLinking:
     def test_a_verified_email_leads_to_the_account_where_it_is_verified_too(
         self, client: FlaskClient, tenant: TenantProcess, renter: Person

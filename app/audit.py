@@ -1,0 +1,49 @@
+"""The audit log: who changed what of somebody else's, written in the transaction that changes it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from app.models import AuditEntry
+
+Details = Mapping[str, str | int | bool | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Author:
+    """Who makes a change, and by which request."""
+
+    user_id: UUID | None
+    request_id: str | None
+
+
+# Whoever has a shell on the server: the service cannot tell who that is.
+OPERATOR = Author(user_id=None, request_id=None)
+
+
+def record(
+    session: Session,
+    author: Author,
+    action: str,
+    subject_id: UUID,
+    *,
+    before: Details | None = None,
+    after: Details | None = None,
+) -> None:
+    """Write a change down: there if it is committed, and not without it.
+
+    An entry outlives what it tells of, so `before` and `after` hold what says what was done, and no more of a person.
+    """
+    session.execute(
+        insert(AuditEntry).values(
+            actor_id=author.user_id,
+            request_id=author.request_id,
+            action=action,
+            subject_id=subject_id,
+            before=dict(before) if before is not None else None,
+            after=dict(after) if after is not None else None,
+        )
+    )

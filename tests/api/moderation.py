@@ -1,0 +1,42 @@
+"""What an admin does through the API, and what the audit log says of it."""
+
+from typing import Any
+from uuid import UUID
+
+from flask.testing import FlaskClient
+from sqlalchemy import select
+from werkzeug.test import TestResponse
+
+from app.database import transaction
+from app.models import AuditEntry, User
+from tests.factories import Person
+
+ADMIN = "/api/v1/admin"
+
+
+def give_role(client: FlaskClient, who: Person, user_id: UUID, role: Any, **headers: str) -> TestResponse:
+    path = f"{ADMIN}/users/{user_id}/role"
+    return client.put(path, json={"role": role}, headers=who.headers | headers)
+
+
+def remove(client: FlaskClient, who: Person, user_id: UUID, **headers: str) -> TestResponse:
+    return client.delete(f"{ADMIN}/users/{user_id}", headers=who.headers | headers)
+
+
+def refused(answer: TestResponse, status: int, code: str) -> str:
+    body = answer.json or {}
+    assert (answer.status_code, body.get("code")) == (status, code), answer.text
+    return str(body["message"])
+
+
+def role_of(user_id: UUID) -> str:
+    with transaction() as session:
+        return session.get_one(User, user_id).role.value
+
+
+def audit_log() -> list[dict[str, Any]]:
+    """The entries, oldest first, but for their number and time."""
+    with transaction() as session:
+        entries = session.scalars(select(AuditEntry).order_by(AuditEntry.id)).all()
+    names = ("actor_id", "action", "subject_id", "before", "after", "request_id")
+    return [{name: getattr(entry, name) for name in names} for entry in entries]

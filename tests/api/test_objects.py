@@ -1,0 +1,186 @@
+"""Whose thing it is, is asked of the thing itself, whatever path or body names it; and what nobody may know, nobody can
+find out by asking.
+
+What exists is a secret in these places, and there an id that exists and one that does not are answered alike:
+
+- to whoever brings no token, on every closed route (401);
+- to whoever is no admin, on every admin route (403);
+- of accounts, to whoever would change another's (403);
+- of photos, under a listing that is not the caller's (403) and under one that is, but not the photo's (404).
+
+It is none of listings and users, which are public, nor of conversations, whose 403 and 404 existing clients tell apart;
+their ids cannot be guessed (122 random bits).
+"""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from app.models import Role
+from tests.api.writer import Writer
+from tests.factories import Person, add_conversation, add_equipment, add_person, add_user, photo_id_of
+from tests.local.tenant_process import TenantProcess
+
+pytestmark = pytest.mark.attack("objects and fields")
+API = "/api/v1"
+CLOSED = [
+    ("PUT", "users/{user}"),
+    ("PUT", "equipment/{equipment}"),
+    ("DELETE", "equipment/{equipment}"),
+    ("POST", "equipment/{equipment}/photos"),
+    ("DELETE", "equipment/{equipment}/photos/{photo}"),
+    ("GET", "conversations/{talk}"),
+    ("GET", "conversations/{talk}/messages"),
+    ("POST", "conversations/{talk}/messages"),
+    ("POST", "conversations/{talk}/read"),
+    ("PUT", "admin/users/{user}/role"),
+    ("DELETE", "admin/users/{user}"),
+]
+NOT_ADMINS = [("PUT", "admin/users/{user}/role"), ("DELETE", "admin/users/{user}")]
+
+
+@pytest.fixture
+def mallory(client: FlaskClient, tenant: TenantProcess) -> Person:
+    """An owner who wants what is somebody else's."""
+    return add_person(tenant, Role.OWNER)
+
+
+def said(answer: TestResponse) -> tuple[int, dict[str, Any]]:
+    """All that an answer tells, but for what names the request."""
+    body = dict(answer.json or {})
+    return answer.status_code, {name: body[name] for name in body if name not in ("request_id", "instance")}
+
+
+def existing(owner: Person) -> dict[str, UUID]:
+    """One of each kind of thing, all of them somebody else's."""
+    equipment_id = add_equipment(owner.id, photos=1)
+    talk = add_conversation(owner.id, add_user())
+    return {"user": owner.id, "equipment": equipment_id, "photo": photo_id_of(equipment_id), "talk": talk}
+
+
+class TestSecrets:
+    @pytest.mark.parametrize(("method", "path"), CLOSED)
+    def test_nobody_learns_what_exists(self, client: FlaskClient, owner: Person, method: str, path: str) -> None:
+        there, nowhere = existing(owner), {name: uuid4() for name in ("user", "equipment", "photo", "talk")}
+        answers = [said(client.open(f"{API}/{path.format(**ids)}", method=method)) for ids in (there, nowhere)]
+        assert answers[0] == answers[1]
+        assert answers[0][0] == 401
+
+    @pytest.mark.parametrize(("method", "path"), [*NOT_ADMINS, ("PUT", "users/{user}")])
+    @pytest.mark.parametrize("body", [{}, {"role": "admin"}, {"full_name": "Mallory"}], ids=str)
+    def test_who_may_not_learns_not_which_accounts_exist(
+        self, client: FlaskClient, mallory: Person, owner: Person, method: str, path: str, body: dict[str, str]
+    ) -> None:
+        answers = [
+            said(client.open(f"{API}/{path.format(user=id_)}", method=method, json=body, headers=mallory.headers))
+            for id_ in (owner.id, uuid4())
+        ]
+        assert answers[0] == answers[1]
+        assert answers[0][0] == (400 if "role" in body and path == "users/{user}" else 403)
+
+    @pytest.mark.parametrize("whose", ["own", "foreign"])
+    def test_a_photo_is_none_of_the_caller_s_business_elsewhere_than_in_their_own_listing(
+        self, client: FlaskClient, mallory: Person, owner: Person, whose: str
+    ) -> None:
+        foreign = existing(owner)
+        listing = add_equipment(mallory.id, photos=1) if whose == "own" else foreign["equipment"]
+        answers = [
+            said(client.delete(f"{API}/equipment/{listing}/photos/{photo_id}", headers=mallory.headers))
+            for photo_id in (foreign["photo"], uuid4())
+        ]
+        assert answers[0] == answers[1]
+        assert answers[0][0] == (404 if whose == "own" else 403)
+        assert photo_id_of(foreign["equipment"]) == foreign["photo"]
+
+    def test_conversations_are_told_apart_as_the_contract_says(
+        self, client: FlaskClient, mallory: Person, owner: Person
+    ) -> None:
+        talk = existing(owner)["talk"]
+        for id_, status in ((talk, 403), (uuid4(), 404)):
+            assert client.get(f"{API}/conversations/{id_}", headers=mallory.headers).status_code == status
+
+
+class TestPhotos:
+    @pytest.mark.parametrize("role", [Role.OWNER, Role.ADMIN])
+    def test_one_listing_s_photo_is_not_found_under_another(
+        self, client: FlaskClient, tenant: TenantProcess, owner: Person, role: Role
+    ) -> None:
+        # Both are the caller's to change; the photo is still only where it is.
+        actor = owner if role is Role.OWNER else add_person(tenant, role)
+        first, second = add_equipment(owner.id, photos=1), add_equipment(owner.id, photos=1)
+        photo_id = photo_id_of(first)
+        answer = client.delete(f"{API}/equipment/{second}/photos/{photo_id}", headers=actor.headers)
+        assert answer.status_code == 404
+        assert photo_id_of(first) == photo_id
+
+
+class TestConversations:
+    def test_a_foreign_listing_brings_nobody_in_and_tells_nothing(
+        self, ada: Writer, ben: Writer, client: FlaskClient, owner: Person
+    ) -> None:
+        talk = ada.begin(ben, equipment_id=add_equipment(owner.id))
+        assert {one["user_id"] for one in ada.conversation(talk)["participants"]} == {ada.id, ben.id}
+        assert Writer(client, owner).get(f"/{talk}").status_code == 403
+        assert Writer(client, owner).conversations() == []
+
+    def test_who_names_other_people_s_conversation_begins_another(
+        self, ada: Writer, ben: Writer, client: FlaskClient, mallory: Person
+    ) -> None:
+        talk = ada.begin(ben)
+        ada.send(talk, "Between us")
+        intruder = Writer(client, mallory)
+        begun = intruder.begin(ada, ben)
+        assert begun != talk
+        assert intruder.messages(begun) == []
+        assert intruder.get(f"/{talk}/messages").status_code == 403
+
+    def test_an_admin_reads_and_writes_no_conversation_of_others(
+        self, ada: Writer, ben: Writer, client: FlaskClient, admin: Person
+    ) -> None:
+        talk = ada.begin(ben)
+        reader = Writer(client, admin)
+        assert {reader.get(f"/{talk}{path}").status_code for path in ("", "/messages")} == {403}
+        assert reader.post(f"/{talk}/messages", content="Hello").status_code == 403
+        assert ada.conversation(talk)["last_seq"] == 0
+
+
+class TestProfiles:
+    @pytest.mark.parametrize("name", ["user_id", "id", "owner_id", "user"])
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            ("owner-profile", {"business_info": {"of": "mallory"}}),
+            ("renter-profile", {"preferences": {"of": "mallory"}}),
+        ],
+    )
+    def test_a_profile_is_the_caller_s_whoever_is_named(
+        self, client: FlaskClient, mallory: Person, owner: Person, path: str, body: dict[str, Any], name: str
+    ) -> None:
+        url, named = f"{API}/users/me/{path}", {name: str(owner.id)}
+        (field,) = body
+        kept = {field: {"of": "the owner"}}
+        assert client.put(url, json=kept, headers=owner.headers).status_code == 200
+        client.put(url, json=body, headers=mallory.headers, query_string=named)
+        assert (client.get(url, headers=mallory.headers, query_string=named).json or {})[field] == body[field]
+        assert (client.get(url, headers=owner.headers).json or {})[field] == kept[field]
+
+    @pytest.mark.parametrize("path", ["owner-profile", "renter-profile", "equipment"])
+    def test_there_is_no_such_path_for_another_s(
+        self, client: FlaskClient, mallory: Person, owner: Person, path: str
+    ) -> None:
+        for method in ("GET", "PUT"):
+            answer = client.open(f"{API}/users/{owner.id}/{path}", method=method, json={}, headers=mallory.headers)
+            assert answer.status_code == 404
+
+    @pytest.mark.parametrize("name", ["owner_id", "user_id", "id"])
+    def test_one_s_own_listings_are_one_s_own(
+        self, client: FlaskClient, mallory: Person, owner: Person, name: str
+    ) -> None:
+        add_equipment(owner.id)
+        own = add_equipment(mallory.id)
+        query = {name: str(owner.id)}
+        page = client.get(f"{API}/users/me/equipment", headers=mallory.headers, query_string=query).json or {}
+        assert [item["id"] for item in page["items"]] == [str(own)]

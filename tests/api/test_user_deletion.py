@@ -1,0 +1,134 @@
+"""What goes with a deleted user, what stays with others, and what the audit log keeps."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import func, select
+
+from app.auth import service as auth
+from app.auth.principal import SubjectClaims
+from app.database import transaction
+from app.errors import Forbidden, NotFound
+from app.models import (
+    Base,
+    ConversationParticipant,
+    Equipment,
+    EquipmentPhoto,
+    ExternalIdentity,
+    OwnerProfile,
+    RenterProfile,
+    Role,
+    User,
+)
+from app.settings import OwnerSignup
+from app.users import service
+from tests.api.moderation import audit_log, give_role, refused, remove, role_of
+from tests.api.writer import Writer
+from tests.factories import Person, add_conversation, add_equipment, add_person
+from tests.local.tenant_process import TenantProcess
+
+
+def count(model: type[Base], **values: Any) -> int:
+    with transaction() as session:
+        return session.scalars(select(func.count()).select_from(model).filter_by(**values)).one()
+
+
+def test_it_takes_what_is_personal_and_what_they_listed(
+    client: FlaskClient, admin: Person, owner: Person, renter: Person
+) -> None:
+    equipment_id = add_equipment(owner.id, photos=2)
+    kept = add_equipment(admin.id, photos=1)
+    for profile in ("owner-profile", "renter-profile"):
+        body = {"business_info": {}} if profile == "owner-profile" else {"preferences": {}}
+        assert client.put(f"/api/v1/users/me/{profile}", json=body, headers=owner.headers).status_code == 200
+    add_conversation(owner.id, renter.id)
+
+    answer = remove(client, admin, owner.id)
+
+    assert (answer.status_code, answer.data) == (204, b"")
+    for model in (OwnerProfile, RenterProfile, ConversationParticipant, ExternalIdentity):
+        assert count(model, user_id=owner.id) == 0, model
+    assert (count(User, id=owner.id), count(Equipment, owner_id=owner.id)) == (0, 0)
+    assert count(EquipmentPhoto, equipment_id=equipment_id) == 0
+    for path in (f"users/{owner.id}", f"equipment/{equipment_id}"):
+        assert client.get(f"/api/v1/{path}").status_code == 404
+    assert len((client.get(f"/api/v1/equipment/{kept}").json or {})["photos"]) == 1
+    refused(remove(client, admin, owner.id), 404, "NOT_FOUND")
+
+
+def test_others_keep_what_was_written_to_them_without_its_sender(
+    client: FlaskClient, admin: Person, ada: Writer, ben: Writer, owner: Person
+) -> None:
+    owning = Writer(client, owner)
+    talk = ada.begin(owning, equipment_id=add_equipment(owner.id))
+    owning.send(talk, "Yours is gone by Monday")
+    ada.send(talk, "Fine")
+
+    assert remove(client, admin, owner.id).status_code == 204
+
+    newest, oldest = ada.messages(talk)
+    assert (oldest["sender_id"], oldest["sender_name"]) == (None, None)
+    assert (oldest["content"], newest["sender_id"]) == ("Yours is gone by Monday", ada.id)
+    shown = ada.conversation(talk)
+    assert shown["equipment_id"] is None
+    assert [one["user_id"] for one in shown["participants"]] == [ada.id]
+    assert ada.conversations() == [talk]
+    assert ada.send(talk, "Anybody there?")["seq"] == 3
+
+
+def test_the_audit_log_keeps_no_more_of_a_person_than_it_needs(
+    client: FlaskClient, admin: Person, owner: Person
+) -> None:
+    username = (client.get(f"/api/v1/users/{owner.id}").json or {})["username"]
+    remove(client, admin, owner.id, **{"X-Request-Id": "request-of-a-test"})
+    assert audit_log() == [
+        {
+            "actor_id": admin.id,
+            "action": "user.deleted",
+            "subject_id": owner.id,
+            "before": {"role": "owner", "username": username},
+            "after": None,
+            "request_id": "request-of-a-test",
+        }
+    ]
+
+
+def test_its_entries_outlive_their_author(
+    client: FlaskClient, tenant: TenantProcess, admin: Person, renter: Person
+) -> None:
+    other = add_person(tenant, Role.ADMIN)
+    give_role(client, other, renter.id, "owner")
+    remove(client, admin, other.id)
+    assert [entry["actor_id"] for entry in audit_log()] == [other.id, admin.id]
+
+
+def test_a_change_and_its_entry_are_there_together_or_not_at_all(
+    client: FlaskClient, admin: Person, renter: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise Forbidden("The log is full.")
+
+    monkeypatch.setattr("app.audit.record", fail)
+    refused(give_role(client, admin, renter.id, "owner"), 403, "FORBIDDEN")
+    refused(remove(client, admin, renter.id), 403, "FORBIDDEN")
+    assert (role_of(renter.id), audit_log()) == ("renter", [])
+
+
+SAVES = {
+    "the owner profile": partial(service.save_owner_profile, values={"business_info": {}}, signup=OwnerSignup.OPEN),
+    "the renter profile": partial(service.save_renter_profile, values={"preferences": {}}),
+    "the account": lambda who: service.change(who, who.user_id, {"full_name": "Sam"}),
+}
+
+
+@pytest.mark.parametrize("save", SAVES.values(), ids=SAVES)
+def test_a_change_under_way_while_its_user_is_deleted_finds_nobody(
+    client: FlaskClient, tenant: TenantProcess, admin: Person, renter: Person, save: Any
+) -> None:
+    claims = SubjectClaims(issuer=tenant.issuer, subject=renter.subject, email=None, email_verified=False)
+    who = auth.provision(claims)
+    remove(client, admin, renter.id)
+    with pytest.raises(NotFound):
+        save(who)
