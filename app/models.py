@@ -20,6 +20,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Numeric,
+    SmallInteger,
     String,
     UniqueConstraint,
     func,
@@ -125,22 +126,30 @@ class LoginAttempts(Base):
     """How logins to one account fared, from one address, or (with an empty one) from all addresses together.
 
     `account` is a digest of the e-mail that was typed, whether or not anybody has it. `failures` are those that count
-    towards the next lock-out, `attempts` are all that were made meanwhile. Rows that expired are as good as removed.
+    towards the next lock-out, `attempts` are all that were made meanwhile; both count until `counted_until`. A login
+    that succeeded makes the address a familiar one of the account. Rows that expired are as good as removed. `slot`
+    deals the rows that nobody logged in behind over equal parts, at random, each of which is kept short by itself.
     """
 
     __tablename__ = "login_attempts"
     __table_args__ = (
         CheckConstraint("failures >= 0 AND attempts >= failures", name="counts"),
         Index("ix_login_attempts_expires_at", "expires_at"),
+        Index("ix_login_attempts_failing", "slot", "expires_at", postgresql_where=text("succeeded_at IS NULL")),
+        Index(
+            "ix_login_attempts_familiar", "account", "succeeded_at", postgresql_where=text("succeeded_at IS NOT NULL")
+        ),
     )
 
     account: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     address: Mapped[str] = mapped_column(String(45), primary_key=True)
-    attempts: Mapped[int] = mapped_column(server_default=text("0"))
-    failures: Mapped[int] = mapped_column(server_default=text("0"))
+    attempts: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    failures: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    counted_until: Mapped[datetime]
     blocked_until: Mapped[datetime | None]
     succeeded_at: Mapped[datetime | None]
     expires_at: Mapped[datetime]
+    slot: Mapped[int] = mapped_column(SmallInteger, server_default=text("floor(random() * 256)"))
 
 
 class OwnerProfile(_HasTimes, Base):

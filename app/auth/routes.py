@@ -7,7 +7,8 @@ from flask import request
 from app.auth import schemas, service
 from app.auth.identity import caller, id_tokens, public, tenant
 from app.auth.principal import Identity
-from app.web.api import BASE_PATH, Blueprint
+from app.web.api import BASE_PATH, Blueprint, settings
+from app.web.limits import limited
 
 blueprint = Blueprint("auth", __name__, url_prefix=f"{BASE_PATH}/auth", description="Accounts and tokens.")
 
@@ -27,7 +28,8 @@ def sign_up(account: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, schemas.Tokens)
 def log_in(credentials: dict[str, Any]) -> Any:
     """Exchange e-mail and password for tokens."""
-    return service.log_in(tenant(), id_tokens(), **credentials, client_address=request.remote_addr or "")
+    address = request.remote_addr or ""
+    return service.log_in(tenant(), id_tokens(), settings().logins, **credentials, client_address=address)
 
 
 @blueprint.route("/auth0/refresh", methods=["POST"])

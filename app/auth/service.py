@@ -14,13 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from zxcvbn import zxcvbn
 
-from app.auth import repository
+from app.auth import repository, throttle
 from app.auth.auth0 import Auth0Client
 from app.auth.principal import Identity, SubjectClaims
 from app.auth.tokens import TokenVerifier, VerifiedToken
 from app.database import transaction
 from app.email_address import email_claims
 from app.errors import Forbidden, GearyardError, InvalidInput, UsernameTaken
+from app.settings import LoginLimits
 
 PROVISIONING_ATTEMPTS = 3
 MACHINE_SUBJECT_SUFFIX = "@clients"
@@ -40,8 +41,8 @@ def identify(token: VerifiedToken, *, fetch_userinfo: Callable[[], Mapping[str, 
 
     Raises:
         Forbidden: the token is an application's own (Auth0, "Client Credentials Flow").
-        Unavailable: the tenant is needed and does not answer.
         InvalidToken: its user was deleted.
+        Unavailable: the tenant is needed and does not answer.
     """
     if token.subject.endswith(MACHINE_SUBJECT_SUFFIX):
         raise Forbidden("This token stands for an application, not for a person.")
@@ -67,10 +68,10 @@ def provision(claims: SubjectClaims, *, username: str | None = None, full_name: 
     """Make sure that the identity has a user: the one it has, the one its verified e-mail proves, or a new one.
 
     Any number of calls at once make one user: the unique constraints decide, and who lost reads again.
-    """
 
     Raises:
         InvalidToken: it had a user, who was deleted. Nothing brings that user back.
+    """
     for _ in range(PROVISIONING_ATTEMPTS):
         try:
             with transaction() as session:
@@ -130,14 +131,21 @@ def sign_up(
 
 
 def log_in(
-    tenant: Auth0Client, id_tokens: TokenVerifier, *, email: str, password: str, client_address: str
+    tenant: Auth0Client,
+    id_tokens: TokenVerifier,
+    limits: LoginLimits,
+    *,
+    email: str,
+    password: str,
+    client_address: str,
 ) -> Mapping[str, Any]:
     """Exchange e-mail and password for the tenant's tokens. What the ID token says of the e-mail is taken down.
 
     Raises:
-        InvalidCredentials, Forbidden, TooManyRequests, Unavailable.
+        InvalidCredentials, Forbidden, TooManyRequests (the throttle's, or the tenant's own), Unavailable.
     """
-    tokens = tenant.log_in(email, password, client_address=client_address)
+    with throttle.attempt(limits, email=email, client_address=client_address):
+        tokens = tenant.log_in(email, password, client_address=client_address)
     try:
         provision(_claims_of(id_tokens.verify(str(tokens.get("id_token")))))
     except (GearyardError, SQLAlchemyError) as error:

@@ -19,15 +19,29 @@ def upgrade() -> None:
         "login_attempts",
         sa.Column("account", sa.LargeBinary(length=32), nullable=False),
         sa.Column("address", sa.String(length=45), nullable=False),
-        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.Column("failures", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("attempts", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("failures", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("counted_until", sa.DateTime(timezone=True), nullable=False),
         sa.Column("blocked_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("succeeded_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("slot", sa.SmallInteger(), server_default=sa.text("floor(random() * 256)"), nullable=False),
         sa.CheckConstraint("failures >= 0 AND attempts >= failures", name=op.f("ck_login_attempts_counts")),
         sa.PrimaryKeyConstraint("account", "address", name="pk_login_attempts"),
     )
     op.create_index("ix_login_attempts_expires_at", "login_attempts", ["expires_at"])
+    op.create_index(
+        "ix_login_attempts_failing",
+        "login_attempts",
+        ["slot", "expires_at"],
+        postgresql_where=sa.text("succeeded_at IS NULL"),
+    )
+    op.create_index(
+        "ix_login_attempts_familiar",
+        "login_attempts",
+        ["account", "succeeded_at"],
+        postgresql_where=sa.text("succeeded_at IS NOT NULL"),
+    )
     op.create_table(
         "audit_log",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),

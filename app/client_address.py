@@ -1,0 +1,30 @@
+"""Which network a client's address belongs to: what attempts and requests are counted by."""
+
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
+
+UNKNOWN = "unknown"
+
+# What a provider hands to one subscriber at the least (RFC 6177 §2): within it, addresses are free for the taking.
+SUBSCRIBER_PREFIX_BITS = 64
+
+
+def network_of(address: str) -> str:
+    """The name of the network that `address` stands for when things are counted by client address.
+
+    An IPv4 address stands for itself (`192.0.2.7`), an IPv6 address for its /64 (`2001:db8:0:1::/64`), and an
+    IPv4-mapped IPv6 address (`::ffff:192.0.2.7`) for the IPv4 address within it. Total: whatever is no address, such as
+    the empty string or what a proxy passed on unread, is `UNKNOWN`. All spellings of one network give the same name,
+    and no name is longer than 24 characters.
+    """
+    try:
+        return str(IPv4Address(address))
+    except AddressValueError:
+        pass
+    try:
+        # The zone (`fe80::1%eth0`) says by which interface an address is reached, not whose it is.
+        ipv6 = IPv6Address(address.partition("%")[0])
+    except AddressValueError:
+        return UNKNOWN
+    if ipv6.ipv4_mapped is not None:
+        return str(ipv6.ipv4_mapped)
+    return str(IPv6Network((ipv6, SUBSCRIBER_PREFIX_BITS), strict=False))

@@ -1,0 +1,291 @@
+"""The login throttle as clients meet it: who guesses is made to wait, who is guessed at is not, and nothing is told."""
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import text, update
+
+from app.auth import login_attempts, throttle
+from app.database import transaction
+from app.models import LoginAttempts
+from app.observability import counters
+from app.settings import Settings
+from tests.api.logins import (
+    ELSEWHERE,
+    HOME,
+    LOCKOUT_SECONDS,
+    MAX_FAILURES,
+    WRONG,
+    Logins,
+    assert_refused,
+    row_of,
+    time_passes,
+)
+from tests.conftest import StatementCounter
+from tests.local.tenant_process import PASSWORD, TenantProcess
+
+# Headers that go by the clock, or by how often this address has asked for anything.
+TOLD_BY_TIME = ("Date", "X-Request-Id", "Retry-After", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+Counting = Callable[[], AbstractContextManager[StatementCounter]]
+
+
+@pytest.fixture
+def logins(client: FlaskClient, tenant: TenantProcess) -> Logins:
+    """Attempts at a tenant that works and counts from zero."""
+    tenant.reset()
+    return Logins(client, tenant)
+
+
+@pytest.fixture
+def email(tenant: TenantProcess) -> str:
+    """An account whose password is PASSWORD."""
+    address = f"{uuid4().hex[:12]}@example.com"
+    tenant.add_user(address)
+    return address
+
+
+class TestGuessing:
+    @pytest.mark.attack("logins")
+    def test_brute_force_from_one_address_is_locked_out(
+        self, logins: Logins, tenant: TenantProcess, email: str
+    ) -> None:
+        logins.fail(MAX_FAILURES, email)
+        for number in range(20):
+            assert_refused(logins.attempt(email, f"{WRONG}{number}"))
+        assert logins.judged() == MAX_FAILURES
+        assert row_of(email, HOME).attempts == row_of(email).attempts == MAX_FAILURES + 20
+
+    @pytest.mark.attack("logins")
+    def test_the_right_password_is_refused_during_the_lockout_as_a_wrong_one_is(
+        self, logins: Logins, tenant: TenantProcess, email: str
+    ) -> None:
+        logins.fail(MAX_FAILURES, email)
+        right, wrong = logins.attempt(email), logins.attempt(email, WRONG)
+        assert assert_refused(right) == assert_refused(wrong)
+        assert list(right.headers.keys()) == list(wrong.headers.keys())
+        assert logins.judged() == MAX_FAILURES
+
+    def test_whoever_waits_as_long_as_told_gets_in(self, logins: Logins, email: str) -> None:
+        logins.fail(MAX_FAILURES, email)
+        time_passes(int(logins.attempt(email).headers["Retry-After"]))
+        assert logins.attempt(email).status_code == 200
+
+    @pytest.mark.attack("logins")
+    def test_guessing_on_during_the_lockout_does_not_prolong_it(self, logins: Logins, email: str) -> None:
+        logins.fail(MAX_FAILURES, email)
+        for _ in range(10):
+            time_passes(20)
+            logins.attempt(email, WRONG)
+        assert_refused(logins.attempt(email), seconds=LOCKOUT_SECONDS - 200)
+
+    def test_after_a_failure_the_next_attempt_waits(
+        self, logins: Logins, tenant: TenantProcess, email: str, settings: Settings
+    ) -> None:
+        logins.attempt(email, WRONG)
+        pair = row_of(email, HOME)
+        assert pair.blocked_until is not None
+        reserved_at = pair.counted_until - timedelta(seconds=LOCKOUT_SECONDS)
+        assert pair.blocked_until >= reserved_at + timedelta(milliseconds=settings.logins.backoff_base_ms)
+        time_passes(-5)  # so that it is not over before this machine gets to it
+        assert_refused(logins.attempt(email), seconds=6)
+        assert logins.judged() == 1
+
+    def test_a_login_clears_what_was_counted(self, logins: Logins, email: str) -> None:
+        for _ in range(3):
+            logins.fail(MAX_FAILURES - 1, email)
+            assert logins.attempt(email).status_code == 200
+
+    def test_other_accounts_at_the_same_address_are_not_held_up(self, logins: Logins, email: str) -> None:
+        logins.fail(MAX_FAILURES, f"un-{email}")
+        assert logins.attempt(email).status_code == 200
+
+
+class TestDisguises:
+    @pytest.mark.attack("logins")
+    @pytest.mark.parametrize(
+        "disguise",
+        [
+            str.upper,
+            str.title,
+            lambda email: f" {email}\t",
+            lambda email: email.replace("k", "\N{KELVIN SIGN}"),
+            lambda email: email.replace("s", "\N{LATIN SMALL LETTER LONG S}"),
+            lambda email: "".join(chr(ord(letter) + 0xFEE0) for letter in email),
+            lambda email: email.replace("é", "e\u0301"),
+            lambda email: email.replace("example", "EXAMPLE").replace(".com", "。com"),
+            lambda email: f"{email}.",
+            lambda email: f"Sam <{email}>",
+            lambda email: email.replace("@", "\u200d@"),
+            lambda email: f'"{email.split("@")[0]}"@example.com',
+        ],
+        ids=[
+            "capitals",
+            "title",
+            "blanks",
+            "kelvin",
+            "long s",
+            "wide",
+            "parts",
+            "dot",
+            "root",
+            "name",
+            "joiner",
+            "quotes",
+        ],
+    )
+    def test_an_email_in_disguise_is_the_same_account_or_none(
+        self,
+        logins: Logins,
+        tenant: TenantProcess,
+        disguise: Callable[[str], str],
+    ) -> None:
+        email = f"ké-sk{uuid4().hex[:8]}@example.com"
+        logins.fail(MAX_FAILURES, email)
+        assert logins.attempt(disguise(email), WRONG).status_code in (400, 429)
+        assert logins.judged() == MAX_FAILURES
+
+    @pytest.mark.attack("logins")
+    @pytest.mark.parametrize(
+        "name",
+        ["X-Forwarded-For", "X-Real-IP", "Forwarded", "True-Client-IP", "CF-Connecting-IP", "auth0-forwarded-for"],
+    )
+    def test_an_address_that_is_only_said_changes_nothing(
+        self, logins: Logins, tenant: TenantProcess, email: str, name: str
+    ) -> None:
+        for number in range(MAX_FAILURES + 3):
+            address = f"203.0.113.{number}"
+            logins.attempt(email, WRONG, **{name: f"for={address}" if name == "Forwarded" else address})
+            time_passes(10)
+        assert logins.judged() == MAX_FAILURES
+        assert row_of(email, HOME).attempts == MAX_FAILURES + 3
+
+    @pytest.mark.attack("logins")
+    def test_all_addresses_of_one_ipv6_subscriber_are_one(
+        self, logins: Logins, tenant: TenantProcess, email: str
+    ) -> None:
+        for number in range(MAX_FAILURES + 3):
+            logins.attempt(email, WRONG, f"2001:db8:0:1:{number:x}::{number + 1:x}")
+            time_passes(10)
+        assert logins.judged() == MAX_FAILURES
+        assert logins.attempt(email, PASSWORD, "2001:db8:0:2::1").status_code == 200
+
+    @pytest.mark.attack("logins")
+    def test_an_ipv4_address_written_as_ipv6_is_the_same(self, logins: Logins, email: str) -> None:
+        logins.fail(MAX_FAILURES, email)
+        assert_refused(logins.attempt(email, PASSWORD, f"::ffff:{HOME}"))
+
+
+class TestManyAddresses:
+    @pytest.mark.attack("logins")
+    def test_credential_stuffing_gets_one_guess_from_each_further_address(
+        self, logins: Logins, tenant: TenantProcess, email: str
+    ) -> None:
+        for number in range(10):
+            logins.fail(MAX_FAILURES, email, f"203.0.113.{number}")
+            time_passes(-10 * MAX_FAILURES)
+        for number in range(10, 20):
+            for _ in range(4):
+                logins.attempt(email, WRONG, f"203.0.113.{number}")
+                time_passes(1)  # longer than the back-off
+        assert logins.judged() == 10 * MAX_FAILURES + 10
+
+    @pytest.fixture
+    def attacked(self, logins: Logins, email: str) -> str:
+        """An account that so many others have just guessed at."""
+        logins.fail(1, email, "203.0.113.1")
+        enough = 10 * MAX_FAILURES
+        with transaction() as session:
+            is_account = LoginAttempts.address == login_attempts.ALL_ADDRESSES
+            session.execute(update(LoginAttempts).where(is_account).values(attempts=enough, failures=enough))
+        return email
+
+    @pytest.mark.attack("logins")
+    def test_nobody_elsewhere_takes_an_attempt_from_where_the_owner_has_been(
+        self, logins: Logins, request: pytest.FixtureRequest, email: str
+    ) -> None:
+        assert logins.attempt(email).status_code == 200
+        request.getfixturevalue("attacked")
+        logins.fail(MAX_FAILURES - 1, email)
+        assert logins.attempt(email).status_code == 200
+
+    @pytest.mark.attack("logins")
+    def test_nobody_elsewhere_keeps_the_owner_out_of_a_new_address(self, logins: Logins, attacked: str) -> None:
+        assert logins.attempt(attacked).status_code == 200
+        logins.fail(MAX_FAILURES - 1, attacked)
+        assert logins.attempt(attacked).status_code == 200
+
+    @pytest.mark.attack("logins")
+    def test_a_lockout_at_one_address_holds_at_that_one(self, logins: Logins, email: str) -> None:
+        logins.fail(MAX_FAILURES, email, ELSEWHERE)
+        assert_refused(logins.attempt(email, PASSWORD, ELSEWHERE))
+        assert logins.attempt(email).status_code == 200
+
+    def test_an_address_is_familiar_for_thirty_days(
+        self, logins: Logins, request: pytest.FixtureRequest, email: str
+    ) -> None:
+        assert logins.attempt(email).status_code == 200
+        time_passes(30 * 86_400)
+        request.getfixturevalue("attacked")
+        assert logins.attempt(email, WRONG).status_code == 401
+        time_passes(10)
+        assert_refused(logins.attempt(email))
+
+
+class TestWhatIsTold:
+    @pytest.mark.attack("logins")
+    def test_a_known_and_an_unknown_email_are_told_and_cost_the_same(
+        self,
+        logins: Logins,
+        tenant: TenantProcess,
+        counting_statements: Counting,
+        email: str,
+    ) -> None:
+        def course(address: str) -> list[Any]:
+            """All that can be seen of guessing until well into the lock-out."""
+            seen: list[Any] = []
+            for _ in range(MAX_FAILURES + 3):
+                before = logins.judged()
+                with counting_statements() as counted:
+                    answer = logins.attempt(address, WRONG)
+                body = {**(answer.json or {}), "request_id": ""}
+                headers = {name: "" if name in TOLD_BY_TIME else value for name, value in answer.headers}
+                seen.append((answer.status_code, body, headers, len(counted), logins.judged() - before))
+                time_passes(10)
+            return seen
+
+        known, unknown = course(email), course(f"un{email[2:]}")
+        assert known == unknown
+        assert [status for status, *_ in known] == [401] * MAX_FAILURES + [429] * 3
+
+    def test_a_lockout_is_logged_and_counted_once_and_without_the_email(
+        self,
+        logins: Logins,
+        caplog: pytest.LogCaptureFixture,
+        email: str,
+    ) -> None:
+        counted = counters.REGISTRY.get_sample_value("gearyard_login_lockouts_total") or 0
+        with caplog.at_level(logging.INFO):
+            logins.fail(MAX_FAILURES, email)
+            logins.attempt(email, WRONG)
+        assert counters.REGISTRY.get_sample_value("gearyard_login_lockouts_total") == counted + 1
+        events = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+        (line,) = [event for event in events if event["event"] == "login_locked_out"]
+        assert (line["address"], line["seconds"]) == (HOME, LOCKOUT_SECONDS)
+        assert throttle.account_of(email).hex().startswith(line["account"])
+        assert len(line["account"]) == 12
+        assert email not in caplog.text
+
+    def test_neither_email_nor_password_is_kept(self, logins: Logins, email: str) -> None:
+        logins.attempt(email, WRONG)
+        with transaction() as session:
+            kept = session.execute(
+                text("SELECT string_agg(login_attempts::text, ' ') FROM login_attempts")
+            ).scalar_one()
+        assert email.partition("@")[0] not in kept
+        assert WRONG not in kept

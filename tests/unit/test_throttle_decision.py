@@ -1,0 +1,381 @@
+"""The rules of the login throttle, in a time that is played: who passes, who waits, for how long, and what is left."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from math import ceil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.auth.lockout import (
+    ACCOUNT_FACTOR,
+    FAMILIAR_FOR,
+    Outcome,
+    Refusal,
+    Reservation,
+    Tallies,
+    Tally,
+    backoff,
+    reserve,
+    settle,
+)
+from app.auth.throttle import account_of
+from app.settings import LoginLimits
+
+LIMITS = LoginLimits(max_failures=5, lockout_seconds=300, backoff_base_ms=200)
+PATIENT = replace(LIMITS, backoff_base_ms=0)
+LOCKOUT = timedelta(seconds=300)
+HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
+EVERYWHERE = ""
+
+
+@dataclass
+class Account:
+    """The tallies of one account as the table would hold them, and a clock."""
+
+    limits: LoginLimits = LIMITS
+    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    rows: dict[str, Tally] = field(default_factory=dict)
+
+    def take(self, address: str, attempts: int) -> Tallies:
+        for each in (EVERYWHERE, address):
+            fresh = Tally(attempts=0, counted_until=self.now + timedelta(seconds=self.limits.lockout_seconds))
+            row = self.rows.setdefault(each, fresh)
+            self.rows[each] = replace(row, attempts=row.attempts + attempts)
+        return Tallies(account=self.rows[EVERYWHERE], pair=self.rows[address])
+
+    def keep(self, address: str, tallies: Tallies) -> None:
+        self.rows |= {EVERYWHERE: tallies.account, address: tallies.pair}
+        for row in self.rows.values():
+            assert 0 <= row.failures <= row.attempts
+            assert row.blocked_until is None or row.blocked_until <= row.counted_until <= row.expires_at
+
+    def reserve(self, address: str = HOME) -> Reservation | Refusal:
+        decision, tallies = reserve(self.take(address, 1), self.now, self.limits)
+        self.keep(address, tallies)
+        return decision
+
+    def admitted(self, address: str = HOME) -> Reservation:
+        decision = self.reserve(address)
+        assert isinstance(decision, Reservation)
+        return decision
+
+    def wait(self, address: str = HOME) -> timedelta:
+        decision = self.reserve(address)
+        assert isinstance(decision, Refusal)
+        return decision.wait
+
+    def settle(self, reservation: Reservation, outcome: Outcome, address: str = HOME) -> None:
+        self.keep(address, settle(self.take(address, 0), reservation, outcome, self.now, self.limits))
+
+    def attempt(self, outcome: Outcome, address: str = HOME) -> None:
+        self.settle(self.admitted(address), outcome, address)
+
+    def fail(self, times: int, address: str = HOME) -> None:
+        for _ in range(times):
+            self.attempt(Outcome.FAILED, address)
+
+    def passes(self, **time: float) -> None:
+        self.now += timedelta(**time)
+
+    def is_attacked(self) -> None:
+        """Fail from other addresses until the account counts enough failures for strangers to be trusted less."""
+        for number in range(ACCOUNT_FACTOR):
+            self.fail(self.limits.max_failures, f"203.0.113.{number}")
+
+
+@pytest.fixture
+def account() -> Account:
+    """An account that is never made to wait between failures, so that tests see the lock-out alone."""
+    return Account(limits=PATIENT)
+
+
+class TestLockout:
+    def test_it_begins_with_the_last_failure_that_is_allowed_and_ends_a_lockout_later(self, account: Account) -> None:
+        account.fail(5)
+        assert account.wait() == LOCKOUT
+        account.passes(seconds=299.5)
+        assert account.wait() == timedelta(seconds=0.5)
+        account.passes(seconds=0.5)
+        account.fail(5)  # from zero
+        assert account.wait() == LOCKOUT
+
+    def test_refusals_prolong_nothing_and_are_counted(self, account: Account) -> None:
+        account.fail(5)
+        before = account.rows[HOME]
+        for second in range(100):
+            assert account.wait() == LOCKOUT - timedelta(seconds=second)
+            account.passes(seconds=1)
+        assert account.rows[HOME] == replace(before, attempts=105)
+        assert account.rows[EVERYWHERE].attempts == 105
+        assert account.rows[EVERYWHERE].failures == 5
+
+    def test_failures_are_forgotten_a_lockout_after_the_last_one(self, account: Account) -> None:
+        account.fail(4)
+        account.passes(seconds=299)
+        account.fail(1)
+        assert account.wait() == LOCKOUT
+        account.passes(seconds=300)
+        account.fail(4)
+        account.passes(seconds=300)
+        account.fail(4)
+
+    def test_one_address_does_not_hold_up_another(self, account: Account) -> None:
+        account.fail(5)
+        account.fail(4, ELSEWHERE)
+        assert account.wait()
+
+    def test_success_clears_what_was_counted_of_the_address(self, account: Account) -> None:
+        for _ in range(3):
+            account.fail(4)
+            account.attempt(Outcome.SUCCEEDED)
+        assert account.rows[HOME].failures == 0
+
+
+class TestBackoff:
+    def test_each_failure_doubles_the_wait(self) -> None:
+        account = Account()
+        for wait_ms in (200, 400, 800, 1600):
+            account.fail(1)
+            assert account.wait() == timedelta(milliseconds=wait_ms)
+            account.passes(milliseconds=wait_ms)
+        account.fail(1)
+        assert account.wait() == LOCKOUT
+
+    def test_it_is_never_longer_than_a_lockout(self) -> None:
+        assert backoff(1000, replace(LIMITS, backoff_base_ms=60_000, max_failures=1000)) == LOCKOUT
+
+    def test_with_a_base_of_nothing_there_is_none(self, account: Account) -> None:
+        account.fail(4)
+        account.admitted()
+
+    def test_it_ends_with_the_count(self) -> None:
+        account = Account(limits=replace(LIMITS, backoff_base_ms=60_000, max_failures=50, lockout_seconds=100))
+        first = account.admitted()
+        account.passes(seconds=90)
+        account.settle(first, Outcome.FAILED)
+        assert account.wait() == timedelta(seconds=10)
+
+
+class TestAtOnce:
+    def test_no_more_are_under_way_than_may_fail(self, account: Account) -> None:
+        under_way = [
+            decision for decision in (account.reserve() for _ in range(100)) if isinstance(decision, Reservation)
+        ]
+        assert len(under_way) == 5
+        assert [each.begins_lockout for each in under_way] == [False] * 4 + [True]
+        assert account.rows[HOME].attempts == account.rows[EVERYWHERE].attempts == 100
+
+    def test_who_is_under_way_holds_up_nobody(self) -> None:
+        account = Account()
+        first, second = account.admitted(), account.admitted()
+        account.settle(first, Outcome.SUCCEEDED)
+        account.settle(second, Outcome.SUCCEEDED)
+        assert account.rows[HOME].failures == account.rows[EVERYWHERE].failures == 0
+
+    def test_the_last_one_begins_the_lockout_while_under_way_and_ends_it_by_success(self, account: Account) -> None:
+        account.fail(4)
+        last = account.admitted()
+        assert account.wait() == LOCKOUT
+        account.settle(last, Outcome.SUCCEEDED)
+        account.admitted()
+
+    def test_a_failure_that_is_settled_late_does_not_prolong_the_lockout(self) -> None:
+        account = Account()
+        under_way = [account.admitted() for _ in range(5)]
+        account.passes(seconds=8)
+        for each in under_way:
+            account.settle(each, Outcome.FAILED)
+        assert account.wait() == LOCKOUT - timedelta(seconds=8)
+
+    def test_who_is_never_settled_stays_a_failure_until_it_expires(self, account: Account) -> None:
+        for _ in range(5):
+            account.admitted()
+        account.passes(seconds=299)
+        assert account.wait()
+        account.passes(seconds=1)
+        account.admitted()
+
+
+class TestUnknown:
+    def test_what_nobody_judged_does_not_count(self, account: Account) -> None:
+        for _ in range(50):
+            account.attempt(Outcome.UNKNOWN)
+        assert account.rows[HOME].failures == account.rows[EVERYWHERE].failures == 0
+
+    def test_it_takes_back_the_lockout_that_it_began_and_no_failure_of_others(self, account: Account) -> None:
+        account.fail(4)
+        account.attempt(Outcome.UNKNOWN)
+        account.fail(1)
+        assert account.wait() == LOCKOUT
+
+    def test_it_does_not_take_back_a_backoff(self) -> None:
+        account = Account()
+        first, second = account.admitted(), account.admitted()
+        account.settle(first, Outcome.FAILED)
+        account.settle(second, Outcome.UNKNOWN)
+        assert account.wait()
+
+    def test_what_has_expired_is_not_taken_back_from_what_came_after(self, account: Account) -> None:
+        late = account.admitted()
+        account.passes(seconds=300)
+        account.fail(4)
+        account.settle(late, Outcome.UNKNOWN)
+        account.fail(1)
+        assert account.wait() == LOCKOUT
+
+
+class TestStrangers:
+    def test_of_an_account_under_attack_each_gets_one_failure(self, account: Account) -> None:
+        account.is_attacked()
+        for number in range(100):
+            account.fail(1, f"198.51.100.{number}")
+            assert account.wait(f"198.51.100.{number}") == LOCKOUT
+
+    def test_one_failure_less_is_no_attack_yet(self, account: Account) -> None:
+        account.is_attacked()
+        account.rows[EVERYWHERE] = replace(account.rows[EVERYWHERE], failures=49)
+        account.fail(2, ELSEWHERE)
+
+    def test_success_at_the_first_attempt_makes_a_stranger_familiar(self, account: Account) -> None:
+        account.is_attacked()
+        account.attempt(Outcome.SUCCEEDED, ELSEWHERE)
+        account.fail(5, ELSEWHERE)
+        assert account.wait(ELSEWHERE) == LOCKOUT
+
+    def test_the_attack_is_over_a_lockout_after_its_last_failure(self, account: Account) -> None:
+        account.is_attacked()
+        account.passes(seconds=299)
+        account.fail(1, ELSEWHERE)
+        account.passes(seconds=299)
+        account.fail(1, "198.51.100.8")
+        assert account.wait("198.51.100.8")
+        account.passes(seconds=300)
+        account.fail(5, ELSEWHERE)
+
+    def test_logins_that_succeed_do_not_prolong_an_attack(self, account: Account) -> None:
+        account.is_attacked()
+        account.passes(seconds=299)
+        account.attempt(Outcome.SUCCEEDED)
+        account.passes(seconds=1)
+        account.fail(5, ELSEWHERE)
+
+    @pytest.mark.parametrize(("age", "failures"), [(FAMILIAR_FOR - timedelta(seconds=1), 5), (FAMILIAR_FOR, 1)])
+    def test_an_address_is_familiar_for_thirty_days(self, account: Account, age: timedelta, failures: int) -> None:
+        account.attempt(Outcome.SUCCEEDED)
+        assert account.rows[HOME].expires_at == account.now + FAMILIAR_FOR
+        account.now += age
+        account.is_attacked()
+        account.fail(failures)
+        assert account.wait()
+
+
+LIMITS_OF_ANY_KIND = st.builds(
+    LoginLimits,
+    max_failures=st.integers(1, 8),
+    lockout_seconds=st.integers(1, 600),
+    backoff_base_ms=st.sampled_from([0, 1, 200, 60_000]),
+)
+# What is tried: how long after the one before, how long until it is settled (None: never), and how.
+GUESSES = st.lists(
+    st.tuples(
+        st.floats(0, 400),
+        st.none() | st.floats(0, 9),
+        st.sampled_from([Outcome.FAILED, Outcome.FAILED, Outcome.UNKNOWN]),
+    ),
+    max_size=60,
+)
+Settlement = tuple[datetime, Reservation, Outcome]
+
+
+def guess(account: Account, guesses: list[tuple[float, float | None, Outcome]]) -> Iterator[tuple[datetime, Outcome]]:
+    """Make them, settle each when it is due; yields when each that passed was made, and what comes of it."""
+    due: list[Settlement] = []
+    for pause, delay, outcome in guesses:
+        then = account.now + timedelta(seconds=pause)
+        for settlement in sorted((each for each in due if each[0] <= then), key=lambda each: each[0]):
+            due.remove(settlement)
+            account.now = settlement[0]
+            account.settle(settlement[1], settlement[2])
+        account.now = then
+        decision = account.reserve()
+        if isinstance(decision, Reservation):
+            yield then, Outcome.FAILED if delay is None else outcome
+            if delay is not None:
+                due.append((then + timedelta(seconds=delay), decision, outcome))
+
+
+@given(limits=LIMITS_OF_ANY_KIND, guesses=GUESSES)
+def test_however_guesses_overlap_no_more_are_judged_in_a_lockout_than_may_fail(
+    limits: LoginLimits, guesses: list[tuple[float, float | None, Outcome]]
+) -> None:
+    judged = [at for at, outcome in guess(Account(limits), guesses) if outcome is Outcome.FAILED]
+    lockout = timedelta(seconds=limits.lockout_seconds)
+    for first, one_too_many in zip(judged, judged[limits.max_failures :], strict=False):
+        assert one_too_many - first >= lockout
+
+
+@given(limits=LIMITS_OF_ANY_KIND, guesses=GUESSES)
+def test_who_waits_as_long_as_told_in_whole_seconds_passes(
+    limits: LoginLimits, guesses: list[tuple[float, float | None, Outcome]]
+) -> None:
+    account = Account(limits)
+    list(guess(account, guesses))
+    decision = account.reserve()
+    if isinstance(decision, Refusal):
+        assert timedelta(0) < decision.wait <= timedelta(seconds=limits.lockout_seconds)
+        account.passes(seconds=ceil(decision.wait.total_seconds()))
+        account.admitted()
+
+
+@given(limits=LIMITS_OF_ANY_KIND, elsewhere=st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=200))
+def test_whatever_strangers_do_elsewhere_a_familiar_address_keeps_all_its_attempts(
+    limits: LoginLimits, elsewhere: list[tuple[int, bool]]
+) -> None:
+    account = Account(replace(limits, backoff_base_ms=0))
+    account.attempt(Outcome.SUCCEEDED)
+    for number, fails in elsewhere:
+        decision = account.reserve(f"203.0.113.{number}")
+        if isinstance(decision, Reservation):
+            account.settle(decision, Outcome.FAILED if fails else Outcome.UNKNOWN, f"203.0.113.{number}")
+    account.fail(limits.max_failures - 1)
+    account.attempt(Outcome.SUCCEEDED)
+
+
+@given(failures=st.integers(0, 10_000))
+def test_the_first_attempt_from_an_address_always_passes(failures: int) -> None:
+    account = Account()
+    account.fail(1, ELSEWHERE)
+    account.rows[EVERYWHERE] = replace(account.rows[EVERYWHERE], attempts=failures, failures=failures)
+    account.attempt(Outcome.SUCCEEDED)
+
+
+@pytest.mark.attack("logins")
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "SAM.STRAßE@EXAMPLE.COM",
+        "sam.strasse@example.com",
+        "ＳＡＭ.strasse@example.com",
+        "ſam.ſtrasse@example.com",
+        "sam.STRASSE@EXAMPLE.com",
+    ],
+)
+def test_one_email_in_other_letters_is_one_account(variant: str) -> None:
+    assert account_of(variant) == account_of("sam.straße@example.com")
+
+
+@pytest.mark.attack("logins")
+@pytest.mark.parametrize(
+    ("one", "other"), [("josé@example.com", "jose\u0301@example.com"), ("\u212aim@a.com", "kim@a.com")]
+)
+def test_one_email_in_other_code_points_is_one_account(one: str, other: str) -> None:
+    assert account_of(one) == account_of(other)
+
+
+@given(email=st.emails())
+def test_no_tenant_that_compares_in_lower_case_has_more_accounts_than_are_counted(email: str) -> None:
+    assert account_of(email) == account_of(email.lower()) == account_of(email.upper())
+    assert account_of(email) != account_of(f"x{email}")
