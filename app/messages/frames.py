@@ -10,6 +10,7 @@ from marshmallow import ValidationError
 from app import errors
 from app.database import is_unavailable
 from app.messages.projection import ConversationHead, MessageView, SentMessage, timestamp
+from app.messages.repository import not_a_participant
 from app.realtime.bus import Event
 from app.realtime.connection import encode
 from app.realtime.meter import MAX_MESSAGE_BYTES
@@ -28,8 +29,6 @@ _CODES: dict[type[errors.GearyardError], str] = {
     errors.Unauthenticated: "UNAUTHORIZED",
     errors.InvalidToken: "UNAUTHORIZED",
     errors.Forbidden: "FORBIDDEN",
-    # Whether a conversation exists is no business of those who do not take part in it.
-    errors.NotFound: "FORBIDDEN",
     errors.TooManyRequests: "RATE_LIMITED",
     errors.Unavailable: "UNAVAILABLE",
 }
@@ -61,11 +60,16 @@ def error(code: str, text: str, *, client_msg_id: str | None = None, retry_after
 
 
 def error_of(failure: Exception, client_msg_id: str | None = None) -> str | None:
-    """The frame for an error; None for one that nobody expected."""
+    """The frame for an error; None for one that nobody expected.
+
+    Whether a conversation exists is no business of those who do not take part in it: both are one answer.
+    """
     if is_unavailable(failure):
         return error("UNAVAILABLE", UNAVAILABLE, client_msg_id=client_msg_id, retry_after=RETRY_AFTER_SECONDS)
     if not isinstance(failure, errors.GearyardError):
         return None
+    if isinstance(failure, errors.NotFound):
+        failure = not_a_participant()
     code = next(_CODES[kind] for kind in type(failure).__mro__ if kind in _CODES)
     retry_after = failure.retry_after_seconds
     if code == "UNAVAILABLE" and retry_after is None:

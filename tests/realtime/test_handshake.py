@@ -197,6 +197,7 @@ class TestOrigin:
         with RawSocket(service.port) as raw:
             raw.open(headers={"Origin": origin})
 
+    @pytest.mark.attack("origins of sockets")
     @pytest.mark.parametrize(
         "origin",
         [
@@ -216,6 +217,9 @@ class TestOrigin:
             "https://evil.app.example.com",
             "http://localhost:30001",
             "https://app-example.com",
+            f"{ORIGIN}\r\nOrigin: https://evil.example.com",
+            f"{ORIGIN}\r\nOrigin: {ORIGIN}",
+            "https://аpp.example.com".encode().decode("latin-1"),  # a Cyrillic letter
         ],
     )
     def test_any_other_page_is_refused(self, service: ServiceProcess, ada: Member, origin: str) -> None:
