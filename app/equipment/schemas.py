@@ -76,7 +76,8 @@ class EquipmentChanges(_EquipmentFields):
     """Any part of a listing; what is not given stays as it is."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"partial": True, **options})
+        # By name, because True would go down into `coordinates`, and half a point is none.
+        super().__init__(**{"partial": tuple(_EquipmentFields().fields), **options})
 
 
 class Item(ma.Schema):

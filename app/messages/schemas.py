@@ -10,7 +10,7 @@ from marshmallow import ValidationError, fields, validate
 from app.messages.criteria import DEFAULT_LIMIT, MAX_LIMIT, MAX_SEQ, MessagePage
 from app.messages.service import MAX_PARTICIPANTS
 from app.paging import MAX_CURSOR_LENGTH
-from app.web.schemas import Body, Flag, Integer, Query, Text
+from app.web.schemas import Body, Flag, Integer, Items, Query, Text
 
 MAX_CONTENT_LENGTH = 5000
 MAX_CLIENT_MSG_ID_LENGTH = 64
@@ -46,7 +46,7 @@ def _client_msg_id() -> fields.String:
 class NewConversation(Body):
     """Whom to write to, about what. The caller takes part without being named; a listing alone means its owner."""
 
-    participant_ids = fields.List(fields.UUID(), load_default=list, validate=validate.Length(max=MAX_PARTICIPANTS))
+    participant_ids = Items(fields.UUID(), most=MAX_PARTICIPANTS, load_default=list)
     equipment_id = fields.UUID(load_default=None, allow_none=True)
 
 

@@ -73,6 +73,8 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
 
 def make_api(app: Flask) -> Api:
     """Create the registry; the document is served at `/openapi.json`."""
+    # Else //a path is answered with a redirect to whatever host the client says this is.
+    app.url_map.merge_slashes = False
     app.config |= {
         "API_TITLE": "Gearyard",
         "API_VERSION": "1",

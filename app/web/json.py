@@ -4,6 +4,7 @@ import socket
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import flask
 import orjson
@@ -19,6 +20,7 @@ from app import strict_json
 from app.errors import InvalidInput, MalformedRequest, UnsupportedMediaType
 
 BODY_TIMEOUT_SECONDS = 20
+IDENTITY = "identity"  # RFC 9110 §8.4.1: no encoding
 
 
 class StrictJson(JSONProvider):
@@ -76,13 +78,31 @@ def json_response(
     return Response(orjson.dumps(body), status=status, content_type=content_type)
 
 
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class BodyParser(FlaskParser):
     """webargs' parser with this API's statuses: 400 for a wrong field, 415 for a body that is no JSON."""
 
     DEFAULT_VALIDATION_STATUS = HTTPStatus.BAD_REQUEST
 
     def load_querystring(self, req: flask.Request, schema: Any) -> Any:
-        """The query's values, each a list. Raises MalformedRequest where raw bytes in it are not UTF-8."""
+        """The query's values, each a list.
+
+        Raises:
+            InvalidInput: one of the schema's is not UTF-8. MalformedRequest: raw bytes anywhere are not.
+        """
+        for pair in req.query_string.split(b"&"):
+            name, _, value = (unquote_to_bytes(part) for part in pair.partition(b"="))
+            field = schema.ALIASES.get(name.decode(errors="replace"), name.decode(errors="replace"))
+            # Werkzeug would take %FF, percent sign and all, for what was meant.
+            if field in schema.fields and not _is_utf8(value):
+                raise InvalidInput.of(field, "Must be UTF-8.")
         try:
             return super().load_querystring(req, schema)
         except UnicodeDecodeError as error:
@@ -93,6 +113,9 @@ class BodyParser(FlaskParser):
         body = _read_body(req)
         if not body:
             return {}
+        if (req.content_encoding or IDENTITY).lower() != IDENTITY:
+            # RFC 9110 §15.5.16. What unpacks a body has to bound what comes out of it; nothing here needs to.
+            raise UnsupportedMediaType("Send the body as it is, without a Content-Encoding.")
         if not is_json(req.mimetype):
             raise UnsupportedMediaType("Send the body as application/json.")
         parsed = flask.current_app.json.loads(body)

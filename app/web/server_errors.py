@@ -17,7 +17,7 @@ def install() -> None:
     util.write_error = _write_error
 
 
-def _write_error(sock: Any, status_int: int, reason: str, _message: str) -> None:
+def _write_error(sock: Any, status_int: int, _reason: str, _message: str) -> None:
     """Answer and close. gunicorn's message stays out of it: it repeats what the client sent."""
     request_id = uuid.uuid4().hex
     status = HTTPStatus(status_int)
@@ -33,4 +33,4 @@ def _write_error(sock: Any, status_int: int, reason: str, _message: str) -> None
         "Content-Length": str(len(body)),
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    util.write_nonblock(sock, f"HTTP/1.1 {status_int} {reason}\r\n{lines}\r\n".encode("latin-1") + body)
+    util.write_nonblock(sock, f"HTTP/1.1 {status.value} {status.phrase}\r\n{lines}\r\n".encode("latin-1") + body)

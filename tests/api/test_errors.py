@@ -1,23 +1,18 @@
 """Every error of every layer has the one error body, its headers and its request id; no answer tells of the inside."""
 
-import dataclasses
 import logging
 from typing import Any
 
-import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import IntegrityError
 from werkzeug.test import TestResponse
 
-from app import create_app
-from app.auth.identity import public
 from app.database import transaction
 from app.models import User
 from app.settings import Settings
-from app.web.headers import HEADERS
+from tests.api.failing_app import make_failing_app
 from tests.factories import Person, add_equipment, new_equipment
 
 API = "/api/v1/equipment"
@@ -137,19 +132,7 @@ class TestUnexpected:
 
     @pytest.fixture
     def broken(self, settings: Settings) -> Flask:
-        app = create_app(settings)
-        failures: dict[str, Exception] = {
-            "bug": ZeroDivisionError("secret detail"),
-            "away": OperationalError("SELECT secret", {}, psycopg2.OperationalError("connection refused")),
-            "pool": PoolTimeout("QueuePool limit reached"),
-        }
-
-        @public
-        def fail(kind: str) -> str:
-            raise failures[kind]
-
-        app.add_url_rule("/fail/<kind>", view_func=fail)
-        return app
+        return make_failing_app(settings)
 
     def test_a_bug_is_a_500_that_tells_nothing(self, broken: Flask, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.ERROR):
@@ -166,53 +149,6 @@ class TestUnexpected:
         assert int(answer.headers["Retry-After"]) > 0
         assert "secret" not in str(body)
         assert "QueuePool" not in str(body)
-
-
-@pytest.mark.parametrize("path", ["/health", "/ready", API, "/nowhere", "/api/v1/auth/me", f"{API}?limit=x"])
-def test_security_headers_are_on_every_response(client: FlaskClient, path: str) -> None:
-    headers = client.get(path).headers
-    for name, value in HEADERS.items():
-        assert headers[name] == value
-    assert headers["Cache-Control"] == "no-store"
-
-
-class TestCors:
-    """An exact list of origins, and no other."""
-
-    ALLOWED = "https://app.example.com"
-
-    @pytest.fixture
-    def web(self, settings: Settings) -> FlaskClient:
-        return create_app(dataclasses.replace(settings, cors_allowed_origins=(self.ALLOWED,))).test_client()
-
-    def test_an_allowed_origin_may_read(self, web: FlaskClient) -> None:
-        headers = web.get("/nowhere", headers={"Origin": self.ALLOWED}).headers
-        assert headers["Access-Control-Allow-Origin"] == self.ALLOWED
-        assert "Origin" in headers["Vary"]
-        assert "Access-Control-Allow-Credentials" not in headers
-
-    @pytest.mark.parametrize(
-        "origin",
-        ["null", "https://evil.example.com", "https://app.example.com.evil.com", "http://app.example.com",
-         "https://app.example.com:444", "https://APP.example.com.", "https://appXexample.com", ""],
-    )  # fmt: skip
-    def test_any_other_may_not(self, web: FlaskClient, origin: str) -> None:
-        headers = web.get("/health", headers={"Origin": origin}).headers
-        assert "Access-Control-Allow-Origin" not in headers
-        assert "Origin" in headers["Vary"]
-
-    def test_a_pre_flight_needs_no_token(self, web: FlaskClient) -> None:
-        asked = {
-            "Access-Control-Request-Method": "PUT",
-            "Access-Control-Request-Headers": "authorization, content-type",
-        }
-        answer = web.options("/api/v1/users/me/owner-profile", headers={"Origin": self.ALLOWED, **asked})
-        assert answer.status_code == 200
-        assert "PUT" in answer.headers["Access-Control-Allow-Methods"]
-        assert answer.headers["Access-Control-Allow-Headers"].lower() == "authorization, content-type"
-
-    def test_by_default_no_origin_is_allowed(self, client: FlaskClient) -> None:
-        assert "Access-Control-Allow-Origin" not in client.get("/health", headers={"Origin": self.ALLOWED}).headers
 
 
 def test_a_page_links_to_the_next_by_what_was_asked_and_nothing_else(client: FlaskClient, owner: Person) -> None:

@@ -1,29 +1,17 @@
 """What clients can do to a socket that no test client does: the server's own errors, broken and unfinished bodies."""
 
-import json
 import os
-import socket
 import subprocess
 import sys
-from email.parser import BytesParser
 
 import pytest
 
+from tests.live.raw_http import exchange
 from tests.local.tenant_process import TenantProcess
-from tests.service_process import REQUEST_SECONDS, ROOT, ServiceProcess
+from tests.security_headers import assert_secure
+from tests.service_process import ROOT, ServiceProcess
 
 LOGIN = b"POST /api/v1/auth/auth0/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-
-
-def answer_to(service: ServiceProcess, request: bytes) -> tuple[int, dict[str, str], dict[str, object]]:
-    """The status, headers and body that raw bytes are answered with."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=REQUEST_SECONDS) as connection:
-        connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
-        received = b"".join(iter(lambda: connection.recv(65_536), b""))
-    head, _, body = received.partition(b"\r\n\r\n")
-    status_line, _, headers = head.partition(b"\r\n")
-    return int(status_line.split()[1]), dict(BytesParser().parsebytes(headers)), json.loads(body)
 
 
 @pytest.mark.parametrize(
@@ -43,12 +31,13 @@ def answer_to(service: ServiceProcess, request: bytes) -> tuple[int, dict[str, s
 def test_what_cannot_be_read_is_answered_with_the_one_error_body(
     service: ServiceProcess, request_bytes: bytes, status: int
 ) -> None:
-    got, headers, body = answer_to(service, request_bytes)
-    assert got == status
-    assert headers["Content-Type"] == "application/json"
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["X-Request-Id"] == body["request_id"]
-    assert body["status"] == status
+    (answer,) = exchange(service.port, request_bytes)
+    body = answer.json()
+    assert answer.status == body["status"] == status
+    assert answer.phrase.upper() == body["error"].upper()
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["X-Request-Id"] == body["request_id"]
+    assert_secure(dict(answer.headers.items()))
     assert body["code"] in ("BAD_REQUEST", "INTERNAL_ERROR")
 
 

@@ -1,0 +1,230 @@
+"""Whatever clients send, no answer is a 500, and each refusal has the one error body.
+
+What is sent is made from `/openapi.json`: what it allows, what it does not, and then what no description speaks of. The
+examples are the same in every run, and what a test stores is undone at its end.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import schemathesis
+from flask import Flask
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+from schemathesis.core.result import Ok
+from schemathesis.schemas import APIOperation
+
+from app.database import transaction
+from app.models import OwnerProfile, Role
+from tests.factories import (
+    add_conversation,
+    add_equipment,
+    add_person,
+    add_user,
+    category_id,
+    new_equipment,
+    photo_id_of,
+)
+from tests.local.tenant_process import TenantProcess
+
+ERROR_MEMBERS = {"error", "message", "code", "request_id"}
+# What a description cannot say how to do well: it takes an account at the tenant.
+NEVER_DONE = {f"POST /api/v1/auth/auth0/{action}" for action in ("signup", "login", "refresh")}
+DESCRIBED_EXAMPLES = 15  # of each operation, for each role, in each way
+RAW_EXAMPLES = 50  # of each operation
+
+Operation = APIOperation[Any, Any, Any, Any]
+
+
+def steady(examples: int) -> settings:
+    """The same examples in every run; one that takes long to make is tried, not complained about."""
+    slow_to_make = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(
+        max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=slow_to_make
+    )
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who sends it, and what it may hit upon: a value that is right, for some of the names in a path, query or body."""
+
+    headers: dict[str, str]
+    known: dict[str, Any]
+
+    def path_of(self, operation: Operation) -> str:
+        return str(operation.path.format_map(self.known))
+
+
+def make_actor(tenant: TenantProcess, role: Role | None) -> Actor:
+    """Somebody in a role (None: nobody), and things that are the actor's own."""
+    person = None if role is None else add_person(tenant, role)
+    me, other = (add_user() if person is None else person.id), add_user()
+    equipment_id = add_equipment(me, photos=1)
+    ids = {
+        "user_id": other if role is Role.ADMIN else me,  # an admin who is gone could do nothing more
+        "equipment_id": equipment_id,
+        "photo_id": photo_id_of(equipment_id),
+        "category_id": category_id(),
+        "conversation_id": add_conversation(me, other, messages=3),
+    }
+    if role in (Role.OWNER, Role.ADMIN):
+        with transaction() as session:
+            session.add(OwnerProfile(user_id=me, business_info={}))
+    known = {name: str(value) for name, value in ids.items()}
+    right = {"participant_ids": [str(other)], "photo_url": "https://photos.example.com/1.jpg", **new_equipment()}
+    return Actor({} if person is None else person.headers, {**right, **known})
+
+
+def operations(app: Flask) -> list[Operation]:
+    described = schemathesis.openapi.from_wsgi("/openapi.json", app)
+    found = list(described.get_all_operations())
+    assert all(isinstance(each, Ok) for each in found), "what the document says of each can be read"
+    return [each.ok() for each in found if isinstance(each, Ok)]
+
+
+def cases(operation: Operation, mode: GenerationMode, known: dict[str, Any]) -> Any:
+    """Requests of an operation: to things that exist, and to things that do not."""
+    named = {name: value for name, value in known.items() if f"{{{name}}}" in operation.path}
+    anything = operation.as_strategy(generation_mode=mode)
+    if not named:
+        return anything
+    return st.one_of(operation.as_strategy(generation_mode=mode, path_parameters=named), anything)
+
+
+def assert_orderly(status: int, body: bytes, sent: object) -> None:
+    assert status < 500, (status, sent, body)
+    if status >= 400:
+        answer = json.loads(body)
+        assert answer.keys() >= ERROR_MEMBERS, (status, sent, body)
+        assert answer["status"] == status
+
+
+def send_described(operation: Operation, mode: GenerationMode, actor: Actor) -> set[int]:
+    """Send many requests of one operation, and look at each answer; their statuses."""
+    statuses = set()
+
+    @steady(DESCRIBED_EXAMPLES)
+    @given(case=cases(operation, mode, actor.known), made_up=st.sets(st.sampled_from(sorted(actor.known))))
+    def each(case: Case[Any], made_up: set[str]) -> None:
+        for part in (case.body, case.query):
+            if isinstance(part, dict):
+                part.update((name, value) for name, value in actor.known.items() if name in part.keys() - made_up)
+        answer = case.call(headers=actor.headers)
+        assert_orderly(answer.status_code, answer.content, case.as_curl_command())
+        statuses.add(answer.status_code)
+
+    each()
+    return statuses
+
+
+@pytest.mark.attack("fuzz")
+@pytest.mark.parametrize("role", [None, *Role], ids=lambda role: role or "nobody")
+def test_what_the_description_allows_is_done_or_refused(
+    subtests: pytest.Subtests, client: FlaskClient, tenant: TenantProcess, role: Role | None
+) -> None:
+    for operation in operations(client.application):
+        with subtests.test(operation.label):
+            statuses = send_described(operation, GenerationMode.POSITIVE, make_actor(tenant, role))
+            is_done = any(status < 300 for status in statuses)
+            assert is_done or role is not Role.ADMIN or operation.label in NEVER_DONE, statuses
+
+
+@pytest.mark.attack("fuzz")
+@pytest.mark.parametrize("role", [None, *Role], ids=lambda role: role or "nobody")
+def test_what_the_description_does_not_allow_is_refused_in_order(
+    subtests: pytest.Subtests, client: FlaskClient, tenant: TenantProcess, role: Role | None
+) -> None:
+    for operation in operations(client.application):
+        if any(operation.iter_parameters()) or operation.body:  # else there is nothing to get wrong
+            with subtests.test(operation.label):
+                send_described(operation, GenerationMode.NEGATIVE, make_actor(tenant, role))
+
+
+# What has broken parsers elsewhere, and ever more of the same.
+NASTY_TEXTS = [
+    *("", "null", "NaN", "Infinity", "-0", "1e400", "1_0", "٣", "9" * 400, "true", "[]", "{}", "1,2,3,4", "A" * 6000),
+    *("\0", "\ud800", "\u202e", "🏳️\u200d🌈", "ﬀ" * 60, "%", "_", "\\", "'", "' OR 1=1 --", "a & | ! :* <-> ("),
+    *("../..", "{{7*7}}", "${7*7}", "https://photos.example.com/1.jpg"),
+]
+NASTY_NUMBERS = [2**31, 2**63, 2**64, -(2**63) - 1, 10**399, 1e308, 5e-324, -0.0]
+TEXTS = st.sampled_from(NASTY_TEXTS) | st.text()
+NUMBERS = st.sampled_from(NASTY_NUMBERS) | st.integers() | st.floats()
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXTS, inner, max_size=5),
+    max_leaves=10,
+)
+NOT_QUITE_JSON = st.binary() | st.text('[]{}":,0123456789eE+-.\\untrfalsd ').map(str.encode)
+TYPES = ["application/json", "application/json; charset=utf-16", "text/plain", "multipart/form-data", ""]
+
+
+def queries(names: list[str]) -> st.SearchStrategy[str]:
+    """Query strings of these names, with values that may not even be UTF-8."""
+    encoded = TEXTS.map(lambda text: quote(text, errors="surrogatepass"))
+    pairs = st.tuples(st.sampled_from([*names, "latitude", "longitude", "", "%FF"]), encoded | st.text("%0aF+;=,."))
+    return st.lists(pairs, max_size=6).map(lambda found: "&".join(f"{name}={value}" for name, value in found))
+
+
+def bodies(names: list[str], known: dict[str, Any]) -> st.SearchStrategy[str]:
+    """Bodies with some of these members and others, with values of any kind, and bodies that are no objects."""
+    values = VALUES | st.sampled_from(list(known.values()))
+    return (st.dictionaries(st.sampled_from(names) | TEXTS, values, max_size=8) | VALUES).map(json.dumps)
+
+
+def member_names(client: FlaskClient, operation: Operation) -> list[str]:
+    """The members that a body is described to have."""
+    description: Any = client.get("/openapi.json").json
+    described = description["paths"][operation.path][operation.method]["requestBody"]["content"]["application/json"]
+    name = described["schema"]["$ref"].rpartition("/")[2]
+    return sorted(description["components"]["schemas"][name]["properties"])
+
+
+def send_raw(client: FlaskClient, operation: Operation, actor: Actor, **request: st.SearchStrategy[Any]) -> None:
+    """Send many requests that are made of such parts, and look at each answer."""
+
+    @steady(RAW_EXAMPLES)
+    @given(request=st.fixed_dictionaries(request))
+    def each(request: dict[str, Any]) -> None:
+        path = actor.path_of(operation)
+        answer = client.open(path, method=operation.method, headers=actor.headers, **request)
+        assert_orderly(answer.status_code, answer.get_data(), request)
+
+    each()
+
+
+@pytest.mark.attack("fuzz")
+def test_no_query_string_is_answered_with_a_500(
+    subtests: pytest.Subtests, client: FlaskClient, tenant: TenantProcess
+) -> None:
+    for operation in operations(client.application):
+        if names := [parameter.name for parameter in operation.query]:
+            with subtests.test(operation.label):
+                send_raw(client, operation, make_actor(tenant, Role.ADMIN), query_string=queries(names))
+
+
+@pytest.mark.attack("fuzz")
+def test_no_json_body_is_answered_with_a_500(
+    subtests: pytest.Subtests, client: FlaskClient, tenant: TenantProcess
+) -> None:
+    for operation in operations(client.application):
+        if operation.body:
+            actor = make_actor(tenant, Role.ADMIN)
+            with subtests.test(operation.label):
+                data = bodies(member_names(client, operation), actor.known)
+                send_raw(client, operation, actor, data=data, content_type=st.just("application/json"))
+
+
+@pytest.mark.attack("fuzz")
+def test_no_bytes_for_a_body_are_answered_with_a_500(
+    subtests: pytest.Subtests, client: FlaskClient, tenant: TenantProcess
+) -> None:
+    for operation in operations(client.application):
+        if operation.body:
+            with subtests.test(operation.label):
+                actor = make_actor(tenant, Role.ADMIN)
+                send_raw(client, operation, actor, data=NOT_QUITE_JSON, content_type=st.sampled_from(TYPES))

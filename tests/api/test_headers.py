@@ -1,0 +1,179 @@
+"""Security headers on every answer, whatever its status; nothing personal is kept by anybody's cache."""
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.models import Role
+from app.settings import Settings
+from deploy.local.sockets import free_port
+from tests.api.failing_app import make_failing_app
+from tests.api.test_access import ADMIN, MATRIX, ROLES, Row, Scene
+from tests.factories import Person, add_equipment, add_person, new_equipment
+from tests.local.tenant_process import TenantProcess
+from tests.security_headers import CONTENT_SECURITY_POLICY, assert_secure
+
+API = "/api/v1/equipment"
+ASSET = "/docs/swagger-ui.css"
+MEGABYTE = 1024 * 1024
+# Each is a way to a status that anybody can go: method, path, what else is sent.
+ANSWERS: list[tuple[int, str, str, dict[str, Any]]] = [
+    (200, "GET", "/health", {}),
+    (200, "GET", "/ready", {}),
+    (200, "GET", API, {}),
+    (200, "GET", "/api/v1/categories", {}),
+    (200, "GET", "/openapi.json", {}),
+    (200, "GET", "/docs/start.js", {}),
+    (200, "GET", ASSET, {}),
+    (200, "HEAD", ASSET, {}),
+    (200, "HEAD", "/health", {}),
+    (200, "OPTIONS", API, {}),
+    (200, "OPTIONS", "/api/v1/auth/me", {}),
+    (206, "GET", ASSET, {"headers": {"Range": "bytes=0-9"}}),
+    (308, "GET", "/folder", {}),
+    (400, "GET", f"{API}?limit=x", {}),
+    (400, "POST", "/api/v1/auth/auth0/login", {"data": b"{", "content_type": "application/json"}),
+    (400, "GET", "/api/v1/auth/me", {"headers": {"Authorization": "Bearer a, Bearer b"}}),
+    (401, "GET", "/api/v1/auth/me", {}),
+    (401, "HEAD", "/api/v1/auth/me", {}),
+    (401, "POST", API, {"headers": {"Authorization": "Bearer nonsense"}}),
+    (404, "GET", "/nowhere", {}),
+    (404, "HEAD", "/nowhere", {}),
+    (404, "OPTIONS", "/nowhere", {}),
+    (404, "GET", "/docs/nothing.js", {}),
+    (405, "PATCH", API, {}),
+    (405, "TRACE", "/health", {}),
+    (409, "GET", "/fail/conflict", {}),
+    (412, "GET", "/fail/precondition", {}),
+    (413, "POST", "/api/v1/auth/auth0/login", {"data": b" " * (MEGABYTE + 1), "content_type": "application/json"}),
+    (415, "POST", "/api/v1/auth/auth0/login", {"data": b"{}", "content_type": "text/plain"}),
+    (416, "GET", ASSET, {"headers": {"Range": "bytes=99999999-"}}),
+    (426, "GET", "/ws", {}),
+    (426, "GET", "/api/v1/ws", {}),
+    (429, "GET", "/fail/busy", {}),
+    (500, "GET", "/fail/bug", {}),
+    (500, "HEAD", "/fail/bug", {}),
+    (503, "GET", "/fail/away", {}),
+    (503, "GET", "/fail/pool", {}),
+]
+
+NOT_ASSETS = [row for row in MATRIX if row.endpoint != "docs_asset"]  # every route there is: see test_access
+EVIL_HOST = {"Host": "evil.example.com", "X-Forwarded-Host": "evil.example.com", "Forwarded": "host=evil.example.com"}
+
+
+@pytest.fixture(scope="module")
+def failing_app(settings: Settings) -> Flask:
+    return make_failing_app(settings)
+
+
+@pytest.fixture
+def web(failing_app: Flask, rolled_back: None) -> FlaskClient:
+    return failing_app.test_client()
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "path", "sent"), [pytest.param(*row, id=f"{row[0]} {row[1]} {row[2]}") for row in ANSWERS]
+)
+def test_security_headers_are_on_every_status(
+    web: FlaskClient, status: int, method: str, path: str, sent: dict[str, Any]
+) -> None:
+    with web.open(path, method=method, **sent) as answer:
+        assert answer.status_code == status
+        assert_secure(answer.headers)
+        assert len(set(answer.headers.keys())) == len(list(answer.headers.keys())), "each once"
+
+
+def test_security_headers_are_on_what_only_users_are_answered(web: FlaskClient, tenant: TenantProcess) -> None:
+    renter, owner = add_person(tenant, Role.RENTER), add_person(tenant, Role.OWNER)
+    listing = f"{API}/{add_equipment(owner.id)}"
+    answers = [
+        web.post(API, json=new_equipment(), headers=owner.headers),
+        web.post(API, json=new_equipment(), headers=renter.headers),
+        web.delete(listing, headers=owner.headers),
+        web.delete(listing, headers=owner.headers),
+    ]
+    assert [answer.status_code for answer in answers] == [201, 403, 204, 404]
+    for answer in answers:
+        assert_secure(answer.headers)
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_security_headers_are_on_what_has_not_changed(web: FlaskClient) -> None:
+    with web.get(ASSET) as whole, web.get(ASSET, headers={"If-None-Match": whole.headers["ETag"]}) as answer:
+        assert answer.status_code == 304
+        assert_secure(answer.headers)
+
+
+def test_security_headers_are_there_while_the_database_is_not(settings: Settings) -> None:
+    away = make_failing_app(settings, database_url=f"postgresql+psycopg2://nobody@127.0.0.1:{free_port()}/none")
+    for path in ("/ready", API, "/api/v1/categories"):
+        answer = away.test_client().get(path)
+        assert answer.status_code == 503
+        assert_secure(answer.headers)
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+class TestPage:
+    """The one page there is: it runs its own scripts, and nothing else's."""
+
+    def test_has_the_headers_of_every_other_answer(self, web: FlaskClient) -> None:
+        assert_secure(web.get("/docs").headers, is_page=True)
+
+    def test_has_a_policy_that_lets_in_nothing_from_elsewhere(self, web: FlaskClient) -> None:
+        policy = web.get("/docs").headers[CONTENT_SECURITY_POLICY]
+        directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+        closed = {"default-src", "base-uri", "form-action", "frame-ancestors"}
+        assert {name for name, value in directives.items() if value == "'none'"} == closed
+        assert directives["script-src"] == "'self'"
+        assert directives["connect-src"] == "'self'"
+
+    def test_needs_no_script_that_its_policy_forbids(self, web: FlaskClient) -> None:
+        page = web.get("/docs").get_data(as_text=True)
+        assert page.count("<script") == page.count("<script src=")
+        assert " on" not in page
+
+
+class TestCaches:
+    """`no-store` is what an answer says unless it is of everybody's."""
+
+    @pytest.mark.parametrize("row", NOT_ASSETS, ids=lambda row: row.endpoint)
+    def test_nothing_but_assets_may_be_kept(self, client: FlaskClient, admin: Person, owner: Person, row: Row) -> None:
+        scene = Scene(actor=admin, owner=admin)
+        for headers in ({}, owner.headers, admin.headers):  # an error, an error or a success, and most often a success
+            body = row.body() if row.body else None
+            answer = client.open(row.path(scene), method=row.method, headers=headers, json=body)
+            assert answer.headers["Cache-Control"] == "no-store"
+        expected = row.own[ROLES.index(ADMIN)]
+        assert answer.status_code == expected or expected >= 400, "a success is among them, where there is one"
+
+    def test_an_asset_is_everybodys(self, client: FlaskClient) -> None:
+        with client.get(ASSET) as answer:
+            assert answer.headers["Cache-Control"] == "public, max-age=86400"
+
+    def test_an_asset_that_is_not_there_is_not_kept(self, client: FlaskClient) -> None:
+        assert client.get("/docs/nothing.js").headers["Cache-Control"] == "no-store"
+
+
+class TestHost:
+    """What the client says this host is called comes back nowhere, so that it can lead nobody astray."""
+
+    @pytest.mark.attack("headers")
+    @pytest.mark.parametrize(
+        "path",
+        ["/health", "/docs", "/openapi.json", "/nowhere", "/api/v1//equipment", "//health", "/health/", "/docs/",
+         API, f"{API}?limit=1", f"{API}/", "/ws"],
+    )  # fmt: skip
+    def test_is_not_repeated(self, client: FlaskClient, owner: Person, path: str) -> None:
+        for _ in range(2):
+            add_equipment(owner.id)
+        answer = client.get(path, headers=EVIL_HOST)
+        assert not 300 <= answer.status_code < 400
+        assert "evil.example.com" not in str(answer.headers) + answer.get_data(as_text=True)
+
+    @pytest.mark.attack("headers")
+    def test_is_not_where_a_new_thing_is_said_to_be(self, client: FlaskClient, owner: Person) -> None:
+        answer = client.post(API, json=new_equipment(), headers={**owner.headers, **EVIL_HOST})
+        assert answer.status_code == 201
+        assert answer.headers["Location"].startswith(f"{API}/")

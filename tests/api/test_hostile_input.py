@@ -1,0 +1,765 @@
+"""Whatever comes in is bounded, and what is not right is the client's error: never a 500, never more than was asked.
+
+What only raw sockets can send is in `tests/live/test_hostile_input.py`; what nobody thought of, in `test_fuzz.py`.
+"""
+
+import gzip
+import json
+import socket
+import unicodedata
+from collections.abc import Iterator
+from typing import Any, cast
+from urllib.parse import quote
+from uuid import UUID, uuid4
+
+import marshmallow as ma
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from marshmallow import fields, validate
+from sqlalchemy import func, select
+from werkzeug.routing import UUIDConverter
+from werkzeug.test import TestResponse
+
+from app.database import transaction
+from app.equipment.schemas import EquipmentQuery
+from app.messages.schemas import Cursors
+from app.models import Base
+from app.web.schemas import Body, JsonObject, Money, Query
+from tests.api.test_access import MATRIX, Row, Scene
+from tests.api.test_errors import assert_error
+from tests.factories import Person, add_equipment, new_equipment
+from tests.local.tenant_process import TenantProcess
+
+EQUIPMENT = "/api/v1/equipment"
+MEGABYTE = 1024 * 1024
+MAX_TEXT_LENGTH = 16 * 1024
+MAX_ITEMS = 1000
+
+# --- Every field has a bound ------------------------------------------------------------------------------------------
+
+FINITE = (fields.UUID, fields.Enum, fields.Boolean)
+BoundingBoxField = type(EquipmentQuery().fields["bbox"])
+# Fields that bound themselves, each with something too large for it.
+OVERSIZED: dict[type[fields.Field[Any]], Any] = {
+    JsonObject: {"a": "x" * 20_000},
+    Cursors: {str(uuid4()): 1 for _ in range(MAX_ITEMS + 1)},
+    BoundingBoxField: "1,2,3," + "4" * 21,
+}
+
+
+def incoming_schemas() -> list[type[ma.Schema]]:
+    """Every shape of what comes in: by REST, in its bodies and its queries, and by sockets."""
+
+    def below(schema: type[ma.Schema]) -> Iterator[type[ma.Schema]]:
+        for each in schema.__subclasses__():
+            if each.__module__.startswith("app."):
+                yield each
+            yield from below(each)
+
+    return sorted({*below(Body), *below(Query)}, key=lambda schema: (schema.__module__, schema.__name__))
+
+
+def is_bounded(field: fields.Field[Any]) -> bool:
+    """Whether there is a most that the field lets in."""
+    if isinstance(field, fields.Nested):
+        return all(map(is_bounded, field.schema.fields.values()))
+    if isinstance(field, fields.List):
+        return _longest(field) <= MAX_ITEMS and is_bounded(field.inner)
+    if isinstance(field, Money):
+        return field._range.max is not None
+    if isinstance(field, fields.Number):
+        ranges = [each for each in field.validators if isinstance(each, validate.Range)]
+        return any(each.min is not None and each.max is not None for each in ranges)
+    if isinstance(field, (*FINITE, *OVERSIZED)):
+        return True
+    return isinstance(field, fields.String) and _longest(field) <= MAX_TEXT_LENGTH
+
+
+def _longest(field: fields.Field[Any]) -> float:
+    lengths = [each.max for each in field.validators if isinstance(each, validate.Length) and each.max is not None]
+    return min(lengths, default=float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        pytest.param(name, field, id=f"{schema.__module__}.{schema.__name__}.{name}")
+        for schema in incoming_schemas()
+        for name, field in schema().fields.items()
+    ],
+)
+def test_every_field_that_comes_in_has_a_bound(name: str, field: fields.Field[Any]) -> None:
+    assert is_bounded(field), f"{name} takes as much as anybody sends: give it a longest, a range or a most"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        fields.String(),
+        fields.String(validate=validate.Length(min=1)),
+        fields.Integer(validate=validate.Range(min=0)),
+        fields.Float(validate=validate.Range(max=1)),
+        fields.List(fields.UUID()),
+        fields.List(fields.String(), validate=validate.Length(max=3)),
+        fields.Nested(ma.Schema.from_dict({"inner": fields.String()})),
+        fields.Dict(),
+        fields.Raw(),
+    ],
+    ids=lambda field: type(field).__name__,
+)
+def test_a_field_without_a_bound_would_be_found(field: fields.Field[Any]) -> None:
+    schema = ma.Schema.from_dict({"it": field})()
+    assert not is_bounded(schema.fields["it"])
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize("kind", OVERSIZED, ids=lambda kind: kind.__name__)
+def test_a_field_that_bounds_itself_does(kind: type[fields.Field[Any]]) -> None:
+    with pytest.raises(ma.ValidationError):
+        kind().deserialize(OVERSIZED[kind])
+
+
+def arguments_of(app: Flask, endpoint: str) -> dict[str, ma.Schema]:
+    """What a route reads: {"json" or "query": schema}."""
+    described = getattr(app.view_functions[endpoint], "_apidoc", {}).get("arguments", {}).get("parameters", [])
+    schemas = {each["in"]: each["schema"] for each in described}
+    return {place: schema() if isinstance(schema, type) else schema for place, schema in schemas.items()}
+
+
+def test_every_route_reads_by_a_schema_whose_fields_have_a_bound(app: Flask) -> None:
+    found = [schema for endpoint in app.view_functions for schema in arguments_of(app, endpoint).values()]
+    assert found
+    assert {type(schema) for schema in found} <= set(incoming_schemas())
+
+
+def test_every_variable_of_a_path_is_an_id(app: Flask) -> None:
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint != "docs_asset":  # a name below the package's directory
+            assert {type(converter) for converter in rule._converters.values()} <= {UUIDConverter}, rule
+
+
+# --- Bodies -----------------------------------------------------------------------------------------------------------
+
+
+def _deep(opening: bytes, closing: bytes) -> bytes:
+    return opening * 10_000 + b"1" + closing * 10_000
+
+
+JSON = "application/json"
+BAD, INVALID = (400, "BAD_REQUEST"), (400, "VALIDATION_ERROR")
+WRONG_TYPE, TOO_LARGE = (415, "UNSUPPORTED_MEDIA_TYPE"), (413, "PAYLOAD_TOO_LARGE")
+PACKED_SPACES = gzip.compress(b" " * 50_000_000, 1)
+# Name, body, its type, other headers, the answer.
+BODIES: list[tuple[str, bytes, str | None, dict[str, str], tuple[int, str]]] = [
+    ("no JSON", b"{", JSON, {}, BAD),
+    ("two documents", b"{}{}", JSON, {}, BAD),
+    ("a comment", b"{/**/}", JSON, {}, BAD),
+    ("a byte order mark", b"\xef\xbb\xbf{}", JSON, {}, BAD),
+    ("deep arrays", _deep(b"[", b"]"), JSON, {}, BAD),
+    ("deep objects", _deep(b'{"a":', b"}"), JSON, {}, BAD),
+    ("deep in both", _deep(b'[{"a":', b"}]"), JSON, {}, BAD),
+    ("deep and never closed", b"[" * 100_000, JSON, {}, BAD),
+    ("NaN", b'{"a":NaN}', JSON, {}, BAD),
+    ("infinity", b'{"a":Infinity}', JSON, {}, BAD),
+    ("minus infinity", b'{"a":-Infinity}', JSON, {}, BAD),
+    ("a huge exponent", b'{"a":1e400}', JSON, {}, BAD),
+    ("a huge negative", b'{"a":-1e999999999}', JSON, {}, BAD),
+    ("a huge integer", b'{"a":1' + b"0" * 400 + b"}", JSON, {}, BAD),
+    ("a million digits", b'{"a":' + b"9" * 1_000_000 + b"}", JSON, {}, BAD),
+    ("a member twice", b'{"a":1,"a":2}', JSON, {}, BAD),
+    ("a member twice, once escaped", b'{"a":1,"\\u0061":2}', JSON, {}, BAD),
+    ("half a pair", b'{"a":"\\ud800"}', JSON, {}, BAD),
+    ("half a pair in a name", b'{"\\udfff":1}', JSON, {}, BAD),
+    ("the halves turned round", b'{"a":"\\udc00\\ud800"}', JSON, {}, BAD),
+    ("a NUL as it is", b'{"a":"\0"}', JSON, {}, BAD),
+    ("no UTF-8", b'{"a":"\xff"}', JSON, {}, BAD),
+    ("an overlong NUL", b'{"a":"\xc0\x80"}', JSON, {}, BAD),
+    ("a surrogate in UTF-8", b'{"a":"\xed\xa0\x80"}', JSON, {}, BAD),
+    ("UTF-16", '{"a":1}'.encode("utf-16"), f"{JSON}; charset=utf-16", {}, BAD),
+    ("UTF-7", b"+AHs-+AH0-", f"{JSON}; charset=utf-7", {}, BAD),
+    ("an array", b"[{}]", JSON, {}, INVALID),
+    ("a string", b'"{}"', JSON, {}, INVALID),
+    ("a number", b"1", JSON, {}, INVALID),
+    ("null", b"null", JSON, {}, INVALID),
+    ("unknown members", b'{"is_admin":true,"role":0,"__proto__":{}}', JSON, {}, INVALID),
+    ("a query of another database", b'{"$where":"sleep(1000)","$ne":null}', JSON, {}, INVALID),
+    ("a NUL in a name", b'{"a\\u0000":1}', JSON, {}, INVALID),
+    ("an endless name", b'{"' + b"a" * 1_000_000 + b'":1}', JSON, {}, INVALID),
+    ("many members", json.dumps({f"a{n}": n for n in range(50_000)}).encode(), JSON, {}, INVALID),
+    ("a form", b"email=a%40b.example&password=x", "application/x-www-form-urlencoded", {}, WRONG_TYPE),
+    ("a form that looks like JSON", b'{"a":"=1"}', "application/x-www-form-urlencoded", {}, WRONG_TYPE),
+    ("text, which needs no pre-flight", b"{}", "text/plain", {}, WRONG_TYPE),
+    ("text that says JSON", b"{}", "text/plain; application/json", {}, WRONG_TYPE),
+    ("a multipart form", b"--x\r\n\r\n--x--", "multipart/form-data; boundary=x", {}, WRONG_TYPE),
+    ("a multipart form without an end", b"--x\r\n" * 100, "multipart/form-data", {}, WRONG_TYPE),
+    ("XML", b"<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><a>&b;</a>", "application/xml", {}, WRONG_TYPE),
+    ("no type", b"{}", None, {}, WRONG_TYPE),
+    ("two types", b"{}", f"{JSON}, text/plain", {}, WRONG_TYPE),
+    ("a type that only begins so", b"{}", f"{JSON}p", {}, WRONG_TYPE),
+    ("any type", b"{}", "*/*", {}, WRONG_TYPE),
+    ("a packed body", gzip.compress(b"{}"), JSON, {"Content-Encoding": "gzip"}, WRONG_TYPE),
+    ("a body that unpacks to 50 MB", PACKED_SPACES, JSON, {"Content-Encoding": "gzip"}, WRONG_TYPE),
+    ("a body packed twice", b"{}", JSON, {"Content-Encoding": "gzip, gzip"}, WRONG_TYPE),
+    ("an encoding that is not there", b"{}", JSON, {"Content-Encoding": "br"}, WRONG_TYPE),
+    ("more than a megabyte", b" " * (MEGABYTE + 1), JSON, {}, TOO_LARGE),
+    ("more than a megabyte of text", b" " * (MEGABYTE + 1), "text/plain", {}, TOO_LARGE),
+]  # fmt: skip
+
+
+def rows_that_read(app: Flask, place: str) -> list[Row]:
+    return [row for row in MATRIX if place in arguments_of(app, row.endpoint)]
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize(
+    ("body", "content_type", "headers", "expected"), [pytest.param(*each, id=name) for name, *each in BODIES]
+)
+def test_a_hostile_body_is_refused_by_every_route_that_takes_one(
+    client: FlaskClient,
+    admin: Person,
+    body: bytes,
+    content_type: str | None,
+    headers: dict[str, str],
+    expected: tuple[int, str],
+) -> None:
+    rows = rows_that_read(client.application, "json")
+    assert len(rows) > 10
+    for row in rows:
+        answer = client.open(
+            row.path(Scene(actor=admin, owner=admin)),
+            method=row.method,
+            data=body,
+            content_type=content_type,
+            headers={**admin.headers, **headers},
+        )
+        assert_error(answer, *expected)
+        assert len(answer.get_data()) < 20_000
+    assert client.get("/health").status_code == 200
+
+
+def test_a_body_of_a_megabyte_is_read_and_one_byte_more_is_not(client: FlaskClient, owner: Person) -> None:
+    def answer_to(size: int) -> TestResponse:
+        body = json.dumps(new_equipment()).ljust(size)
+        return client.post(EQUIPMENT, data=body, content_type=JSON, headers=owner.headers)
+
+    assert answer_to(MEGABYTE).status_code == 201
+    assert_error(answer_to(MEGABYTE + 1), 413, "PAYLOAD_TOO_LARGE")
+
+
+@pytest.mark.parametrize("content_type", ["APPLICATION/JSON", "application/json; charset=utf-8", "application/a+json"])
+def test_json_by_any_of_its_names_is_read(client: FlaskClient, owner: Person, content_type: str) -> None:
+    body = json.dumps(new_equipment())
+    headers = {**owner.headers, "Content-Encoding": "identity"}
+    answer = client.post(EQUIPMENT, data=body, content_type=content_type, headers=headers)
+    assert answer.status_code == 201
+
+
+class TestWork:
+    """What is far too much is refused before any work is done on it: one request must not hold up all the others."""
+
+    MARK, TIBETAN_MARK = "\u0301", "\u0f73"  # the second counts as no mark until it is taken apart
+
+    @pytest.fixture
+    def normalised(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The texts that were normalised, which takes the square of the marks in a row."""
+        texts: list[str] = []
+        normalize = unicodedata.normalize
+
+        def note(form: Any, text: str) -> str:
+            texts.append(text)
+            return normalize(form, text[:1_000])  # so that a failure ends, too
+
+        monkeypatch.setattr(unicodedata, "normalize", note)
+        return texts
+
+    @pytest.mark.attack("hostile input")
+    @pytest.mark.parametrize("mark", [MARK, TIBETAN_MARK, "\u0315\u0300"])
+    @pytest.mark.parametrize("length", [31, 1_000, 5_000, 100_000])
+    def test_no_heap_of_marks_is_normalised(
+        self, client: FlaskClient, admin: Person, normalised: list[str], mark: str, length: int
+    ) -> None:
+        heap = "a" + mark * length
+        sent = [
+            client.post("/api/v1/auth/auth0/login", json={"email": f"{heap}@example.com", "password": "x"}),
+            client.post("/api/v1/auth/auth0/signup", json={"full_name": heap}),
+            client.post(EQUIPMENT, json=new_equipment(description=heap), headers=admin.headers),
+            client.get(EQUIPMENT, query_string={"q": heap}),
+        ]
+        for answer in sent:
+            assert_error(answer, 400, "VALIDATION_ERROR")
+        assert heap not in normalised
+        assert not [text for text in normalised if mark * 31 in text]
+
+    def test_a_text_that_is_far_too_long_is_not_normalised(self, client: FlaskClient, normalised: list[str]) -> None:
+        answer = client.get(EQUIPMENT, query_string={"q": "é" * 801})
+        assert_error(answer, 400, "VALIDATION_ERROR")
+        assert normalised == []
+
+    @pytest.mark.parametrize("name", ["Ngọc Thị Hồng", "ᾧ" * 50, "Z̷̝͝a̶̛͓l̵̫̈́g̸̱̾o̵̜̍", "किशोर", "ﬀ"])
+    def test_marks_that_people_write_are_taken(self, client: FlaskClient, owner: Person, name: str) -> None:
+        for form in ("NFC", "NFD"):
+            sent = {"full_name": f" {unicodedata.normalize(cast(Any, form), name)}\n"}
+            answer = client.put(f"/api/v1/users/{owner.id}", json=sent, headers=owner.headers)
+            assert answer.status_code == 200
+            assert answer.json is not None
+            assert answer.json["full_name"] == unicodedata.normalize("NFC", name)
+
+    @pytest.mark.attack("hostile input")
+    @pytest.mark.parametrize("inner", [None, {"coordinates": {}}])
+    def test_a_crowd_of_members_is_refused_at_once(
+        self, client: FlaskClient, owner: Person, inner: dict[str, Any] | None
+    ) -> None:
+        crowd: dict[str, Any] = {f"a{number}": number for number in range(101)}
+        body = crowd if inner is None else new_equipment(coordinates=crowd)
+        answer = client.post(EQUIPMENT, json=body, headers=owner.headers)
+        details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
+        assert [problem["message"] for problem in details] == ["Must not have more than 100 members."]
+
+    @pytest.mark.attack("hostile input")
+    @pytest.mark.parametrize("item", [0, "x", {}, str(UUID(int=1))])
+    def test_a_list_that_is_too_long_is_refused_at_once(self, client: FlaskClient, renter: Person, item: Any) -> None:
+        body = {"participant_ids": [item] * 21}
+        answer = client.post("/api/v1/conversations", json=body, headers=renter.headers)
+        details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
+        assert [problem["field"] for problem in details] == ["participant_ids"]
+
+
+# What no field can hold, of whatever kind it is.
+NO_VALUES: list[Any] = [
+    "a\0b",
+    "\0",
+    "x" * 100_000,
+    "\u202e\u0007",
+    10**399,
+    -(10**398),
+    1e308,
+    -1e308,
+    1.5e-320,
+    [["\0"]],
+    {"a": "\0"},
+    {"a": {"b": ["\0"]}},
+    {"\0": 1},
+    {"a": 1e308},
+    {"a": 2**64},
+    [{}] * 10_000,
+]
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize("value", NO_VALUES, ids=lambda value: repr(value)[:30])
+def test_what_no_field_can_hold_is_refused_for_each_field_of_each_route(
+    client: FlaskClient, admin: Person, value: Any
+) -> None:
+    for row in rows_that_read(client.application, "json"):
+        for name in arguments_of(client.application, row.endpoint)["json"].fields:
+            body = {**(row.body() if row.body else {}), name: value}
+            path = row.path(Scene(actor=admin, owner=admin))
+            answer = client.open(
+                path, method=row.method, data=json.dumps(body), content_type=JSON, headers=admin.headers
+            )
+            details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
+            assert any(problem["field"].split(".")[0] == name for problem in details), (row.endpoint, name, details)
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize("number", ["1e300", "1e19", "-1e19", "9223372036854775808.0", "18446744073709551616"])
+@pytest.mark.parametrize("shape", ['{"a":%s}', '{"a":[{"b":%s}]}'])
+def test_a_profile_keeps_no_number_that_could_not_be_read_back(
+    client: FlaskClient, owner: Person, number: str, shape: str
+) -> None:
+    path = "/api/v1/users/me/renter-profile"
+    body = f'{{"preferences":{shape % number}}}'
+    answer = client.put(path, data=body, content_type=JSON, headers=owner.headers)
+    assert_error(answer, 400, "VALIDATION_ERROR")
+    assert client.get(path, headers=owner.headers).status_code == 200
+
+
+@pytest.mark.parametrize("number", [9e18, -9e18, 1e16, 1.5, 5e-324, 2**63, -(2**63), 2**64 - 1, 0.1])
+def test_a_profile_gives_back_the_numbers_it_takes(client: FlaskClient, owner: Person, number: float) -> None:
+    path = "/api/v1/users/me/renter-profile"
+    sent = {"preferences": {"a": [number]}}
+    assert client.put(path, json=sent, headers=owner.headers).status_code == 200
+    kept = client.get(path, headers=owner.headers).json
+    assert kept is not None
+    assert kept["preferences"] == sent["preferences"]
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize("coordinates", [{}, {"latitude": 1}, {"longitude": 1}])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_half_a_point_is_none(client: FlaskClient, owner: Person, coordinates: dict[str, int], is_new: bool) -> None:
+    if is_new:
+        answer = client.post(EQUIPMENT, json=new_equipment(coordinates=coordinates), headers=owner.headers)
+    else:
+        path = f"{EQUIPMENT}/{add_equipment(owner.id)}"
+        answer = client.put(path, json={"coordinates": coordinates}, headers=owner.headers)
+    details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
+    missing = {"latitude", "longitude"} - coordinates.keys()
+    assert {problem["field"] for problem in details} == {f"coordinates.{name}" for name in missing}
+
+
+# --- Queries and paths ------------------------------------------------------------------------------------------------
+
+INJECTIONS = [
+    "'",
+    "''",
+    '"',
+    "\\",
+    "\\'",
+    "1 OR 1=1",
+    "' OR '1'='1",
+    "' OR 1=1 --",
+    "'; DROP TABLE equipment; --",
+    "1; SELECT pg_sleep(20)",
+    "' UNION SELECT email FROM users --",
+    "' || pg_sleep(20) || '",
+    "$$; DELETE FROM users; $$",
+    "%(id)s",
+    "%s%s%s%n",
+    ":id",
+    "{0}",
+    "1/**/OR/**/1",
+    "E'\\x27'",
+    "\u02bc OR 1=1 --",  # what folds into an apostrophe where nobody thinks of it
+    "＇ OR 1=1 --",
+    "created_at; --",
+    "(SELECT 1)",
+    "../../etc/passwd",
+    "${jndi:ldap://127.0.0.1/a}",
+    "{{7*7}}",
+    "<script>alert(1)</script>",
+]
+WORDS = {"q", "search"}  # in which any text asks for something
+
+
+def counts() -> dict[str, int]:
+    """How many rows each table has."""
+    with transaction() as session:
+        tables = Base.metadata.sorted_tables
+        return {table.name: session.scalar(select(func.count()).select_from(table)) or 0 for table in tables}
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize("value", INJECTIONS)
+def test_sql_in_a_parameter_is_a_value_like_any_other(client: FlaskClient, admin: Person, value: str) -> None:
+    add_equipment(admin.id)
+    paths = {(row, row.path(Scene(actor=admin, owner=admin))) for row in rows_that_read(client.application, "query")}
+    before = counts()
+    for row, path in paths:
+        for name in arguments_of(client.application, row.endpoint)["query"].fields:
+            answer = client.get(path, query_string={name: value}, headers=admin.headers)
+            assert answer.status_code == 200 if name in WORDS else assert_error(answer, 400, "VALIDATION_ERROR")
+    for path in (f"{EQUIPMENT}/{quote(value, safe='')}", f"/api/v1/users/{quote(value, safe='')}"):
+        assert_error(client.get(path, headers=admin.headers), 404, "NOT_FOUND")
+    assert counts() == before
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize("value", INJECTIONS)
+def test_sql_in_a_text_is_kept_as_it_was_written(client: FlaskClient, owner: Person, value: str) -> None:
+    texts = dict.fromkeys(("title", "description", "location"), f"This is a text: {value}")
+    answer = client.post(EQUIPMENT, json={**new_equipment(), **texts}, headers=owner.headers)
+    assert answer.status_code == 201
+    kept = client.get(answer.headers["Location"]).json
+    assert kept is not None
+    assert {name: kept[name] for name in texts} == texts
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize(
+    "raw", ["%00", "a%00b", "%FF", "%C0%80", "%ED%A0%80", "x" * 3_000, "%F0%9F%98%80" * 400, "%E2%80%AE%07"]
+)
+def test_what_no_parameter_can_hold_is_refused_for_each_parameter_of_each_route(
+    client: FlaskClient, admin: Person, raw: str
+) -> None:
+    for row in rows_that_read(client.application, "query"):
+        path = row.path(Scene(actor=admin, owner=admin))
+        for name in arguments_of(client.application, row.endpoint)["query"].fields:
+            answer = client.get(f"{path}?{name}={raw}", headers=admin.headers)
+            details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
+            assert [problem["field"] for problem in details] == [name]
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize(
+    "number",
+    ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e-400", "9" * 400, "0x10", "1_0", "٣", "+1", "1e9999999"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["page", "limit", "min_price", "max_price", "lat", "lng", "radius_km", "bbox"])
+def test_what_is_no_plain_number_is_refused(client: FlaskClient, name: str, number: str) -> None:
+    value = f"{number},0,1,1" if name == "bbox" else number
+    given = {"lat": "1", "lng": "1", name: value}
+    answer = client.get(EQUIPMENT, query_string=given)
+    if number == "1e-400" and name in ("lat", "lng", "radius_km", "bbox"):
+        assert answer.status_code == 200  # it is a number, and next to nothing
+    else:
+        details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
+        assert [problem["field"] for problem in details] == [name]
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("&".join(f"a{number}=1" for number in range(10_000)), 200),
+        ("&" * 10_000, 200),
+        ("&".join(["limit=5"] * 1_000), 200),
+        ("&".join(f"limit={number}" for number in range(1, 101)), 400),
+        ("lat=1&latitude=2&lng=1", 400),
+        ("limit[]=5&limit[0]=6", 200),
+        ("=&==&=1&%3D=%26", 200),
+        ("limit=5;limit=6", 400),
+        ("limit=5%26limit=6", 400),
+        ("LIMIT=x", 200),
+        ("other=%FF&%FF=%FF", 200),
+        ("longitude=%FF&lat=1", 400),
+        ("?limit=x", 200),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_parameter_counts_once_and_only_by_its_name(client: FlaskClient, query: str, status: int) -> None:
+    answer = client.get(f"{EQUIPMENT}?{query}")
+    assert answer.status_code == status
+    if status == 400:
+        assert_error(answer, 400, "VALIDATION_ERROR")
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{EQUIPMENT}/%FF%FE",
+        f"{EQUIPMENT}/%00",
+        f"{EQUIPMENT}/%C0%AE%C0%AE",
+        f"{EQUIPMENT}/..%2F..%2Fetc%2Fpasswd",
+        f"{EQUIPMENT}/%0d%0aSet-Cookie:%20a=b",
+        f"{EQUIPMENT}/{'a' * 5_000}",
+        f"{EQUIPMENT}/" + "../" * 1_000,
+        "/docs/..%2f..%2fwsgi.py",
+        "/docs/%2e%2e/%2e%2e/__init__.py",
+        "/docs/..\\..\\wsgi.py",
+        "/docs//etc/passwd",
+        "/docs/%00",
+        "/docs/swagger-ui.css%00.js",
+        "/docs/.",
+        "/%2e%2e/wsgi.py",
+        "/static/../wsgi.py",
+        "//health",
+    ],
+    ids=lambda path: path[:40],
+)
+def test_a_path_that_leads_nowhere_is_not_found(client: FlaskClient, path: str) -> None:
+    answer = client.get(path)
+    body = assert_error(answer, 404, "NOT_FOUND")
+    assert "Set-Cookie" not in answer.headers
+    assert body["instance"].startswith("/")
+
+
+# --- Searches ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def drill(client: FlaskClient, owner: Person) -> str:
+    """A listing that is found by the word "drill", and not by "hammer"."""
+    return str(add_equipment(owner.id, title="Cordless drill", description="With a case, in green."))
+
+
+def found_by(client: FlaskClient, words: str) -> list[str]:
+    answer = client.get(EQUIPMENT, query_string={"q": words})
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    assert answer.json is not None
+    return [item["id"] for item in answer.json["items"]]
+
+
+def test_a_word_is_found(client: FlaskClient, drill: str) -> None:
+    assert found_by(client, "drill") == [drill]
+    assert found_by(client, "hammer") == []
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("%", "_", "*", "\\", "'", '"', ":", ":*", "&", "|", "!", "(", ")", "<->", "<1>", "& | !", "()", "''", "%%"),
+        *("%rill", "dr%l", "d_ill", "d*ll", "dr?ll", "d.ll", ".*", "dr.*", "[d]rill ^", "^drill$ hammer", "d(rill)"),
+        *("hammer | drill", "drill | hammer", "hammer|drill", "!hammer", "drill & !green", "!!drill hammer", "dri:*ll"),
+        *("drill <-> green", "hammer or drill", "drill -green", "drill & hammer:*", "'drill hammer'", "hamm:*"),
+        *("drill:D hammer", "d\\rill", "' '"),
+    ],
+)  # fmt: skip
+def test_nothing_in_a_search_is_an_operator_or_a_wildcard(client: FlaskClient, drill: str, words: str) -> None:
+    found = found_by(client, words)
+    literally = [word for word in "".join(c if c.isalnum() else " " for c in words).lower().split() if word != "or"]
+    *whole, last = literally or [""]
+    listed = {"cordless", "drill", "with", "a", "case", "in", "green"}
+    matches = bool(last) and set(whole) <= listed and any(word.startswith(last) for word in listed)
+    assert found == ([drill] if matches else [])
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize(
+    "words",
+    ["a " * 100, "a" * 201, "a" * 200, "é" * 200, "🔨" * 100, "a&" * 100, "'" * 200, "\\" * 199 + "'", "a:* " * 50],
+)  # fmt: skip
+def test_a_long_search_is_answered_or_refused(client: FlaskClient, drill: str, words: str) -> None:
+    answer = client.get(EQUIPMENT, query_string={"q": words})
+    if answer.status_code != 200:
+        assert [problem["field"] for problem in assert_error(answer, 400, "VALIDATION_ERROR")["details"]] == ["q"]
+
+
+# --- URLs of pictures -------------------------------------------------------------------------------------------------
+
+BAD_URLS = [
+    "",
+    " ",
+    "javascript:alert(1)",
+    "JAVASCRIPT:alert(1)",
+    "java\nscript:alert(1)",
+    "\x01javascript:alert(1)",
+    "data:text/html,<script>alert(1)</script>",
+    "vbscript:x",
+    "blob:https://photos.example.com/1",
+    "http://photos.example.com/1.jpg",
+    "ftp://photos.example.com/1.jpg",
+    "file:///etc/passwd",
+    "gopher://127.0.0.1:6379/_",
+    "//photos.example.com/1.jpg",
+    "/1.jpg",
+    "1.jpg",
+    "https:",
+    "https://",
+    "https:///1.jpg",
+    "https:photos.example.com/1.jpg",
+    "https:\\\\photos.example.com\\1.jpg",
+    "https://photos",
+    "https://photos.example.com/a b",
+    "https://photos.example.com/\n1.jpg",
+    "https://photos.example.com/1.jpg\r\nX: y",
+    "https://photos.example.com\t/1.jpg",
+    "https://photos.example.com/\0",
+    "https://photos.example.com/\u202egpj.exe",
+    "https://user@photos.example.com/1.jpg",
+    "https://user:password@photos.example.com/1.jpg",
+    "https://photos.example.com@evil.com/1.jpg",
+    "https://photos.example.com\\@evil.com/1.jpg",
+    "https://[fe80::1%25eth0]/1.jpg",
+    "https://[::1",
+    "https://[x]/1.jpg",
+    "https://photos%2eexample.com/1.jpg",
+    "https://photos.example.com:port/1.jpg",
+    "https://-photos.example.com-/<>",
+    "https://photos.example.com/" + "x" * 2_022,  # 2,049 in all
+    "https://photos.example.com/" + "x" * 100_000,
+    "https javascript:alert(1)//photos.example.com",
+]  # fmt: skip
+assert any(len(url) == 2_049 for url in BAD_URLS)
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize("url", BAD_URLS, ids=lambda url: ascii(url)[:60])
+def test_the_url_of_a_picture_is_https_and_nothing_else(client: FlaskClient, owner: Person, url: str) -> None:
+    listing = f"{EQUIPMENT}/{add_equipment(owner.id)}"
+    photo = client.post(f"{listing}/photos", json={"photo_url": url}, headers=owner.headers)
+    avatar = client.put(f"/api/v1/users/{owner.id}", json={"avatar_url": url}, headers=owner.headers)
+    for answer, name in ((photo, "photo_url"), (avatar, "avatar_url")):
+        details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
+        assert {problem["field"] for problem in details} == {name}
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://photos.example.com/1.jpg", "https://photos.example.com/1.jpg"),
+        ("HTTPS://PHOTOS.example.com/A.JPG?B=C#D", "https://photos.example.com/A.JPG?B=C#D"),
+        ("https://photos.example.com:8443/1.jpg", "https://photos.example.com:8443/1.jpg"),
+        ("https://photos.example.com/" + "x" * 2_021, "https://photos.example.com/" + "x" * 2_021),
+    ],
+)
+def test_an_https_url_is_kept(client: FlaskClient, owner: Person, url: str, kept: str) -> None:
+    answer = client.put(f"/api/v1/users/{owner.id}", json={"avatar_url": url}, headers=owner.headers)
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert answer.json["avatar_url"] == kept
+
+
+@pytest.mark.attack("hostile input")
+def test_no_url_that_somebody_gives_is_fetched(client: FlaskClient, owner: Person, tenant: TenantProcess) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as trap:
+        trap.setblocking(False)
+        url = f"https://127.0.0.1:{trap.getsockname()[1]}/1.jpg"
+        listing = f"{EQUIPMENT}/{add_equipment(owner.id)}"
+        answers = [
+            client.post(f"{listing}/photos", json={"photo_url": url}, headers=owner.headers),
+            client.put(f"/api/v1/users/{owner.id}", json={"avatar_url": url}, headers=owner.headers),
+            client.get(listing),
+            client.get(f"/api/v1/users/{owner.id}"),
+            client.get("/api/v1/auth/me", headers=owner.headers),
+        ]
+        assert [answer.status_code for answer in answers] == [201, 200, 200, 200, 200]
+        with pytest.raises(BlockingIOError):
+            trap.accept()
+
+
+# --- Other ways in ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_header_stands_in_for_the_method(client: FlaskClient, owner: Person, name: str, method: str) -> None:
+    listing = f"{EQUIPMENT}/{add_equipment(owner.id)}"
+    headers = {**owner.headers, name: "DELETE"}
+    answer = client.open(f"{listing}?_method=DELETE", method=method, headers=headers)
+    assert answer.status_code == (200 if method == "GET" else 405)
+    assert client.get(listing).status_code == 200
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize(
+    "value", ["bytes=0-0", "bytes=-1", "bytes=0-" + ",0-" * 1_000, "bytes=" + "9" * 400 + "-", "x=1", "bytes=a-b"]
+)
+def test_a_range_of_what_is_no_file_is_the_whole(client: FlaskClient, value: str) -> None:
+    plain, ranged = client.get("/api/v1/categories"), client.get("/api/v1/categories", headers={"Range": value})
+    assert ranged.status_code == 200
+    assert ranged.get_data() == plain.get_data()
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Accept", "application/json;q=x, */*;q=99999999999, " + "a/b," * 2_000),
+        ("Accept", ";;;,,,q=="),
+        ("Accept-Language", "x" * 8_000),
+        ("Cookie", "a=" + "b" * 8_000),
+        ("Cookie", 'a="\\"; =; ;;'),
+        ("If-None-Match", '"' * 1_001),
+        ("If-Modified-Since", "Mon, 99 Foo 99999 99:99:99 GMT"),
+        ("If-Range", "\xff"),
+        ("Authorization", "\xff\xfe"),
+        ("Authorization", "Basic " + "x" * 5_000),
+        ("Origin", "\xff"),
+        ("Host", "a b"),
+        ("Host", "[::1"),
+        ("Host", "x" * 5_000),
+        ("Host", ""),
+        ("X-Forwarded-For", "'; DROP TABLE users; --"),
+        ("X-Forwarded-For", "1.2.3.4, " * 1_000),
+        ("X-Forwarded-Proto", "javascript"),
+        ("User-Agent", "\xff" * 1_000),
+        ("Content-Type", "x" * 5_000),
+        ("Content-Length", "-1"),
+        ("Content-Length", "x"),
+        ("X-Request-Id", "x" * 8_000),
+        ("X-Request-Id", "abcdefgh\x7f"),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+@pytest.mark.parametrize("path", ["/health", EQUIPMENT, "/api/v1/auth/me", "/docs/start.js", "/nowhere"])
+def test_no_header_is_answered_with_a_500(client: FlaskClient, path: str, name: str, value: str) -> None:
+    answer = client.get(path, headers={name: value})
+    assert answer.status_code < 500
+    if answer.status_code >= 400:
+        body: Any = answer.json
+        assert_error(answer, answer.status_code, body["code"])
