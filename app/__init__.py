@@ -16,7 +16,7 @@ from app.observability import health, logging, metrics
 from app.settings import Settings
 from app.users import commands as users_commands
 from app.users import routes as users
-from app.web import api, cors, docs, errors, headers, request_id
+from app.web import api, cors, docs, errors, headers, limits, request_id
 from app.web.json import StrictJson
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -45,11 +45,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     headers.init_app(app)
     cors.init_app(app, settings)
     errors.init_app(app)
+    limits.init_app(app, settings)
     identity.init_app(app, settings)
     health.init_app(app, settings)
+    metrics.init_app(app, settings)
     docs.init_app(app)
     live.init_app(app, settings)
-    metrics.init_app(app, settings)
 
     # The slices.
     rest = api.make_api(app)
@@ -58,8 +59,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     rest.register_blueprint(equipment.blueprint)
     rest.register_blueprint(equipment.categories_blueprint)
     rest.register_blueprint(messages.blueprint)
-    socket.init_app(app)
     rest.register_blueprint(admin.blueprint)
+    socket.init_app(app)
     app.cli.add_command(users_commands.users)
     app.cli.add_command(messages_commands.chat)
     app.cli.add_command(demo.seed)

@@ -58,17 +58,23 @@ if _soft != resource.RLIM_INFINITY and _soft < _files:
     resource.setrlimit(resource.RLIMIT_NOFILE, (_files, _hard))
 
 
+def when_ready(server: Any) -> None:
+    """Say once, and not in each worker, what a limit means here."""
+    if _settings.rate_limits.enabled and _settings.redis_url is None:
+        server.log.warning("rate_limits_counted_per_worker: with REDIS_URL, they are exact over all workers")
+
+
 def post_worker_init(worker: Any) -> None:
     """Set the realtime side going: after the fork, as greenlets and connections do not survive one."""
     worker.wsgi.extensions["live"].start(is_stopping=lambda: not worker.alive)
 
 
-# Forget what was imported for the above: workers inherit this process's modules, and a reload must find the new code.
-for _name in [name for name in sys.modules if name.partition(".")[0] == "app"]:
-    del sys.modules[_name]
 def child_exit(_server: Any, worker: Any) -> None:
     """Forget what a worker that is gone had open; what it counted stays, as counts only ever rise."""
     GunicornInternalPrometheusMetrics.mark_process_dead_on_child_exit(worker.pid)
     metrics_directory.forget(worker.pid)
 
 
+# Forget what was imported for the above: workers inherit this process's modules, and a reload must find the new code.
+for _name in [name for name in sys.modules if name.partition(".")[0] == "app"]:
+    del sys.modules[_name]

@@ -21,6 +21,7 @@ from app.auth.principal import Identity
 from app.auth.tokens import KeySetCache, TokenVerifier, VerifiedToken
 from app.errors import AmbiguousCredentials, Unauthenticated
 from app.settings import REALM, Settings
+from app.web import limits
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -131,11 +132,17 @@ def _require_identity() -> None:
     view = current_app.view_functions.get(request.endpoint or "")
     # An unknown path or method answers 404 or 405 by itself; a pre-flight carries no credentials (Fetch §3.2.2).
     if view is None or is_public(view) or request.method == "OPTIONS":
+        limits.count_stranger()
         return
+    with limits.counting():
+        g.identity = _identify()
+    bind_contextvars(user_id=str(g.identity.user_id))
+
+
+def _identify() -> Identity:
     guard = _guard()
     try:
         token_string, token = guard.protector.validate_request([], request)
     except OAuth2Error as error:
         raise Unauthenticated("This needs an access token: send it as `Authorization: Bearer …`.") from error
-    g.identity = guard.identify(token_string, token)
-    bind_contextvars(user_id=str(g.identity.user_id))
+    return guard.identify(token_string, token)

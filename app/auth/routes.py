@@ -15,6 +15,7 @@ blueprint = Blueprint("auth", __name__, url_prefix=f"{BASE_PATH}/auth", descript
 
 @blueprint.route("/auth0/signup", methods=["POST"])
 @public
+@limited("auth")
 @blueprint.arguments(schemas.SignUp)
 @blueprint.response(201, schemas.SignedUp)
 def sign_up(account: dict[str, Any]) -> dict[str, Any]:
@@ -24,6 +25,7 @@ def sign_up(account: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/auth0/login", methods=["POST"])
 @public
+@limited("auth")
 @blueprint.arguments(schemas.LogIn)
 @blueprint.response(200, schemas.Tokens)
 def log_in(credentials: dict[str, Any]) -> Any:
@@ -34,6 +36,7 @@ def log_in(credentials: dict[str, Any]) -> Any:
 
 @blueprint.route("/auth0/refresh", methods=["POST"])
 @public
+@limited("auth")
 @blueprint.arguments(schemas.Refresh)
 @blueprint.response(200, schemas.Tokens)
 def refresh(grant: dict[str, Any]) -> Any:

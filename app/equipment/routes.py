@@ -11,6 +11,7 @@ from app.equipment.criteria import Search
 from app.equipment.projection import EquipmentItem
 from app.models import EquipmentPhoto
 from app.web.api import BASE_PATH, Blueprint
+from app.web.limits import limited
 from app.web.pagination import page_response
 
 blueprint = Blueprint("equipment", __name__, url_prefix=f"{BASE_PATH}/equipment", description="Listings.")
@@ -21,6 +22,7 @@ categories_blueprint = Blueprint(
 
 @blueprint.route("")
 @public
+@limited("public_search")
 @blueprint.arguments(schemas.EquipmentQuery, location="query")
 @blueprint.response(200, schemas.ItemPage)
 def search_equipment(search: Search) -> Any:

@@ -20,6 +20,7 @@ from app.realtime.server import LIMITS, REQUEST_ID, SUBPROTOCOL
 from app.settings import AppEnv, Settings
 from app.web.api import settings
 from app.web.errors import error_response
+from app.web.limits import counting
 from app.web.request_id import current_request_id
 
 VERSION = "13"
@@ -33,22 +34,24 @@ def check() -> Response | None:
     Raises:
         MalformedRequest, Forbidden, InvalidToken, TooManyRequests, Unavailable.
     """
+    with counting():
+        refusal = _judge()
+    if refusal is None:
+        _check_room_of(g.socket_caller)
+        request.environ[REQUEST_ID] = current_request_id()
+        request.environ[LIMITS] = settings().sockets
+    return refusal
+
+
+def _judge() -> Response | None:
     if not _is_upgrade(request):
         return explain()
     if request.headers.get("Sec-WebSocket-Version") != VERSION:
         return _upgrade_required(f"Only version {VERSION} of the WebSocket protocol is spoken here.")
     _check_form(request)
     _check_origin(request, settings())
-    hub = live.hub()
-    _check_room(hub)
+    _check_room(live.hub())
     g.socket_caller = _caller(request)
-    _check_room(hub)  # again: others may have come while this one waited for the database
-    if g.socket_caller is None and hub.is_full_of_strangers:
-        raise Unavailable("Too many sockets have not said whose they are.", retry_after_seconds=RETRY_AFTER_SECONDS)
-    if g.socket_caller is not None and hub.is_full_for(g.socket_caller.identity.user_id):
-        raise TooManyRequests("You have too many open sockets; close one.", retry_after_seconds=RETRY_AFTER_SECONDS)
-    request.environ[REQUEST_ID] = current_request_id()
-    request.environ[LIMITS] = settings().sockets
     return None
 
 
@@ -106,9 +109,23 @@ def _check_room(hub: Hub[Reader]) -> None:
         raise Unavailable("There is no room for another socket now.", retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
+def _check_room_of(who: Authenticated | None) -> None:
+    """Whether there is room for one more of theirs; last, as others may have come while this one was waited for."""
+    hub = live.hub()
+    _check_room(hub)
+    if who is None and hub.is_full_of_strangers:
+        raise Unavailable("Too many sockets have not said whose they are.", retry_after_seconds=RETRY_AFTER_SECONDS)
+    if who is not None and hub.is_full_for(who.identity.user_id):
+        raise TooManyRequests("You have too many open sockets; close one.", retry_after_seconds=RETRY_AFTER_SECONDS)
+
+
 def _caller(req: Request) -> Authenticated | None:
     token = _token(req)
-    return None if token is None else authenticate(token)
+    if token is None:
+        return None
+    authenticated = authenticate(token)
+    g.identity = authenticated.identity
+    return authenticated
 
 
 def _token(req: Request) -> str | None:

@@ -6,6 +6,7 @@ from flask import Flask, Response
 from flask_cors import CORS
 
 from app.settings import Settings
+from app.web import limits
 
 MAX_AGE_SECONDS = 3600
 
@@ -17,8 +18,9 @@ def init_app(app: Flask, settings: Settings) -> None:
             app,
             # Anchored patterns, because Flask-CORS takes some of the characters of an origin for those of a pattern.
             origins=[re.compile(re.escape(origin) + r"\Z") for origin in settings.cors_allowed_origins],
+            methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
-            expose_headers=["X-Request-Id", "Link", "Location", "Retry-After", "WWW-Authenticate"],
+            expose_headers=["X-Request-Id", "Link", "Location", "Retry-After", "WWW-Authenticate", *limits.HEADERS],
             max_age=MAX_AGE_SECONDS,
             send_wildcard=False,
             always_send=False,

@@ -1,0 +1,443 @@
+"""Rate limits: who is counted for what, what is said about it, and that nobody gets around them."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+from werkzeug.test import TestResponse
+
+from app import create_app, database
+from app.client_address import UNKNOWN, network_of
+from app.settings import Settings
+from app.web.headers import HEADERS as SECURITY_HEADERS
+from app.web.limit_windows import LocalWindows, Window
+from app.web.limits import HEADERS
+from deploy.local.processes import wait_until
+from tests.factories import Person, add_person
+from tests.local.tenant_process import TenantProcess
+
+SEARCH = "/api/v1/equipment"
+OPEN = "/api/v1/categories"
+ME = "/api/v1/auth/me"
+AUTH = [f"/api/v1/auth/auth0/{name}" for name in ("signup", "login", "refresh")]
+HERE, ELSEWHERE = "192.0.2.1", "198.51.100.1"
+ORIGIN = "https://app.example.com"
+
+
+class Service:
+    """An app of its own with these limits, and requests to it from any address."""
+
+    def __init__(self, settings: Settings, **rates: Any) -> None:
+        limits = dataclasses.replace(settings.rate_limits, **rates)
+        self.app: Flask = create_app(dataclasses.replace(settings, redis_url=None, rate_limits=limits))
+        self._client = self.app.test_client()
+
+    def ask(self, path: str, address: str = HERE, method: str = "GET", **options: Any) -> TestResponse:
+        environ = {"REMOTE_ADDR": address, **options.pop("environ", {})}
+        return self._client.open(path, method=method, environ_base=environ, **options)
+
+    def statuses(self, times: int, path: str, *args: Any, **options: Any) -> list[int]:
+        return [self.ask(path, *args, **options).status_code for _ in range(times)]
+
+
+@pytest.fixture
+def serve(settings: Settings, rolled_back: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Service]:
+    """Makes services, all of them in the test's transaction."""
+    monkeypatch.setattr(database, "connect", lambda _: None)
+
+    def make(*, proxies: int = 0, **rates: Any) -> Service:
+        changed = dataclasses.replace(settings, trusted_proxy_count=proxies, cors_allowed_origins=(ORIGIN,))
+        return Service(changed, **rates)
+
+    return make
+
+
+@pytest.fixture
+def newcomer(tenant: TenantProcess, rolled_back: None) -> Callable[[], Person]:
+    return lambda: add_person(tenant)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+class TestWhoIsCounted:
+    def test_the_public_search_has_its_own_limit_by_address(self, serve: Callable[..., Service]) -> None:
+        service = serve(public_search="2/minute")
+        assert service.statuses(3, SEARCH) == [200, 200, 429]
+        assert service.ask(SEARCH, ELSEWHERE).status_code == 200
+        assert service.ask(OPEN).status_code == 200
+
+    def test_searches_leave_the_general_limit_alone_and_are_not_held_up_by_it(
+        self, serve: Callable[..., Service]
+    ) -> None:
+        service = serve(public_search="4/minute", anonymous="1/minute")
+        assert service.statuses(3, SEARCH) == [200, 200, 200]
+        assert service.statuses(2, OPEN) == [200, 429]
+        assert service.statuses(2, SEARCH) == [200, 429]
+
+    def test_a_token_does_not_make_a_search_another_callers(
+        self, serve: Callable[..., Service], newcomer: Callable[[], Person]
+    ) -> None:
+        service = serve(public_search="1/minute")
+        assert service.ask(SEARCH, headers=newcomer().headers).status_code == 200
+        assert service.ask(SEARCH, headers=newcomer().headers).status_code == 429
+
+    def test_a_head_request_is_a_search_too(self, serve: Callable[..., Service]) -> None:
+        service = serve(public_search="1/minute")
+        assert [service.ask(SEARCH, method=method).status_code for method in ("HEAD", "GET")] == [200, 429]
+
+    @pytest.mark.parametrize("path", AUTH)
+    def test_sign_up_login_and_refresh_have_one_limit_each(self, serve: Callable[..., Service], path: str) -> None:
+        service = serve(auth="2/minute")
+        assert service.statuses(3, path, method="POST", json={}) == [400, 400, 429]
+        assert service.ask(path, ELSEWHERE, "POST", json={}).status_code == 400
+        others = [other for other in AUTH if other != path]
+        assert [service.ask(other, method="POST", json={}).status_code for other in others] == [400, 400]
+
+    def test_a_known_user_is_counted_wherever_the_requests_come_from(
+        self, serve: Callable[..., Service], newcomer: Callable[[], Person]
+    ) -> None:
+        service, ada, ben = serve(authenticated="2/minute"), newcomer(), newcomer()
+        statuses = [service.ask(ME, address, headers=ada.headers).status_code for address in (HERE, ELSEWHERE, HERE)]
+        assert statuses == [200, 200, 429]
+        assert service.ask(ME, headers=ben.headers).status_code == 200
+
+    def test_the_limit_of_a_user_is_one_over_all_routes(
+        self, serve: Callable[..., Service], newcomer: Callable[[], Person]
+    ) -> None:
+        service, headers = serve(authenticated="2/minute"), newcomer().headers
+        paths = (ME, "/api/v1/conversations", "/api/v1/users/me/equipment")
+        assert [service.ask(path, headers=headers).status_code for path in paths] == [200, 200, 429]
+
+    def test_strangers_are_counted_by_address(self, serve: Callable[..., Service]) -> None:
+        service = serve(anonymous="2/minute")
+        assert service.statuses(3, OPEN) == [200, 200, 429]
+        assert service.ask(OPEN, ELSEWHERE).status_code == 200
+
+    def test_known_users_use_up_nothing_of_their_address(
+        self, serve: Callable[..., Service], newcomer: Callable[[], Person]
+    ) -> None:
+        service = serve(anonymous="1/minute")
+        assert service.statuses(3, ME, headers=newcomer().headers) == [200, 200, 200]
+        assert service.ask(OPEN).status_code == 200
+
+    @pytest.mark.parametrize("wrong", ["not.a.token", ""])
+    def test_a_known_user_is_not_refused_for_the_neighbours_behind_the_same_address(
+        self, serve: Callable[..., Service], newcomer: Callable[[], Person], wrong: str
+    ) -> None:
+        service = serve(anonymous="2/minute")
+        assert service.statuses(3, ME, headers=bearer(wrong)) == [401, 401, 429]
+        assert service.ask(ME, headers=newcomer().headers).status_code == 200
+
+    def test_a_token_that_is_good_but_no_persons_counts_against_the_address(
+        self, serve: Callable[..., Service], tenant: TenantProcess
+    ) -> None:
+        service, machine = serve(anonymous="1/minute"), bearer(tenant.token(sub="robot@clients"))
+        assert service.statuses(2, ME, headers=machine) == [403, 429]
+
+    def test_pre_flights_are_not_counted_and_never_refused(self, serve: Callable[..., Service]) -> None:
+        service = serve(anonymous="1/minute", public_search="1/minute")
+        asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
+        for path in (OPEN, SEARCH, ME, "/ws", "/nowhere"):
+            for _ in range(3):
+                answer = service.ask(path, method="OPTIONS", headers=asked)
+                assert answer.status_code != 429
+                assert not set(HEADERS) & set(answer.headers.keys())
+        assert service.statuses(2, OPEN) == [200, 429]
+        assert service.ask(OPEN, method="OPTIONS", headers=asked).status_code == 200
+
+    @pytest.mark.parametrize("path", ["/health", "/ready"])
+    def test_load_balancers_may_ask_as_often_as_they_like(self, serve: Callable[..., Service], path: str) -> None:
+        service = serve(anonymous="1/minute")
+        assert service.statuses(2, OPEN) == [200, 429]
+        answers = [service.ask(path) for _ in range(3)]
+        assert {answer.status_code for answer in answers} <= {200, 503}  # not ready where nothing is migrated
+        assert not any(set(HEADERS) & set(answer.headers.keys()) for answer in answers)
+
+    def test_nobody_is_counted_where_limits_are_off(
+        self, serve: Callable[..., Service], newcomer: Callable[[], Person]
+    ) -> None:
+        off = dict.fromkeys(("public_search", "anonymous", "authenticated", "auth"), "1/minute")
+        service, headers = serve(enabled=False, **off), newcomer().headers
+        for path in (SEARCH, OPEN, ME, "/nowhere"):
+            answers = [service.ask(path, headers=headers) for _ in range(3)]
+            assert 429 not in {answer.status_code for answer in answers}
+            assert not any(set(HEADERS) & set(answer.headers.keys()) for answer in answers)
+
+
+@pytest.mark.attack("rate limits")
+class TestEvasion:
+    @pytest.mark.parametrize("token", ["x", "a.b.c", "eyJhbGciOiJub25lIn0.e30.", ""])
+    def test_a_flood_of_bad_tokens_is_refused(self, serve: Callable[..., Service], token: str) -> None:
+        service = serve(anonymous="3/minute")
+        assert service.statuses(5, ME, headers=bearer(token)) == [401, 401, 401, 429, 429]
+
+    def test_two_tokens_at_once_count_like_one_that_is_bad(self, serve: Callable[..., Service]) -> None:
+        service = serve(anonymous="1/minute")
+        assert service.statuses(2, ME, headers={"Authorization": "Bearer a, Bearer b"}) == [400, 429]
+
+    def test_bad_tokens_count_against_the_address_on_every_route_together(self, serve: Callable[..., Service]) -> None:
+        service = serve(anonymous="2/minute")
+        paths = (ME, "/api/v1/conversations", f"{SEARCH}/{uuid4()}/photos", OPEN)
+        methods = ("GET", "GET", "POST", "GET")
+        answers = [service.ask(path, method=method) for path, method in zip(paths, methods, strict=True)]
+        assert [answer.status_code for answer in answers] == [401, 401, 429, 429]
+
+    @pytest.mark.parametrize("headers", [{}, {"Upgrade": "websocket", "Connection": "Upgrade"}])
+    @pytest.mark.parametrize("path", ["/ws", "/api/ws", "/api/v1/ws"])
+    def test_handshakes_count_whatever_is_wrong_with_them(
+        self, serve: Callable[..., Service], path: str, headers: dict[str, str]
+    ) -> None:
+        service = serve(anonymous="2/minute")
+        answers = [service.ask(path, headers=headers) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [426, 426, 429]
+        assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["1", "0", "0"]
+
+    @pytest.mark.parametrize("way", ["header", "subprotocol", "query"])
+    def test_a_flood_of_handshakes_with_bad_tokens_is_refused(self, serve: Callable[..., Service], way: str) -> None:
+        service = serve(anonymous="2/minute")
+        headers = {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+            **(bearer("x.y.z") if way == "header" else {}),
+            **({"Sec-WebSocket-Protocol": "bearer, x.y.z"} if way == "subprotocol" else {}),
+        }
+        path = "/ws?token=x.y.z" if way == "query" else "/ws"
+        environ = {"gunicorn.socket": object(), "SERVER_PROTOCOL": "HTTP/1.1"}
+        assert service.statuses(3, path, headers=headers, environ=environ) == [401, 401, 429]
+
+    @pytest.mark.parametrize(
+        ("method", "path", "status"),
+        [
+            ("GET", "/nowhere", 404),
+            ("GET", "/api/v1/nowhere", 404),
+            ("GET", f"{SEARCH}/not-a-uuid", 404),
+            ("DELETE", "/health", 405),
+            ("PATCH", SEARCH, 405),
+            ("POST", "/ws", 405),
+        ],
+    )
+    def test_unknown_paths_and_wrong_methods_count(
+        self, serve: Callable[..., Service], method: str, path: str, status: int
+    ) -> None:
+        service = serve(anonymous="2/minute")
+        assert service.statuses(3, path, method=method) == [status, status, 429]
+
+    def test_a_new_unknown_path_each_time_does_not_help(self, serve: Callable[..., Service]) -> None:
+        service = serve(anonymous="2/minute")
+        assert [service.ask(f"/{number}").status_code for number in range(4)] == [404, 404, 429, 429]
+
+    @pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "X-Real-Ip", "Client-Ip", "True-Client-Ip"])
+    def test_without_a_proxy_no_header_changes_the_address(self, serve: Callable[..., Service], name: str) -> None:
+        service = serve(anonymous="2/minute", public_search="2/minute")
+        for path in (OPEN, SEARCH):
+            sent = [{name: f"203.0.113.{number}"} for number in range(4)]
+            assert [service.ask(path, headers=headers).status_code for headers in sent] == [200, 200, 429, 429]
+
+    @pytest.mark.parametrize("forged", ["{}", "{}, 10.0.0.1", "unknown, {}", "{},", "'{}'"])
+    def test_behind_one_proxy_only_what_it_added_counts(self, serve: Callable[..., Service], forged: str) -> None:
+        service = serve(proxies=1, anonymous="2/minute")
+        prepended = [forged.format(f"203.0.113.{number}") for number in range(4)]
+        sent = [{"X-Forwarded-For": f"{entries}, {HERE}"} for entries in prepended]
+        assert [service.ask(OPEN, "127.0.0.1", headers=headers).status_code for headers in sent] == [200, 200, 429, 429]
+        another = {"X-Forwarded-For": f"{HERE}, {ELSEWHERE}"}
+        assert service.ask(OPEN, "127.0.0.1", headers=another).status_code == 200
+
+    def test_one_subscribers_many_addresses_are_one(self, serve: Callable[..., Service]) -> None:
+        service = serve(anonymous="2/minute")
+        addresses = [f"2001:db8:0:1:{number:x}::{number:x}" for number in range(4)]
+        assert [service.ask(OPEN, address).status_code for address in addresses] == [200, 200, 429, 429]
+        assert service.ask(OPEN, "2001:db8:0:2::1").status_code == 200
+
+    def test_an_ipv4_address_is_one_in_either_form(self, serve: Callable[..., Service]) -> None:
+        service = serve(anonymous="1/minute")
+        assert service.ask(OPEN, f"::ffff:{HERE}").status_code == 200
+        assert service.ask(OPEN, HERE).status_code == 429
+        assert service.ask(OPEN, f"::ffff:{ELSEWHERE}").status_code == 200
+
+    def test_a_flood_from_ever_new_networks_takes_bounded_memory(self) -> None:
+        windows = LocalWindows(most=100)
+        windows.add("minute", 60, 1)
+        for number in range(10_000):
+            assert windows.add(f"network {number}", 60, 1).requests == 1
+            assert len(windows) <= 100
+
+    def test_windows_that_ended_go_as_others_begin(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        windows = LocalWindows()
+        for number in range(100):
+            windows.add(f"old {number}", 1, 1)
+        later = time.monotonic() + 2
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        for number in range(50):
+            windows.add(f"new {number}", 1, 1)
+        assert len(windows) == 50
+
+
+class TestWhatIsSaid:
+    def test_every_limited_answer_tells_what_is_left_and_until_when(self, serve: Callable[..., Service]) -> None:
+        service = serve(anonymous="3/minute")
+        began = time.time()
+        answers = [service.ask(path) for path in (OPEN, "/nowhere", ME, OPEN)]
+        assert [answer.status_code for answer in answers] == [200, 404, 401, 429]
+        assert {answer.headers["X-RateLimit-Limit"] for answer in answers} == {"3"}
+        assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["2", "1", "0", "0"]
+        (reset,) = {int(answer.headers["X-RateLimit-Reset"]) for answer in answers}
+        assert began + 60 <= reset <= math.ceil(time.time()) + 60
+        assert ["Retry-After" in answer.headers for answer in answers] == [False, False, False, True]
+        assert all(len(answer.headers.getlist(name)) == 1 for answer in answers for name in HEADERS)
+
+    def test_the_error_is_the_one_error_of_this_api(self, serve: Callable[..., Service]) -> None:
+        service = serve(anonymous="1/minute")
+        service.ask(OPEN)
+        answer = service.ask(OPEN, headers={"X-Request-Id": "request-17", "Origin": ORIGIN})
+        assert answer.status_code == 429
+        assert answer.json is not None
+        assert answer.json["code"] == "RATE_LIMITED"
+        assert answer.json["status"] == 429
+        assert answer.json["request_id"] == answer.headers["X-Request-Id"] == "request-17"
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+        assert SECURITY_HEADERS.items() <= dict(answer.headers).items()
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+    def test_the_error_is_a_problem_where_that_is_asked_for(self, serve: Callable[..., Service]) -> None:
+        service = serve(anonymous="1/minute")
+        service.ask(OPEN)
+        answer = service.ask(OPEN, headers={"Accept": "application/problem+json"})
+        assert (answer.status_code, answer.mimetype) == (429, "application/problem+json")
+
+    def test_a_web_page_of_another_origin_may_read_it(self, serve: Callable[..., Service]) -> None:
+        exposed = serve().ask(OPEN, headers={"Origin": ORIGIN}).headers["Access-Control-Expose-Headers"]
+        assert set(HEADERS) | {"Retry-After"} <= set(exposed.split(", "))
+
+    def test_of_several_windows_the_tightest_is_told(self, serve: Callable[..., Service]) -> None:
+        service = serve(anonymous="5/minute;3/hour")
+        answers = [service.ask(OPEN) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        assert [answer.headers["X-RateLimit-Limit"] for answer in answers] == ["3"] * 4
+        assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["2", "1", "0", "0"]
+        assert 3000 < int(answers[-1].headers["Retry-After"]) <= 3600
+
+    def test_where_two_windows_are_full_the_wait_is_the_longer_one(self, serve: Callable[..., Service]) -> None:
+        service = serve(anonymous="3/minute;2/hour")
+        answers = [service.ask(OPEN) for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429, 429, 429]
+        assert all(int(answer.headers["Retry-After"]) > 3000 for answer in answers[2:])
+        assert {answer.headers["X-RateLimit-Limit"] for answer in answers} == {"2"}
+
+    def test_what_a_short_window_refused_uses_up_nothing_of_a_longer_one(self, serve: Callable[..., Service]) -> None:
+        service = serve(anonymous="2/second;4/hour")
+        until_refused = [service.ask(OPEN) for _ in range(20)]
+        assert [answer.status_code for answer in until_refused].count(200) == 2
+        assert wait_until(lambda: service.ask(OPEN).status_code == 200, 2)
+        assert service.ask(OPEN).status_code == 200
+
+    @pytest.mark.parametrize("path", [OPEN, SEARCH])
+    def test_after_the_time_that_is_told_the_request_is_let_in(self, serve: Callable[..., Service], path: str) -> None:
+        service = serve(anonymous="2/second", public_search="2/second")
+        for _ in range(3):
+            answer = service.ask(path)
+            while answer.status_code != 429:
+                answer = service.ask(path)
+            assert answer.headers["Retry-After"] == "1"
+            told_at = time.monotonic()
+            asked_at = told_at
+            while answer.status_code == 429:
+                assert asked_at < told_at + 1
+                asked_at = time.monotonic()
+                answer = service.ask(path)
+
+    def test_a_wait_is_rounded_up_to_whole_seconds(
+        self, serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        service, began = serve(anonymous="1/minute"), time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: began)
+        service.ask(OPEN)
+        waits = []
+        for passed in (0.5, 10.2, 58.9, 59.6):
+            monkeypatch.setattr(time, "monotonic", lambda passed=passed: began + passed)
+            waits.append(int(service.ask(OPEN).headers["Retry-After"]))
+        assert waits == [60, 50, 2, 1]
+
+    def test_a_wait_is_never_nothing(self, serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
+        service = serve(anonymous="1/minute")
+        monkeypatch.setattr(LocalWindows, "add", lambda *_: Window(2, 0.0))  # it ends at this very moment
+        answer = service.ask(OPEN)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+
+
+def test_no_database_connection_is_held_while_a_request_is_counted(
+    serve: Callable[..., Service], newcomer: Callable[[], Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, headers, using, seen = serve(), newcomer().headers, set(), []
+    add = LocalWindows.add
+
+    def watched(*args: Any) -> Any:
+        seen.append(len(using))
+        return add(*args)
+
+    def begin(_: Session, transaction: object) -> None:
+        using.add(transaction)
+
+    def end(_: Session, transaction: object) -> None:
+        using.discard(transaction)
+
+    monkeypatch.setattr(LocalWindows, "add", watched)
+    event.listen(Session, "after_transaction_create", begin)
+    event.listen(Session, "after_transaction_end", end)
+    try:
+        assert [service.ask(path, headers=headers).status_code for path in (ME, SEARCH, "/nowhere")] == [200, 200, 404]
+    finally:
+        event.remove(Session, "after_transaction_create", begin)
+        event.remove(Session, "after_transaction_end", end)
+    assert seen == [0, 0, 0]  # each counted once
+
+
+class TestNetworks:
+    @pytest.mark.parametrize(
+        ("address", "network"),
+        [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("::FFFF:c000:0207", "192.0.2.7"),
+            ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"),
+            ("2001:0DB8:0000:0001::", "2001:db8:0:1::/64"),
+            ("fe80::1%eth0", "fe80::/64"),
+            ("::1", "::/64"),
+            ("", UNKNOWN),
+            ("unknown", UNKNOWN),
+            ("192.0.2", UNKNOWN),
+            ("192.0.2.07", UNKNOWN),
+            ("192.0.2.7/24", UNKNOWN),
+            ("192.0.2.7:8080", UNKNOWN),
+            ("192.0.2.7\n", UNKNOWN),
+            ("3232235777", UNKNOWN),
+            ("٣.1.1.1", UNKNOWN),
+            ("\ud800", UNKNOWN),
+            ("1" * 100_000, UNKNOWN),
+        ],
+    )
+    def test_an_address_is_counted_as_its_network(self, address: str, network: str) -> None:
+        assert network_of(address) == network
+
+    @given(st.text() | st.ip_addresses().map(str) | st.text("0123456789abcdef:.%/[]", max_size=50))
+    def test_any_text_has_a_short_name_in_plain_characters(self, text: str) -> None:
+        name = network_of(text)
+        assert name.isascii()
+        assert len(name) <= 24
+
+    @given(st.ip_addresses(v=6))
+    def test_all_spellings_of_an_address_are_one(self, address: Any) -> None:
+        spellings = (str(address), address.exploded, address.exploded.upper(), f"{address}%1")
+        assert len({network_of(spelling) for spelling in spellings}) == 1
