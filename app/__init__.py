@@ -12,7 +12,7 @@ from app.equipment import routes as equipment
 from app.messages import commands as messages_commands
 from app.messages import live, socket
 from app.messages import routes as messages
-from app.observability import health, logging, metrics
+from app.observability import error_tracking, health, logging, metrics
 from app.settings import Settings
 from app.users import commands as users_commands
 from app.users import routes as users
@@ -39,6 +39,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     # The base: hooks run before a request in this order, and after it in the reverse.
     logging.configure(settings)
+    error_tracking.configure(settings)
     database.connect(settings)
     request_id.init_app(app)
     logging.init_app(app)

@@ -7,6 +7,7 @@ import re
 
 from limits import parse_many
 from marshmallow import ValidationError, validate
+from sentry_sdk.utils import BadDsn, Dsn
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -67,6 +68,15 @@ def blank_or_redis_url(value: str) -> None:
     """Refuse what is neither empty nor a URL of Redis."""
     if value and _REDIS_URL.fullmatch(value) is None:
         raise ValidationError("Must be a URL like redis://:password@host:6379/0.")
+
+
+def blank_or_sentry_dsn(value: str) -> None:
+    """Refuse what is neither empty nor what Sentry calls a DSN: where errors go, and the key to send them with."""
+    try:
+        if value:
+            Dsn(value)
+    except (BadDsn, ValueError):
+        raise ValidationError("Must be a DSN like https://key@errors.example.com/1.") from None
 
 
 def blank_or_http_url(value: str) -> None:

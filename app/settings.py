@@ -108,6 +108,7 @@ class Settings:
     db_statement_timeout_ms: int
     log_level: str
     log_json: bool
+    sentry_dsn: str | None = field(repr=False)
     sockets: SocketLimits
     rate_limits: RateLimits
     logins: LoginLimits
@@ -187,6 +188,7 @@ def _read(env: Env) -> dict[str, Any]:
         "db_statement_timeout_ms": env.int("DB_STATEMENT_TIMEOUT_MS", 5000, validate=rules.between(1, 600_000)),
         "log_level": env.str("LOG_LEVEL", "info", validate=rules.log_level),
         "log_json": env.bool("LOG_JSON", app_env is AppEnv.PRODUCTION),
+        "sentry_dsn": env.str("SENTRY_DSN", "", validate=rules.blank_or_sentry_dsn) or None,
         "sockets": SocketLimits(**_read_socket_limits(env)),
         "rate_limits": RateLimits(**_read_rate_limits(env)),
         "logins": LoginLimits(**_read_login_limits(env)),

@@ -13,6 +13,7 @@ import resource  # noqa: E402
 import sys  # noqa: E402
 from typing import Any  # noqa: E402
 
+import sentry_sdk  # noqa: E402
 from environs import Env  # noqa: E402
 from marshmallow import validate  # noqa: E402
 from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics  # noqa: E402
@@ -67,6 +68,11 @@ def when_ready(server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Set the realtime side going: after the fork, as greenlets and connections do not survive one."""
     worker.wsgi.extensions["live"].start(is_stopping=lambda: not worker.alive)
+
+
+def worker_exit(_server: Any, _worker: Any) -> None:
+    """Let errors that are on their way to error tracking arrive."""
+    sentry_sdk.flush(2)
 
 
 def child_exit(_server: Any, worker: Any) -> None:

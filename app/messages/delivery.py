@@ -20,7 +20,7 @@ from app.database import is_unavailable
 from app.messages import frames, service
 from app.messages.progress import Progress
 from app.messages.projection import MessageView
-from app.observability.failures import log_unexpected
+from app.observability.failures import report_unexpected
 from app.realtime.bus import Event as BusEvent
 from app.realtime.close_code import CloseCode
 from app.realtime.hub import Hub, Subscriber
@@ -103,10 +103,10 @@ class Delivery:
                 self._deliver()
             except SQLAlchemyError as error:
                 if not is_unavailable(error):
-                    log_unexpected(error)
+                    report_unexpected(error)
                 gevent.sleep(RETRY_SECONDS)
             except Exception as error:  # noqa: BLE001 - this greenlet must not end; the sockets start again from the log
-                log_unexpected(error)
+                report_unexpected(error)
                 self._lose_state()
 
     def reconcile_forever(self) -> None:
@@ -118,7 +118,7 @@ class Delivery:
                 self._reconcile()
             except Exception as error:  # noqa: BLE001 - as above: it is tried again
                 if not is_unavailable(error):
-                    log_unexpected(error)
+                    report_unexpected(error)
                 gevent.sleep(RETRY_SECONDS)
                 self._must_reconcile.set()
 

@@ -12,7 +12,7 @@ from app.auth.identity import Authenticated, public
 from app.errors import TooManyRequests
 from app.messages import frames, handlers, handshake, live
 from app.messages.session import ChatSession
-from app.observability.failures import log_unexpected
+from app.observability.failures import report_unexpected
 from app.realtime import server
 from app.realtime.close_code import CloseCode
 from app.realtime.connection import Connection
@@ -69,7 +69,7 @@ def serve(session: ChatSession, caller: Authenticated | None) -> None:
     except ConnectionClosed:
         pass
     except Exception as error:  # noqa: BLE001 - whatever it was, the socket ends as a socket
-        log_unexpected(error)
+        report_unexpected(error)
         connection.close(CloseCode.INTERNAL_ERROR, "something went wrong on our side")
     except BaseException:
         connection.abort()  # the server kills what does not end in time; nothing may follow

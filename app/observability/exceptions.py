@@ -39,7 +39,7 @@ def render(*, as_json: bool) -> Any:
     def processor(_logger: Any, _name: str, event: EventDict) -> EventDict:
         error = _exception_of(event.pop("exc_info", None))
         if error is not None:
-            links = [_described(link) for link in _chain(error)]
+            links = [_described(link) for link in chain(error)]
             event["exception"] = links if as_json else "\n".join(_lines(links))
         return event
 
@@ -94,7 +94,7 @@ def _exception_of(exc_info: Any) -> BaseException | None:
     return found if isinstance(found, BaseException) else None
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
     """The error, what it was raised from or while handling, and so on."""
     for _ in range(MAX_CHAIN):
         if error is None:

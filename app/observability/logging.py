@@ -9,7 +9,7 @@ import structlog
 from flask import Flask, Response, g, request
 from sqlalchemy.engine import make_url
 
-from app.observability import exceptions
+from app.observability import error_tracking, exceptions
 from app.observability.redaction import escape, keep_secret, redact_event, withhold_requests
 from app.settings import Settings
 
@@ -47,11 +47,12 @@ def configure(settings: Settings) -> None:
 def keep_secrets_of(settings: Settings) -> None:
     """Let none of the settings' secrets appear in the log."""
     passwords = (make_url(url).password for url in (settings.database_url, settings.redis_url) if url)
-    keep_secret(settings.auth0_client_secret, settings.metrics.admin_token, *passwords)
+    keep_secret(settings.auth0_client_secret, settings.metrics.admin_token, settings.sentry_dsn, *passwords)
 
 
 def _log_greenlet_failure(_context: Any, _kind: Any, error: Any, _traceback: Any) -> None:
     """Gevent's hook for what a greenlet leaves behind. Its context names the greenlet's arguments, so it stays out."""
+    error_tracking.send(error)
     log.error("greenlet_failed", exc_info=error)
 
 

@@ -16,7 +16,7 @@ import orjson
 import structlog
 from sqlalchemy.orm import Session
 
-from app.observability.failures import log_unexpected
+from app.observability.failures import report_unexpected
 
 CHANNEL = "gearyard_realtime"
 FIRST_RETRY_SECONDS = 0.05
@@ -106,4 +106,4 @@ def deliver_payload(payload: str | bytes, deliver: Deliver) -> None:
     except ValueError as error:
         log.warning("bus_payload_unknown", size=len(payload), reason=type(error).__name__)
     except Exception as error:  # noqa: BLE001
-        log_unexpected(error)
+        report_unexpected(error)

@@ -16,7 +16,7 @@ from app import errors
 from app.database import is_unavailable
 from app.errors import GearyardError, Problem
 from app.observability import counters
-from app.observability.failures import log_unexpected
+from app.observability.failures import report_unexpected
 from app.settings import REALM
 from app.web.json import json_response
 from app.web.request_id import current_request_id
@@ -205,6 +205,6 @@ def _unavailable() -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    log_unexpected(error)
+    report_unexpected(error)
     message = "Something went wrong on our side; the request id helps us find it."
     return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)

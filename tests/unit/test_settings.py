@@ -106,6 +106,13 @@ WRONG: dict[str, list[str]] = {
     "LOGIN_BACKOFF_BASE_MS": [*COUNTS, "60001"],
     "METRICS_ALLOW_PRIVATE_ONLY": WORDS,
     "METRICS_ADMIN_TOKEN": ["short", f"{SECRET} with blanks", f"{SECRET}\n", f"{SECRET}é"],
+    "SENTRY_DSN": [
+        SECRET,
+        f"https://{SECRET}@host/",
+        f"https://host/{SECRET}",
+        f"ftp://{SECRET}@host/1",
+        "https://@host/1",
+    ],
     "LOG_LEVEL": [*WORDS, "verbose"],
     "LOG_JSON": WORDS,
 }
