@@ -3,7 +3,7 @@
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import database
+from app import database, maintenance
 from app.admin import routes as admin
 from app.auth import identity
 from app.auth import routes as auth
@@ -64,5 +64,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     socket.init_app(app)
     app.cli.add_command(users_commands.users)
     app.cli.add_command(messages_commands.chat)
+    app.cli.add_command(maintenance.maintenance)
     app.cli.add_command(demo.seed)
     return app

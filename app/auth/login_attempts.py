@@ -109,6 +109,21 @@ def clean_up(session: Session, taken: Taken, *, spared: bytes) -> None:
     )
 
 
+def remove_expired(session: Session, *, most: int) -> int:
+    """Remove at most so many rows that expired; how many it was. Waits for no lock."""
+    expired = (
+        select(LoginAttempts.account, LoginAttempts.address)
+        .where(LoginAttempts.expires_at <= func.clock_timestamp())
+        .order_by(LoginAttempts.expires_at)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+        .cte("expired")
+    )
+    same = LoginAttempts.account == expired.c.account, LoginAttempts.address == expired.c.address
+    removed = session.execute(delete(LoginAttempts).where(*same).returning(LoginAttempts.address))
+    return len(removed.all())
+
+
 def forget_oldest_familiar(session: Session, account: bytes) -> None:
     """Keep `MAX_FAMILIAR_ADDRESSES` of an account, the latest; only for who has its tallies locked."""
     oldest = (

@@ -27,6 +27,7 @@ from app.errors import Forbidden, InvalidCredentials, TooManyRequests, Unavailab
 from app.observability import counters
 from app.settings import LoginLimits
 
+REMOVED_AT_ONCE = 1_000
 ACCOUNT_SHOWN_CHARACTERS = 12  # of a digest, in the log
 
 log = structlog.get_logger(__name__)
@@ -64,6 +65,17 @@ def attempt(limits: LoginLimits, *, email: str, client_address: str) -> Iterator
         _settle(limits, pair, reservation, Outcome.UNKNOWN)
         raise
     _settle(limits, pair, reservation, Outcome.SUCCEEDED)
+
+
+def remove_expired() -> int:
+    """Remove all that expired, in short transactions; how many rows it was. They counted as absent already."""
+    removed = 0
+    while True:
+        with transaction() as session:
+            batch = login_attempts.remove_expired(session, most=REMOVED_AT_ONCE)
+        removed += batch
+        if batch < REMOVED_AT_ONCE:
+            return removed
 
 
 def account_of(email: str) -> bytes:
