@@ -1,5 +1,6 @@
 """Is it alive, is it ready: for load balancers and operators."""
 
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
@@ -21,8 +22,8 @@ log = structlog.get_logger(__name__)
 _one_probe = Lock()
 
 
-def init_app(app: Flask, settings: Settings) -> None:
-    """Serve `/health` and `/ready`, without the API's base path."""
+def init_app(app: Flask, settings: Settings, *, is_draining: Callable[[], bool]) -> None:
+    """Serve `/health` and `/ready`, without the API's base path. `is_draining`: whether this worker is about to end."""
     probe = make_probe_engine(settings)
     expected = ScriptDirectory(str(MIGRATIONS)).get_current_head()
 
@@ -35,7 +36,9 @@ def init_app(app: Flask, settings: Settings) -> None:
     @app.get("/ready")
     @public
     def ready() -> Response:
-        """Answer `ready` when the database answers within a second and its schema is the one of this code."""
+        """Answer `ready` when the worker stays, the database answers within a second, and its schema is this code's."""
+        if is_draining():
+            raise Unavailable("This worker is about to end.", retry_after_seconds=1)
         found = _schema_version(probe)
         if found != expected:
             log.warning("not_ready", schema=found, expected=expected)
