@@ -1,4 +1,4 @@
-"""Whether a worker says that it is alive, and ready for requests. With the database away: tests/live/test_database.py."""
+"""Whether a worker says that it lives, and that it is ready. With the database away: tests/live/test_database.py."""
 
 import pytest
 from flask import Flask

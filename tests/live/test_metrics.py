@@ -77,7 +77,8 @@ def ask_for_health(service: ServiceProcess) -> None:
 
 def writers(directory: Path) -> set[str]:
     """The processes that have counted a request."""
-    return {path.stem.rpartition("_")[2] for path in directory.glob("histogram_*.db")}
+    files = (path for path in directory.glob("histogram_*.db") if b"gearyard_http_request" in path.read_bytes())
+    return {path.stem.rpartition("_")[2] for path in files}
 
 
 def directory_of(parent: Path) -> Path:
