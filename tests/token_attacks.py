@@ -4,66 +4,16 @@ Signed by the tenant's real keys wherever the attack allows it, so that what is 
 """
 
 import base64
-import json
-import time
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from joserfc.jwk import RSAKey
-
 from app.auth.tokens import MAX_LIFETIME_SECONDS, MAX_TOKEN_BYTES
-from tests.local.tenant_process import AUDIENCE, CLIENT_ID, TenantProcess
+from tests.local.tenant_process import AUDIENCE, CLIENT_ID
+from tests.token_forger import Forger, base64url, misspelt, part, public_jwk
 
 DAY = 86_400
-Forge = Callable[["Forger"], str]
-
-
-class Forger:
-    """Tokens for a user that the service knows: by the tenant's own keys, or by the forger's."""
-
-    def __init__(self, tenant: TenantProcess, subject: str) -> None:
-        self.tenant = tenant
-        self.subject = subject
-        self.now = int(time.time())
-
-    def order(self, *, claims: dict[str, Any] | None = None, **order: Any) -> str:
-        """A token signed by the tenant."""
-        return str(self.tenant.mint(claims={"sub": self.subject, **(claims or {})}, **order)["token"])
-
-    def good(self) -> tuple[str, str, str]:
-        """The three parts of a token that would be let in."""
-        header, payload, signature = self.order().split(".")
-        return header, payload, signature
-
-    def kid(self) -> str:
-        """What the tenant calls its current key."""
-        return str(self.tenant.mint()["header"]["kid"])
-
-    def own(self, **header: Any) -> str:
-        """A token that is good but for its signature, which is by the forger's own key."""
-        signed = f"{_part({'alg': 'RS256', 'typ': 'JWT', 'kid': self.kid(), **header})}.{self.good()[1]}"
-        signature = _private_key().sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
-        return f"{signed}.{_base64url(signature)}"
-
-
-@cache
-def _private_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-def _public_jwk() -> dict[str, Any]:
-    return dict(RSAKey.import_key(_private_key().public_key()).as_dict(private=False))
-
-
-def _base64url(content: bytes) -> str:
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
-
-
-def _part(value: Any) -> str:
-    return _base64url(json.dumps(value).encode())
+Forge = Callable[[Forger], str]
 
 
 # What the tenant would not make, though its key signs it: orders for `TenantProcess.mint`.
@@ -77,7 +27,10 @@ ORDERS: dict[str, dict[str, Any]] = {
     "no kid": {"drop_header": ["kid"]},
     **{
         f"kid {kid!r:.30}": {"header": {"kid": kid}}
-        for kid in ("", None, 7, ["a"], {"a": 1}, "a" * 4096, "../../../../dev/null", "' OR 1=1 --", "x\0", "unknown")
+        for kid in (
+            *("", None, 7, ["a"], {"a": 1}, "a" * 4096, "x\0", "unknown", "../../../../dev/null", "/proc/self/environ"),
+            *("' OR 1=1 --", "x' UNION SELECT 'key", "https://evil.example/key.pem", "|whoami", "__proto__"),
+        )
     },
     "a key that the tenant never published": {"key": "unpublished"},
     **{
@@ -112,6 +65,11 @@ ORDERS: dict[str, dict[str, Any]] = {
             True,
             AUDIENCE + "/",
             AUDIENCE.upper(),
+            AUDIENCE[:-1],
+            f"{AUDIENCE} https://other.example",
+            f"{AUDIENCE}\0",
+            [AUDIENCE, None],
+            [AUDIENCE.upper(), CLIENT_ID],
             CLIENT_ID,
         )
     },
@@ -126,8 +84,9 @@ ORDERS: dict[str, dict[str, Any]] = {
     **{
         f"{claim} {value!r:.20}": {"claims": {claim: value}}
         for claim in ("exp", "iat", "nbf")
-        for value in ("9999999999", [9999999999], True, {}, -1, -(10**400), 10**400, 2**53 + 2)
+        for value in ("9999999999", [9999999999], True, {}, -1, -(10**400), 10**400, 2**53 + 2, 1e300)
     },
+    "exp of the last moment there is": {"claims": {"exp": 2**53}},
 }
 
 
@@ -156,46 +115,56 @@ PAYLOADS = {
 }
 
 
-def _with_claims(forger: Forger, **changes: Any) -> str:
-    header, payload, signature = forger.good()
-    claims = json.loads(base64.urlsafe_b64decode(payload + "==="))
-    return f"{header}.{_part(claims | changes)}.{signature}"
-
-
-def _with_header(forger: Forger, header: str) -> str:
-    return ".".join([_base64url(header.encode()), *forger.good()[1:]])
-
-
-def _with_signature(forger: Forger, change: Callable[[str], str]) -> str:
-    header, payload, signature = forger.good()
-    return f"{header}.{payload}.{change(signature)}"
-
-
 # What the tenant has not signed, or not so.
-FORGERIES: dict[str, Callable[[Forger], str]] = {
+FORGERIES: dict[str, Forge] = {
     "the forger's key under the tenant's kid": lambda f: f.own(),
-    "the forger's key, embedded": lambda f: f.own(jwk=_public_jwk()),
-    "the forger's key, embedded, under its own kid": lambda f: f.own(kid="own", jwk=_public_jwk() | {"kid": "own"}),
-    "the forger's key, by jku": lambda f: f.own(jku=f.tenant.url("_control/trap")),
-    "the forger's key, by x5u": lambda f: f.own(x5u=f.tenant.url("_control/trap")),
+    "the forger's key, embedded": lambda f: f.own(jwk=public_jwk()),
+    "the forger's key, embedded, under its own kid": lambda f: f.own(kid="own", jwk=public_jwk(kid="own")),
+    "the forger's key, by jku": lambda f: f.own(jku=f.lure),
+    "the forger's key, by x5u": lambda f: f.own(x5u=f.lure),
     "the forger's key, by x5c": lambda f: f.own(x5c=[base64.b64encode(b"certificate").decode()]),
-    "the forger's key by jku under an unknown kid": lambda f: f.own(kid="own", jku=f.tenant.url("_control/trap")),
-    "alg none over the old signature": lambda f: ".".join([_part({"alg": "none", "kid": f.kid()}), *f.good()[1:]]),
-    "another user's claims under the signature": lambda f: _with_claims(f, sub="auth0|other"),
-    "a later end under the signature": lambda f: _with_claims(f, exp=f.now + 7 * DAY),
-    "an all-zero signature": lambda f: _with_signature(f, lambda s: _base64url(bytes(len(s) * 3 // 4))),
-    "a truncated signature": lambda f: _with_signature(f, lambda s: s[:-4]),
-    "one character of a signature": lambda f: _with_signature(f, lambda s: s[:1]),
-    "an empty signature": lambda f: _with_signature(f, lambda s: s[:0]),
-    "a longer signature": lambda f: _with_signature(f, lambda s: s + "AAAA"),
-    "a changed signature": lambda f: _with_signature(f, lambda s: ("B" if s[0] == "A" else "A") + s[1:]),
-    "a member twice in the header": lambda f: _with_header(f, f'{{"alg":"none","alg":"RS256","kid":"{f.kid()}"}}'),
-    "a header that is a list": lambda f: _with_header(f, "[]"),
-    "a header that is no JSON": lambda f: _with_header(f, "{"),
-    "a header 4,000 deep": lambda f: _with_header(f, '{"alg":' + "[" * 4000),
-    "a header with NaN": lambda f: _with_header(f, f'{{"alg":"RS256","kid":"{f.kid()}","x":NaN}}'),
-    "a header with a lone surrogate": lambda f: _with_header(f, r'{"alg":"RS256","kid":"\ud800"}'),
-    "a header that is not UTF-8": lambda f: ".".join([_base64url(b'{"alg":"RS256","kid":"\xff"}'), *f.good()[1:]]),
+    "the forger's key by jku under an unknown kid": lambda f: f.own(kid="own", jku=f.lure),
+    **{
+        f"HS256 keyed with the public key, {form}": lambda f, form=form: f.by_hmac(f.public_key(form))  # type: ignore[misc]
+        for form in ("PEM", "PEM without its last line break", "PKCS#1", "DER", "JWK", "modulus", "modulus in base64")
+    },
+    "HS256 keyed with nothing": lambda f: f.by_hmac(b""),
+    "ES256 of zeros": lambda f: f.unsigned(base64url(bytes(64)), alg="ES256"),
+    "RS256 of nothing": lambda f: f.unsigned(),
+    "alg none beside another ALG": lambda f: f.unsigned(alg="none", ALG="RS256"),
+    "alg none over the old signature": lambda f: ".".join([part({"alg": "none", "kid": f.kid()}), *f.good()[1:]]),
+    "the issuer in a list": lambda f: f.order(claims={"iss": [f.tenant.issuer]}),
+    "the issuer in capitals": lambda f: f.order(claims={"iss": f.tenant.issuer.upper()}),
+    "the issuer without its slash": lambda f: f.order(claims={"iss": f.tenant.issuer.rstrip("/")}),
+    "the issuer with two slashes": lambda f: f.order(claims={"iss": f.tenant.issuer + "/"}),
+    "the issuer and more": lambda f: f.order(claims={"iss": f.tenant.issuer + "@evil.example/"}),
+    "the issuer within a host of the forger's": lambda f: f.order(
+        claims={"iss": f.tenant.issuer.rstrip("/") + ".evil.example/"}
+    ),
+    "an ID token": lambda f: f.id_token(),
+    "a token as the payload": lambda f: f.order(payload=f.order()),
+    "another published key": lambda f: f.order(key="next", header={"kid": f.kid()}),
+    "another user's claims under the signature": lambda f: f.with_claims(sub="auth0|other"),
+    "a later end under the signature": lambda f: f.with_claims(exp=f.now + 7 * DAY),
+    "an all-zero signature": lambda f: f.with_signature(lambda s: base64url(bytes(len(s) * 3 // 4))),
+    "a truncated signature": lambda f: f.with_signature(lambda s: s[:-4]),
+    "one character of a signature": lambda f: f.with_signature(lambda s: s[:1]),
+    "an empty signature": lambda f: f.with_signature(lambda s: s[:0]),
+    "a longer signature": lambda f: f.with_signature(lambda s: s + "AAAA"),
+    "a signature in another spelling": lambda f: f.with_signature(misspelt),
+    "a changed signature": lambda f: f.with_signature(lambda s: ("B" if s[0] == "A" else "A") + s[1:]),
+    "a member twice in the header": lambda f: f.with_header(f'{{"alg":"none","alg":"RS256","kid":"{f.kid()}"}}'),
+    "a header that is a list": lambda f: f.with_header("[]"),
+    "a header that is no JSON": lambda f: f.with_header("{"),
+    "a header 4,000 deep": lambda f: f.with_header('{"alg":' + "[" * 4000),
+    "a header with NaN": lambda f: f.with_header(f'{{"alg":"RS256","kid":"{f.kid()}","x":NaN}}'),
+    "a header with a lone surrogate": lambda f: f.with_header(r'{"alg":"RS256","kid":"\ud800"}'),
+    "a header that is not UTF-8": lambda f: ".".join([base64url(b'{"alg":"RS256","kid":"\xff"}'), *f.good()[1:]]),
+    "no payload": lambda f: "..".join(f.good()[::2]),
+    "another order": lambda f: ".".join(f.good()[::-1]),
+    "a dot before": lambda f: "." + f.order(),
+    "a dot behind": lambda f: f.order() + ".",
+    "full stops of another script": lambda f: "\N{FULLWIDTH FULL STOP}".join(f.good()),
     "one part": lambda f: f.good()[1],
     "two parts": lambda f: ".".join(f.good()[:2]),
     "four parts": lambda f: f.order() + ".AAAA",
@@ -210,9 +179,18 @@ FORGERIES: dict[str, Callable[[Forger], str]] = {
     "a space at the end": lambda f: f.order() + " ",
     "a NUL at the end": lambda f: f.order() + "\0",
     "letters beyond ASCII": lambda f: f.order() + "é",
+    "the scheme twice": lambda f: f"Bearer {f.order()}",
+    "the JSON serialisation in base64": lambda f: base64url(f.in_json(flat=True).encode()),
     "quotes": lambda f: f'"{f.order()}"',
 }
 
+# A comma parts a header in two, so in one of those these are two tokens and not one (RFC 6750 §2).
+WITH_COMMAS: dict[str, Forge] = {
+    "the flattened JSON serialisation": lambda f: f.in_json(flat=True),
+    "the general JSON serialisation": lambda f: f.in_json(flat=False),
+    "twice, with a comma": lambda f: ",".join([f.order()] * 2),
+    "a comma behind": lambda f: f.order() + ",",
+}
 
 # What is no token at all.
 NO_TOKENS = {
@@ -256,16 +234,27 @@ def dated(dates: dict[str, float], forger: Forger) -> str:
     return forger.order(claims=claims)
 
 
-def attacks() -> Iterator[tuple[str, Forge]]:
+@dataclass(frozen=True)
+class Attack:
+    """How a token is made, and what it is refused as."""
+
+    forge: Forge
+    code: str = "INVALID_TOKEN"
+
+
+def attacks() -> dict[str, Attack]:
     """All of the above, each under a name of its own; none of these may be let in."""
-    for name, order in ORDERS.items():
-        yield f"order: {name}", lambda f, order=order: f.order(**order)  # type: ignore[misc]
-    for name, payload in PAYLOADS.items():
-        yield f"payload: {name}", lambda f, payload=payload: f.order(payload=filled(payload, f))  # type: ignore[misc]
-    for name, forge in FORGERIES.items():
-        yield f"forgery: {name}", forge
-    for name, token in NO_TOKENS.items():
-        yield f"no token: {name}", lambda _, token=token: token  # type: ignore[misc]
-    for name, (dates, code) in DATES.items():
-        if code is not None:
-            yield f"dates: {name}", lambda f, dates=dates: dated(dates, f)  # type: ignore[misc]
+    orders = {name: Attack(lambda f, order=order: f.order(**order)) for name, order in ORDERS.items()}  # type: ignore[misc]
+    payloads = {
+        name: Attack(lambda f, payload=payload: f.order(payload=filled(payload, f)))  # type: ignore[misc]
+        for name, payload in PAYLOADS.items()
+    }
+    forgeries = {name: Attack(forge) for name, forge in {**FORGERIES, **WITH_COMMAS}.items()}
+    no_tokens = {name: Attack(lambda _, token=token: token) for name, token in NO_TOKENS.items()}  # type: ignore[misc]
+    dates = {
+        name: Attack(lambda f, row=row: dated(row, f), code)  # type: ignore[misc]
+        for name, (row, code) in DATES.items()
+        if code is not None
+    }
+    kinds = {"order": orders, "payload": payloads, "forgery": forgeries, "no token": no_tokens, "dates": dates}
+    return {f"{kind}: {name}": attack for kind, each in kinds.items() for name, attack in each.items()}

@@ -4,6 +4,7 @@ The pattern is Authlib's resource protector (RFC 6750): it finds the token in th
 identity is a frozen value, never a database row, so it can be carried anywhere (a socket's whole life, too).
 """
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from app.settings import REALM, Settings
 from app.web import limits
 
 View = TypeVar("View", bound=Callable[..., Any])
+# RFC 9110 §11.4: a scheme, blanks, and what follows; not the tabs and Unicode's blanks that Authlib parts them by, too.
+_CREDENTIALS = re.compile(r"[A-Za-z]+ +[!-~]")
 
 
 def public(view: View) -> View:
@@ -79,6 +82,20 @@ class Authenticated:
         return self.expires_at - time.time()
 
 
+def authenticate_header() -> Authenticated:
+    """Judge the access token in the Authorization header of the request being served.
+
+    Raises:
+        Unauthenticated: there is none. AmbiguousCredentials: there is more than one. As `authenticate`.
+    """
+    guard = _guard()
+    try:
+        token_string, token = guard.protector.validate_request([], request)
+    except OAuth2Error as error:
+        raise _asked_for_a_token() from error
+    return Authenticated(identity=guard.identify(token_string, token), expires_at=token.expires_at)
+
+
 def authenticate(token_string: str) -> Authenticated:
     """Judge an access token that came by another way than a request's Authorization header: a socket's.
 
@@ -99,9 +116,12 @@ class _AccessTokenValidator(BearerTokenValidator):  # type: ignore[misc]
         return token_string, self._verifier.verify(token_string)
 
     def validate_request(self, request: Any) -> None:
+        header = request.headers["Authorization"]
         # RFC 6750 §2: not more than one token, nor one way of sending it.
-        if "," in request.headers["Authorization"]:
+        if "," in header:
             raise AmbiguousCredentials("Send one Authorization header with one token.")
+        if _CREDENTIALS.match(header) is None:
+            raise _asked_for_a_token()
 
     def validate_token(self, token: Any, scopes: Any, request: Any) -> None:
         """Roles come from the database, so no scope is asked for."""
@@ -135,14 +155,9 @@ def _require_identity() -> None:
         limits.count_stranger()
         return
     with limits.counting():
-        g.identity = _identify()
+        g.identity = authenticate_header().identity
     bind_contextvars(user_id=str(g.identity.user_id))
 
 
-def _identify() -> Identity:
-    guard = _guard()
-    try:
-        token_string, token = guard.protector.validate_request([], request)
-    except OAuth2Error as error:
-        raise Unauthenticated("This needs an access token: send it as `Authorization: Bearer …`.") from error
-    return guard.identify(token_string, token)
+def _asked_for_a_token() -> Unauthenticated:
+    return Unauthenticated("This needs an access token: send it as `Authorization: Bearer …`.")

@@ -11,8 +11,15 @@ from http import HTTPMethod, HTTPStatus
 
 from flask import Request, Response, g, request
 
-from app.auth.identity import Authenticated, authenticate
-from app.errors import Forbidden, InvalidToken, MalformedRequest, TooManyRequests, Unauthenticated, Unavailable
+from app.auth.identity import Authenticated, authenticate, authenticate_header
+from app.errors import (
+    AmbiguousCredentials,
+    Forbidden,
+    InvalidToken,
+    MalformedRequest,
+    TooManyRequests,
+    Unavailable,
+)
 from app.messages import live
 from app.messages.delivery import Reader
 from app.realtime.hub import Hub
@@ -32,7 +39,7 @@ def check() -> Response | None:
     """Judge the request of a socket, before its view runs; an answer where it is refused.
 
     Raises:
-        MalformedRequest, Forbidden, InvalidToken, TooManyRequests, Unavailable.
+        MalformedRequest, Forbidden, Unauthenticated, InvalidToken, TooManyRequests, Unavailable.
     """
     with counting():
         refusal = _judge()
@@ -120,22 +127,18 @@ def _check_room_of(who: Authenticated | None) -> None:
 
 
 def _caller(req: Request) -> Authenticated | None:
-    token = _token(req)
-    if token is None:
+    if "Authorization" in req.headers:
+        authenticated = authenticate_header()
+    elif (token := _token(req)) is not None:
+        authenticated = authenticate(token)
+    else:
         return None
-    authenticated = authenticate(token)
     g.identity = authenticated.identity
     return authenticated
 
 
 def _token(req: Request) -> str | None:
-    """The access token that came along, by the first of the ways that was taken."""
-    header = req.headers.get("Authorization")
-    if header is not None:
-        scheme, _, token = header.partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthenticated("Send the access token as `Authorization: Bearer …`.")
-        return token.strip()
+    """The access token that came along by another way than that header, the first of them that was taken."""
     protocols = _subprotocols(req)
     if SUBPROTOCOL in protocols:
         others = [protocol for protocol in protocols if protocol != SUBPROTOCOL]
@@ -143,7 +146,10 @@ def _token(req: Request) -> str | None:
             raise InvalidToken("Send one token, as `Sec-WebSocket-Protocol: bearer, <token>`.")
         if others:
             return others[0]
-    return req.args.get("token")
+    tokens = req.args.getlist("token")
+    if len(tokens) > 1:
+        raise AmbiguousCredentials("Send one token in the URL, not several.")
+    return tokens[0] if tokens else None
 
 
 def _subprotocols(req: Request) -> list[str]:
