@@ -17,8 +17,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection, QueuePool
 
+from app.observability import dependency_metrics
 from app.settings import Settings
 
 CONNECT_TIMEOUT_SECONDS = 3
@@ -66,6 +67,31 @@ def use(bind: Any, **session_options: Any) -> None:
     _new_session.configure(bind=bind, **session_options)
 
 
+class CountedPool(QueuePool):
+    """SQLAlchemy's pool, whose state and waits are counted."""
+
+    _waiting = 0
+
+    def connect(self) -> PoolProxiedConnection:
+        """As the pool's."""
+        began_at = time.perf_counter()
+        self._waiting += 1
+        self._show()
+        try:
+            return super().connect()
+        finally:
+            self._waiting -= 1
+            self._show()
+            dependency_metrics.observe_pool_wait(time.perf_counter() - began_at)
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        super()._do_return_conn(record)
+        self._show()
+
+    def _show(self) -> None:
+        dependency_metrics.show_pool(in_use=self.checkedout(), waiting=self._waiting)
+
+
 def make_engine(settings: Settings) -> Engine:
     """An engine with every limit of the pool and of the server set.
 
@@ -74,6 +100,7 @@ def make_engine(settings: Settings) -> Engine:
     """
     return create_engine(
         settings.database_url,
+        poolclass=CountedPool,
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,
         pool_timeout=settings.db_pool_timeout_seconds,

@@ -3,6 +3,7 @@
 Every call is bounded in time and in size and follows no redirect. None is made while a database connection is held.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from requests.auth import AuthBase
 
 from app.auth.bounded_http import BearerAuth, BoundedAdapter
 from app.errors import Conflict, Forbidden, InvalidCredentials, InvalidInput, TooManyRequests, Unavailable
+from app.observability import dependency_metrics
 from app.settings import Settings
 
 JWKS_TIMEOUT_SECONDS = 3
@@ -59,7 +61,7 @@ class Auth0Client:
         Raises:
             Unavailable: no answer within `JWKS_TIMEOUT_SECONDS`, or not a JSON object.
         """
-        return self._get(".well-known/jwks.json", timeout_seconds=JWKS_TIMEOUT_SECONDS)
+        return self._get(".well-known/jwks.json", endpoint="jwks", timeout_seconds=JWKS_TIMEOUT_SECONDS)
 
     def fetch_userinfo(self, access_token: str) -> Mapping[str, Any]:
         """`GET /userinfo` (OpenID Connect Core §5.3); nothing, where the tenant will not say.
@@ -68,7 +70,7 @@ class Auth0Client:
             Unavailable: no answer.
         """
         auth = BearerAuth(access_token)
-        return self._get("userinfo", timeout_seconds=API_TIMEOUT_SECONDS, auth=auth)
+        return self._get("userinfo", endpoint="userinfo", timeout_seconds=API_TIMEOUT_SECONDS, auth=auth)
 
     def sign_up(self, email: str, password: str) -> NewAccount:
         """`POST /dbconnections/signup`.
@@ -78,7 +80,9 @@ class Auth0Client:
             TooManyRequests, Unavailable.
         """
         form = {"client_id": self._client_id, "connection": self._connection, "email": email, "password": password}
-        response = _answered(self._plain_session().post, f"{self._issuer}dbconnections/signup", json=form)
+        response = _answered(
+            self._plain_session().post, f"{self._issuer}dbconnections/signup", endpoint="signup", json=form
+        )
         body = _json_object(response)
         if response.status_code != requests.codes.ok:
             raise _sign_up_refusal(response.status_code, body)
@@ -96,7 +100,7 @@ class Auth0Client:
     def log_in(self, email: str, password: str, *, client_address: str) -> Mapping[str, Any]:
         """`POST /oauth/token` with the password-realm grant: the tenant's token response (RFC 6749 §5.1).
 
-        `client_address` is passed on, else the tenant's brute-force protection sees only this server.
+        `client_address` is passed on where it is known, else the tenant's brute-force protection sees only this server.
 
         Raises:
             InvalidCredentials, Forbidden, TooManyRequests, Unavailable.
@@ -108,7 +112,7 @@ class Auth0Client:
             password=password,
             audience=self._audience,
             scope=SCOPE,
-            headers={"auth0-forwarded-for": client_address},
+            headers={"auth0-forwarded-for": client_address} if client_address else {},
         )
 
     def refresh(self, refresh_token: str) -> Mapping[str, Any]:
@@ -136,9 +140,11 @@ class Auth0Client:
         session.mount(self._issuer, self._adapter)
         return session
 
-    def _get(self, path: str, *, timeout_seconds: int, auth: AuthBase | None = None) -> Mapping[str, Any]:
+    def _get(
+        self, path: str, *, endpoint: str, timeout_seconds: int, auth: AuthBase | None = None
+    ) -> Mapping[str, Any]:
         get = self._plain_session().get
-        response = _answered(get, self._issuer + path, timeout_seconds=timeout_seconds, auth=auth)
+        response = _answered(get, self._issuer + path, endpoint=endpoint, timeout_seconds=timeout_seconds, auth=auth)
         if auth is not None and response.status_code in _REFUSALS:
             return {}
         if response.status_code != requests.codes.ok:
@@ -150,7 +156,9 @@ class Auth0Client:
         headers = {"Accept": "application/json", **(headers or {})}
         fetch_token = self._oauth_session().fetch_token
         try:
-            token: Mapping[str, Any] = _answered(partial(fetch_token, **parameters), url, headers=headers)
+            token: Mapping[str, Any] = _answered(
+                partial(fetch_token, **parameters), url, endpoint="token", headers=headers
+            )
         except OAuthError as error:
             raise _token_refusal(error) from error
         if not isinstance(token.get("access_token"), str):
@@ -158,16 +166,31 @@ class Auth0Client:
         return token
 
 
-def _answered(call: Any, url: str, *, timeout_seconds: int = API_TIMEOUT_SECONDS, **arguments: Any) -> Any:
+def _answered(
+    call: Any, url: str, *, endpoint: str, timeout_seconds: int = API_TIMEOUT_SECONDS, **arguments: Any
+) -> Any:
+    began_at, outcome = time.perf_counter(), dependency_metrics.FAILED
     try:
         # The limit that covers everything, headers that come byte by byte included.
         with Timeout(timeout_seconds + GRACE_SECONDS):
-            return call(url, timeout=timeout_seconds, allow_redirects=False, **arguments)
+            answer = call(url, timeout=timeout_seconds, allow_redirects=False, **arguments)
+        outcome = _outcome(answer)
+        return answer
     except OAuthError:
+        outcome = dependency_metrics.REFUSED
         raise
     except (Exception, Timeout) as error:
         # requests, urllib3 and Authlib each have their own words for "no proper answer".
         raise _unavailable(type(error).__name__) from error
+    finally:
+        dependency_metrics.observe_tenant_call(endpoint, outcome, time.perf_counter() - began_at)
+
+
+def _outcome(answer: Any) -> str:
+    """What to count it as. What is no response is a token, which Authlib has taken out of one."""
+    if not isinstance(answer, requests.Response) or answer.status_code == requests.codes.ok:
+        return dependency_metrics.OK
+    return dependency_metrics.REFUSED if 400 <= answer.status_code < 500 else dependency_metrics.FAILED
 
 
 def _json_object(response: requests.Response) -> Mapping[str, Any]:

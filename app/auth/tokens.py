@@ -19,6 +19,7 @@ from joserfc.jwk import RSAKey
 from app.auth.strict_jose import MAX_NAME_LENGTH, parse_claims, parse_header
 from app.email_address import email_claims
 from app.errors import InvalidToken, TokenExpired, Unavailable
+from app.observability import dependency_metrics
 
 MAX_TOKEN_BYTES = 8 * 1024
 LEEWAY_SECONDS = 60
@@ -121,6 +122,7 @@ class KeySetCache:
             log.warning("key_set_fetch_failed", reason=str(error), age_seconds=round(self._age_seconds(), 1))
         else:
             self._keys, self._fetched_at, self._last_failed = keys, self._clock(), False
+        dependency_metrics.count_key_fetch(is_ok=not self._last_failed)
         if self._last_failed or kid not in self._keys:
             self._cool_until = self._clock() + COOL_DOWN_SECONDS
 

@@ -5,6 +5,8 @@ participants have not seen, for many conversations in one query, and puts it int
 message once, in order, without gaps: it takes only the very next number, and whatever it lacks is read again.
 """
 
+import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,6 +22,7 @@ from app.database import is_unavailable
 from app.messages import frames, service
 from app.messages.progress import Progress
 from app.messages.projection import MessageView
+from app.observability import realtime_metrics
 from app.observability.failures import report_unexpected
 from app.realtime.bus import Event as BusEvent
 from app.realtime.close_code import CloseCode
@@ -30,6 +33,7 @@ RETRY_SECONDS = 0.25
 # What one query may bring: at the worst, of the longest messages, 20 MB.
 CONVERSATIONS_A_QUERY = 50
 MESSAGES_A_QUERY = 20  # of each conversation
+TIMED_WAKE_UPS = 100  # of each conversation, at most
 
 log = structlog.get_logger(__name__)
 
@@ -44,11 +48,24 @@ class Reader(Subscriber, Protocol):
 
 @dataclass
 class _Target:
-    """What a conversation has come to, whose sockets are to hear of it, and what it had come to when it was read."""
+    """What a conversation has come to, whose sockets are to hear of it, and what it had come to when it was read.
+
+    `heard` is of each number that a wake-up has announced, and when that came.
+    """
 
     seq: int
     looked_for: int = 0
     user_ids: set[UUID] = field(default_factory=set)
+    heard: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=TIMED_WAKE_UPS))
+
+    def note_delivered(self, last_seq: int) -> None:
+        """All up to this number is in the outboxes of the sockets here, or of those at least that have room."""
+        for _ in range(len(self.heard)):
+            seq, heard_at = self.heard.popleft()
+            if seq > last_seq:
+                self.heard.append((seq, heard_at))
+            else:
+                realtime_metrics.observe_bus_lag(time.perf_counter() - heard_at)
 
 
 class Delivery:
@@ -67,6 +84,8 @@ class Delivery:
         """Take an event from the bus: pass it on, or look at what it announces."""
         if event.kind == "message":
             self.expect(event.conversation_id, event.seq, event.to)
+            if event.conversation_id in self._targets:
+                self._targets[event.conversation_id].heard.append((event.seq, time.perf_counter()))
             return
         text = frames.passed_on(event)
         for reader in self._hub.subscribers_of(event.to):
@@ -163,7 +182,8 @@ class Delivery:
             self._targets[conversation_id] = target  # behind those that have not had their turn
         texts = [(message.seq, frames.message(message)) for message in messages]
         is_whole = [seq for seq, _ in texts] == list(range(after_seq + 1, after_seq + 1 + len(texts)))
-        for reader in self._lacking(conversation_id, target):
+        readers = self._lacking(conversation_id, target)
+        for reader in readers:
             if not is_whole:
                 log.error("log_has_a_hole", conversation_id=str(conversation_id), after_seq=after_seq)
                 reader.connection.close(CloseCode.STATE_LOST, "reconnect with your cursors")
@@ -175,6 +195,7 @@ class Delivery:
                 if seq == reader.progress.sent(conversation_id) + 1:
                     reader.connection.send(text)
                     reader.progress.advance(conversation_id, seq)
+        target.note_delivered(max((reader.progress.sent(conversation_id) for reader in readers), default=0))
 
     def _reconcile(self) -> None:
         users = self._hub.users()
@@ -187,6 +208,7 @@ class Delivery:
             self.expect(change.conversation_id, change.last_seq, users_of_it, seq_before=change.seq_before)
         if missed := len(self._targets) - before:
             self.reconciled += missed
+            realtime_metrics.count_reconciled(missed)
             log.info("wake_ups_reconciled", conversations=missed)
         for reader in self._hub.subscribers_of(gone):
             reader.connection.close(CloseCode.REVOKED, "the account is gone")

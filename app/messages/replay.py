@@ -10,6 +10,7 @@ from app.messages.criteria import MessagePage
 from app.messages.progress import FOLLOWED_CONVERSATIONS
 from app.messages.projection import MessageView
 from app.messages.session import ChatSession
+from app.observability import realtime_metrics
 
 REPLAY_MESSAGES = 100  # on a page
 READ_AT_ONCE = 50
@@ -35,6 +36,8 @@ def begin(session: ChatSession, caller: Authenticated, *, is_first: bool, cursor
                 connection_id=session.id, user_id=user_id, token_expires_in=seconds, limits=limits, heads=heads
             )
         )
+    if cursors:
+        realtime_metrics.count_resume()
     last_seqs = {head.id: head.last_seq for head in heads}
     behind = {one: seq for one, seq in cursors.items() if seq != last_seqs.get(one)}
     for conversation_id, seq in behind.items():

@@ -23,6 +23,7 @@ from app.messages.projection import (
     SentMessage,
     timestamp,
 )
+from app.observability import realtime_metrics
 from app.realtime.bus import Bus, Event
 
 MAX_PARTICIPANTS = 20
@@ -101,6 +102,7 @@ def send(
             if attempt == SEND_ATTEMPTS:
                 raise
     if not sent.is_repeated:
+        realtime_metrics.count_message_stored()
         data = {"seq": sent.message.seq}
         bus.publish(Event(kind="message", conversation_id=conversation_id, to=sent.participant_ids, data=data))
     return sent

@@ -1,6 +1,7 @@
 """The WebSocket's paths, and the greenlet that serves one socket: it reads its frames and has each of them handled."""
 
 import time
+from typing import Any
 
 import gevent
 import structlog
@@ -12,6 +13,8 @@ from app.auth.identity import Authenticated, public
 from app.errors import TooManyRequests
 from app.messages import frames, handlers, handshake, live
 from app.messages.session import ChatSession
+from app.observability import realtime_metrics
+from app.observability.counters import OTHER
 from app.observability.failures import report_unexpected
 from app.realtime import server
 from app.realtime.close_code import CloseCode
@@ -78,15 +81,21 @@ def serve(session: ChatSession, caller: Authenticated | None) -> None:
         session.leave()
         connection.finish()
         session.forget()
-        log.info(
-            "socket_closed",
-            code=connection.close_code,
-            duration_ms=round((time.monotonic() - connection.opened_at) * 1000, 1),
-            version=session.version,
-            frames_received=received,
-            frames_sent=connection.frames_sent,
-            frames_dropped=connection.frames_dropped,
-        )
+        _note_end(session, received)
+
+
+def _note_end(session: ChatSession, received: int) -> None:
+    connection = session.connection
+    realtime_metrics.count_socket_end(connection.close_code, is_code_ours=connection.is_code_ours)
+    log.info(
+        "socket_closed",
+        code=connection.close_code,
+        duration_ms=round((time.monotonic() - connection.opened_at) * 1000, 1),
+        version=session.version,
+        frames_received=received,
+        frames_sent=connection.frames_sent,
+        frames_dropped=connection.frames_dropped,
+    )
 
 
 def handle(session: ChatSession, message: str | bytes) -> None:
@@ -98,7 +107,7 @@ def handle(session: ChatSession, message: str | bytes) -> None:
     client_msg_id: str | None = None
     wait = session.wait_for_frame()
     try:
-        kind, payload = handlers.parse(message)
+        kind, payload = _parse(message)
         client_msg_id = handlers.client_msg_id_in(payload)
         if session.connection.is_closing and kind not in handlers.KINDS_OF_MESSAGE:
             return  # nobody is there for an answer; but what was written before somebody left still counts
@@ -115,3 +124,13 @@ def handle(session: ChatSession, message: str | bytes) -> None:
             session.connection.close(CloseCode.RATE_LIMITED, "slow down, and reconnect after a while")
     except Exception as failure:  # noqa: BLE001 - `refuse` raises what it does not know
         session.refuse(failure, client_msg_id)
+
+
+def _parse(message: str | bytes) -> tuple[str, dict[str, Any]]:
+    """As `handlers.parse`, and counted: whatever it is, and before anything comes of it."""
+    kind = OTHER
+    try:
+        kind, payload = handlers.parse(message)
+        return kind, payload
+    finally:
+        realtime_metrics.count_frame_received(kind)

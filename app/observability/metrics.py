@@ -9,7 +9,7 @@ from prometheus_flask_exporter import PrometheusMetrics
 from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
 
 from app.auth.identity import public
-from app.observability import counters, metrics_access
+from app.observability import counters, dependency_metrics, metrics_access
 from app.settings import Settings
 
 PATH = "/metrics"
@@ -34,6 +34,7 @@ def init_app(app: Flask, settings: Settings) -> None:
             client_address=request.remote_addr,
             proxies=settings.trusted_proxy_count,
         )
+        dependency_metrics.show_key_age()
         # Always the same format: the library fails on versions in `Accept` that are no numbers.
         text, content_type = exporter.generate_metrics()
         return Response(text, status=HTTPStatus.OK, content_type=content_type)

@@ -13,6 +13,7 @@ import orjson
 from gevent.event import Event
 from simple_websocket import ConnectionClosed
 
+from app.observability import realtime_metrics
 from app.realtime.close_code import CloseCode
 from app.realtime.server import Server
 from app.settings import SocketLimits
@@ -20,6 +21,7 @@ from app.settings import SocketLimits
 CLOSE_PATIENCE_SECONDS = 1.5
 TOO_SLOW_REASON = "frames were not read fast enough"
 MAX_REASON_BYTES = 123  # of a close frame (RFC 6455 §5.5)
+LONGEST_KIND = 40  # characters until a frame's type has ended
 
 
 class _Waiting(NamedTuple):
@@ -31,8 +33,13 @@ class _Waiting(NamedTuple):
 
 
 def encode(frame: dict[str, Any]) -> str:
-    """A frame as it goes over the wire."""
+    """A frame as it goes over the wire, its type first."""
     return orjson.dumps(frame).decode()
+
+
+def kind_of(text: str) -> str:
+    """The type of a frame that `encode` made; of the rest, whatever stands in its place."""
+    return text[len('{"type":"') : LONGEST_KIND].partition('"')[0]
 
 
 class Connection:
@@ -74,6 +81,11 @@ class Connection:
         return int(self._closing[0] if self._closing else self._ws.close_reason)
 
     @property
+    def is_code_ours(self) -> bool:
+        """Whether this side chose the code it ended with; else the other side did, which may give any."""
+        return self.is_ended_here or self._ws.guard.was_too_slow or self._ws.has_closed
+
+    @property
     def received_at(self) -> float:
         """When the other side last gave a sign of life, by the monotonic clock."""
         return self._ws.guard.received_at
@@ -91,7 +103,7 @@ class Connection:
         if self.is_closing:
             return
         if droppable and self.is_lagging:
-            self.frames_dropped += 1
+            self._count_drops(1)
             return
         size = len(text.encode())
         if self._is_full(size):
@@ -142,9 +154,13 @@ class Connection:
 
     def _drop_droppable(self) -> None:
         kept = [waiting for waiting in self._outbox if not waiting.is_droppable]
-        self.frames_dropped += len(self._outbox) - len(kept)
+        self._count_drops(len(self._outbox) - len(kept))
         self._outbox = deque(kept)
         self._outbox_bytes = sum(waiting.size for waiting in kept)
+
+    def _count_drops(self, frames: int) -> None:
+        self.frames_dropped += frames
+        realtime_metrics.count_outbox_drops(frames)
 
     def _empty_outbox(self) -> None:
         self._outbox.clear()
@@ -163,6 +179,7 @@ class Connection:
                 self._outbox_bytes -= waiting.size
                 self._ws.send(waiting.text)
                 self.frames_sent += 1
+                realtime_metrics.count_frame_sent(kind_of(waiting.text))
                 if not self.is_lagging:
                     self._has_room.set()
                     self.on_room()

@@ -10,6 +10,7 @@ from random import uniform
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
+from app.observability import realtime_metrics
 from app.realtime.close_code import CloseCode
 from app.realtime.connection import Connection, encode
 from app.realtime.limits import Allowance
@@ -74,6 +75,7 @@ class Hub(Generic[Sub]):
     def open(self, subscriber: Sub) -> None:
         """Count a socket, from its handshake on."""
         self._open[subscriber.connection] = subscriber
+        realtime_metrics.show_open_sockets(len(self))
         if self.is_draining:
             self._dismiss(subscriber)
 
@@ -95,6 +97,7 @@ class Hub(Generic[Sub]):
     def forget(self, subscriber: Sub, user_id: UUID | None) -> None:
         """Give back the place of a socket that has ended, and, if it had joined, this user's."""
         self._open.pop(subscriber.connection, None)
+        realtime_metrics.show_open_sockets(len(self))
         if user_id is not None:
             self._places[user_id] -= 1
             if not self._places[user_id]:

@@ -47,6 +47,7 @@ class Server(simple_websocket.Server):  # type: ignore[misc]
         self._wire = TokenBucket(limits.frames_per_second * WIRE_FRAMES_A_FRAME, WIRE_FRAMES_BURST)
         self._taken = Event()
         self._request_id: str = environ[REQUEST_ID]
+        self.has_closed = False
         self.guard = GuardedSocket(environ["gunicorn.socket"], write_timeout_seconds=limits.write_timeout_seconds)
         self.guard.before_reading = self._wait_to_read
         headers = {name: environ[name] for name in map(_environ_name, _HEADERS) if name in environ}
@@ -99,6 +100,7 @@ class Server(simple_websocket.Server):  # type: ignore[misc]
         """
         if not self.connected:
             raise ConnectionClosed(self.close_reason, self.close_message)
+        self.has_closed = True
         self.close_reason: int = reason or CloseReason.NORMAL_CLOSURE
         goodbye = self.ws.send(CloseConnection(self.close_reason, message))
         self.connected = False  # now, not when the frame is out: nothing may be written after it (RFC 6455 §5.5.1)
