@@ -1,7 +1,6 @@
 """Gearyard: the backend of a peer-to-peer equipment rental marketplace."""
 
 from flask import Flask
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import database, maintenance
 from app.admin import routes as admin
@@ -16,7 +15,7 @@ from app.observability import error_tracking, health, logging, metrics
 from app.settings import Settings
 from app.users import commands as users_commands
 from app.users import routes as users
-from app.web import api, cors, docs, errors, headers, limits, request_id
+from app.web import api, cors, docs, errors, headers, limits, proxies, request_id
 from app.web.json import StrictJson
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -33,9 +32,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json = StrictJson(app)
     app.extensions["settings"] = settings
-    # Exactly so many proxies are believed about the client's address and scheme, counted from this end.
-    proxies = settings.trusted_proxy_count
-    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
+    proxies.init_app(app, settings)
 
     # The base: hooks run before a request in this order, and after it in the reverse.
     logging.configure(settings)

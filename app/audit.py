@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
+from structlog.contextvars import get_contextvars
 
 from app.models import AuditEntry
 
@@ -20,8 +21,18 @@ class Author:
     request_id: str | None
 
 
+def author(user_id: UUID) -> Author:
+    """The user as the author of a change, by the request that is being served."""
+    return Author(user_id=user_id, request_id=get_contextvars().get("request_id"))
+
+
 # Whoever has a shell on the server: the service cannot tell who that is.
 OPERATOR = Author(user_id=None, request_id=None)
+
+
+def names(values: Mapping[str, object]) -> Details:
+    """Which fields were changed, where what is in them is a person's own."""
+    return {"fields": ", ".join(sorted(values))}
 
 
 def record(

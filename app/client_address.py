@@ -1,11 +1,28 @@
 """Which network a client's address belongs to: what attempts and requests are counted by."""
 
-from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
+import re
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network, ip_address
 
 UNKNOWN = "unknown"
+# RFC 7239 §6: an IPv6 address in brackets, perhaps a port, all of it perhaps in quotes.
+_NODE = re.compile(r'"?(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+))(?::[0-9]{1,5})?"?', re.ASCII)
 
 # What a provider hands to one subscriber at the least (RFC 6177 §2): within it, addresses are free for the taking.
 SUBSCRIBER_PREFIX_BITS = 64
+
+
+def bare_address(node: str) -> str:
+    """The address in what a proxy says of its client: some write a port, brackets or quotes. Empty if there is none.
+
+    An IPv4-mapped IPv6 address is the IPv4 address within it.
+    """
+    match = _NODE.fullmatch(node.strip())
+    address = match["ipv6"] or match["ipv4"] if match else node.strip()
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return ""
+    return str(getattr(found, "ipv4_mapped", None) or found)
 
 
 def network_of(address: str) -> str:

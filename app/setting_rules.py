@@ -17,7 +17,10 @@ _URL = re.compile(
     r"https?://([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?/?"
 )
 # redis:// or, over TLS, rediss://; perhaps with credentials, a port, the number of a database.
-_REDIS_URL = re.compile(r"rediss?://([^\s/?#@]*@)?[A-Za-z0-9.-]+(:[1-9][0-9]{0,4})?(/[0-9]{1,3})?")
+_REDIS_URL = re.compile(
+    r"rediss?://([^\s/?#@]*@)?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*(:(?P<port>[1-9][0-9]{0,4}))?(/[0-9]{1,3})?"
+)
+MAX_PORT = 65_535
 _BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 
 
@@ -66,7 +69,8 @@ def postgresql_url(value: str) -> None:
 
 def blank_or_redis_url(value: str) -> None:
     """Refuse what is neither empty nor a URL of Redis."""
-    if value and _REDIS_URL.fullmatch(value) is None:
+    match = _REDIS_URL.fullmatch(value)
+    if value and (match is None or int(match["port"] or 1) > MAX_PORT):
         raise ValidationError("Must be a URL like redis://:password@host:6379/0.")
 
 

@@ -4,9 +4,12 @@ UTF-8 and whole surrogate pairs, no duplicate members, no NaN nor anything that 
 deeper than the parser stands.
 """
 
+import gc
 import json
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 MAX_DIGITS = 400
@@ -21,13 +24,14 @@ def loads(document: str | bytes) -> Any:
     """
     try:
         text = document.decode() if isinstance(document, bytes) else document
-        value = json.loads(
-            text,
-            object_pairs_hook=_without_duplicates,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_short,
-        )
+        with _collector_paused():
+            value = json.loads(
+                text,
+                object_pairs_hook=_without_duplicates,
+                parse_constant=_no_constant,
+                parse_float=_finite,
+                parse_int=_short,
+            )
         if _SURROGATE_ESCAPE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeDecodeError:
@@ -37,6 +41,21 @@ def loads(document: str | bytes) -> Any:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return value
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep Python's garbage collector from looking through half a document again and again.
+
+    There is no garbage in one, and in a megabyte of small lists it takes twelve times as long as reading them.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,12 +5,11 @@ from uuid import UUID
 
 from flask import request
 
+from app import audit
 from app.admin import schemas, service
 from app.admin.projection import UserRow
-from app.audit import Author
 from app.auth.identity import caller
 from app.web.api import BASE_PATH, Blueprint
-from app.web.request_id import current_request_id
 
 blueprint = Blueprint("admin", __name__, url_prefix=f"{BASE_PATH}/admin", description="Moderation, for admins.")
 
@@ -27,15 +26,11 @@ def admins_only() -> None:
 @blueprint.response(200, schemas.User)
 def change_role(values: dict[str, Any], user_id: UUID) -> UserRow:
     """Give a user another role, at once. Not one's own."""
-    return service.change_role(_author(), user_id, **values)
+    return service.change_role(audit.author(caller().user_id), user_id, **values)
 
 
 @blueprint.route("/users/<uuid:user_id>", methods=["DELETE"])
 @blueprint.response(204)
 def delete_user(user_id: UUID) -> None:
     """Delete a user, with all that is personal and all that they listed, for good. Not oneself."""
-    service.delete_user(_author(), user_id)
-
-
-def _author() -> Author:
-    return Author(user_id=caller().user_id, request_id=current_request_id())
+    service.delete_user(audit.author(caller().user_id), user_id)

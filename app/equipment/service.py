@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from app import audit
 from app.auth.principal import Identity
 from app.database import transaction
 from app.equipment import repository
@@ -55,7 +56,7 @@ def create(who: Identity, values: Mapping[str, Any]) -> EquipmentItem:
 def change(who: Identity, equipment_id: UUID, values: Mapping[str, Any]) -> EquipmentItem:
     """Change what is given, and nothing else. Raises NotFound, Forbidden, InvalidInput for an unknown category."""
     with transaction() as session:
-        lock_for(who, session, equipment_id)
+        lock_for(who, session, equipment_id, "equipment.changed", after=audit.names(values))
         repository.update_equipment(session, equipment_id, _columns(values))
         return repository.get_item(session, equipment_id)
 
@@ -63,14 +64,24 @@ def change(who: Identity, equipment_id: UUID, values: Mapping[str, Any]) -> Equi
 def delete(who: Identity, equipment_id: UUID) -> None:
     """Take a listing down for good. Raises NotFound, Forbidden."""
     with transaction() as session:
-        lock_for(who, session, equipment_id)
+        lock_for(who, session, equipment_id, "equipment.deleted")
         repository.delete_equipment(session, equipment_id)
 
 
-def lock_for(who: Identity, session: Session, equipment_id: UUID) -> None:
-    """Hold the listing for a change by this caller. Raises NotFound, Forbidden."""
-    if not can_edit(who, repository.lock_owner_id(session, equipment_id)):
+def lock_for(
+    who: Identity, session: Session, equipment_id: UUID, action: str, *, after: audit.Details | None = None
+) -> None:
+    """Hold the listing for a change by this caller; one of somebody else's, by an admin, is written down.
+
+    Raises:
+        NotFound, Forbidden.
+    """
+    owner_id = repository.lock_owner_id(session, equipment_id)
+    if not can_edit(who, owner_id):
         raise Forbidden("This is somebody else's equipment.")
+    if owner_id != who.user_id:
+        owner = {"owner_id": str(owner_id)}
+        audit.record(session, audit.author(who.user_id), action, equipment_id, before=owner, after=after)
 
 
 def _columns(values: Mapping[str, Any]) -> dict[str, Any]:

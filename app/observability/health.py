@@ -1,9 +1,10 @@
 """Is it alive, is it ready: for load balancers and operators."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
 
+import gevent
 import structlog
 from alembic.script import ScriptDirectory
 from flask import Flask, Response
@@ -17,15 +18,14 @@ from app.errors import Unavailable
 from app.settings import Settings
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
+FRESH_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
-_one_probe = Lock()
 
 
 def init_app(app: Flask, settings: Settings, *, is_draining: Callable[[], bool]) -> None:
     """Serve `/health` and `/ready`, without the API's base path. `is_draining`: whether this worker is about to end."""
-    probe = make_probe_engine(settings)
-    expected = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    readiness = _Readiness(make_probe_engine(settings), ScriptDirectory(str(MIGRATIONS)).get_current_head())
 
     @app.get("/health")
     @public
@@ -39,22 +39,56 @@ def init_app(app: Flask, settings: Settings, *, is_draining: Callable[[], bool])
         """Answer `ready` when the worker stays, the database answers within a second, and its schema is this code's."""
         if is_draining():
             raise Unavailable("This worker is about to end.", retry_after_seconds=1)
-        found = _schema_version(probe)
-        if found != expected:
-            log.warning("not_ready", schema=found, expected=expected)
-            raise Unavailable(f"The database schema is at {found}, not at {expected}.", retry_after_seconds=5)
+        readiness.check()
         return Response("ready", content_type="text/plain")
 
 
-def _schema_version(probe: Engine) -> str | None:
+class _Readiness:
+    """Whether the database answers and is at this code's schema. Anybody may ask, and connections are few:
+
+    whoever asks while a probe is under way gets its answer, and a good one is good for `FRESH_SECONDS`.
+    """
+
+    def __init__(self, engine: Engine, expected: str | None) -> None:
+        self._engine = engine
+        self._expected = expected
+        self._probe: gevent.Greenlet | None = None
+        self._ready_at = float("-inf")
+        self._problem: str | None = None
+
+    def check(self) -> None:
+        """Raise Unavailable, unless the service is ready."""
+        if time.monotonic() - self._ready_at < FRESH_SECONDS:
+            return
+        if self._probe is None:
+            self._probe = gevent.spawn(self._ask)
+        problem = self._probe.get()
+        if problem is not None:
+            raise Unavailable(problem, retry_after_seconds=5)
+
+    def _ask(self) -> str | None:
+        """Ask the database; what is wrong, in words for anybody."""
+        try:
+            version = _schema_version(self._engine)
+            problem = None if version == self._expected else "The database schema is not the one of this code."
+            reason = f"schema {version}, expected {self._expected}"
+        except (SQLAlchemyError, Timeout) as error:
+            problem, reason = "The database does not answer.", str(error.__cause__ or error).strip()[:200]
+        finally:
+            self._probe = None
+        if problem is None:
+            self._ready_at = time.monotonic()
+        if problem != self._problem:  # a flood of questions is no flood of lines
+            log.warning("ready_again" if problem is None else "not_ready", reason=reason)
+            self._problem = problem
+        return problem
+
+
+def _schema_version(engine: Engine) -> str | None:
     """The revision that the database is at; None before the first migration."""
     try:
-        # One probe at a time, each with a connection of its own: anybody may ask, and connections are few.
-        with Timeout(PROBE_TIMEOUT_SECONDS), _one_probe, probe.connect() as connection:
+        with Timeout(PROBE_TIMEOUT_SECONDS), engine.connect() as connection:
             version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
             return version
     except ProgrammingError:  # there is no such table
         return None
-    except (SQLAlchemyError, Timeout) as error:
-        log.warning("not_ready", reason=str(error.__cause__ or error).strip()[:200])
-        raise Unavailable("The database does not answer.", retry_after_seconds=5) from error

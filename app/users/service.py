@@ -28,11 +28,16 @@ def get(user_id: UUID) -> User:
 
 
 def change(who: Identity, user_id: UUID, values: Mapping[str, Any]) -> User:
-    """Change what is given of a user. Raises Forbidden, NotFound, UsernameTaken."""
+    """Change what is given of a user; what an admin changes of another is written down. Raises Forbidden, NotFound,
+    UsernameTaken.
+    """
     if not can_change(who, user_id):
         raise Forbidden("This is somebody else's account.")
     with transaction() as session:
-        return repository.update_user(session, user_id, dict(values))
+        user = repository.update_user(session, user_id, dict(values))
+        if user_id != who.user_id:
+            audit.record(session, audit.author(who.user_id), "user.changed", user_id, after=audit.names(values))
+        return user
 
 
 def promote(email: str, role: Role) -> User:

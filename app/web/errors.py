@@ -1,5 +1,6 @@
 """The one table from errors to responses. Every error of every layer leaves through here, with one body."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -65,6 +66,7 @@ _CODES_BY_STATUS = {
     500: "INTERNAL_ERROR",
     503: "SERVICE_UNAVAILABLE",
 }
+_NOT_IN_A_DESCRIPTION = re.compile(r"[^ !#-\[\]-~]")
 _CHALLENGE_CODES = {errors.InvalidToken: "invalid_token", errors.AmbiguousCredentials: "invalid_request"}
 
 
@@ -135,9 +137,10 @@ def _domain_error(error: GearyardError) -> Response:
 
 
 def _challenge(error: GearyardError) -> str:
-    """RFC 6750 §3: the realm always; an error code only where a token was presented."""
+    """RFC 6750 §3: the realm always; an error code only where a token was presented, in the characters it allows."""
     code = next((code for kind, code in _CHALLENGE_CODES.items() if isinstance(error, kind)), None)
-    reason = f', error="{code}", error_description="{error.message}"' if code else ""
+    description = _NOT_IN_A_DESCRIPTION.sub("?", error.message)
+    reason = f', error="{code}", error_description="{description}"' if code else ""
     return f'Bearer realm="{REALM}"{reason}'
 
 

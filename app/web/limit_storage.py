@@ -77,7 +77,8 @@ class WindowStorage(Storage):
             return self._local.add(key, seconds, amount)
         try:
             window = self._shared.add(key, seconds, amount)
-        except (redis.RedisError, Timeout) as error:
+        # Whatever it is (no such host, an answer that makes no sense): no request fails for its counting.
+        except (Exception, Timeout) as error:  # noqa: BLE001
             self._note_loss(error)
             return self._local.add(key, seconds, amount)
         if was_away:

@@ -1,8 +1,8 @@
 """`python -m deploy.local.audit_packages`: is any pinned package known to be vulnerable? Part of `make lint`.
 
 Asks OSV, through pip-audit, about every package of `tests/requirements.txt`, which holds those of the service as well.
-Ends with 1 where a vulnerability is known. Where OSV cannot be reached it says that nothing was looked up and ends with
-0: a machine without a way to the internet must be able to run the other checks.
+Ends with 1 where a vulnerability is known, and where pip-audit fails. Where OSV cannot be reached it says that nothing
+was looked up and ends with 0: a machine without a way to the internet must be able to run the other checks.
 """
 
 import json
@@ -15,6 +15,8 @@ from typing import Any
 REQUIREMENTS = Path(__file__).parents[2] / "tests" / "requirements.txt"
 OSV_URL = "https://api.osv.dev/v1/query"
 TIMEOUT_SECONDS = 180
+# What pip-audit's last words begin with where the network is what failed.
+UNREACHABLE = ("requests.exceptions.", "ERROR:pip_audit._cli:Could not connect", "urllib3.exceptions.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +28,25 @@ class Audit:
     vulnerable: tuple[str, ...]
 
 
+class AuditFailed(Exception):
+    """pip-audit could not do its work: its last words."""
+
+
 def audit(requirements: Path, osv_url: str) -> Audit | None:
-    """Ask about each package; None where OSV gives no answer."""
+    """Ask about each package; None where OSV cannot be reached. Raises AuditFailed where pip-audit fails."""
     pip_audit = [sys.executable, "-m", "pip_audit", "--format", "json", "--progress-spinner", "off"]
     command = [*pip_audit, "--disable-pip", "--require-hashes", "--requirement", str(requirements)]
     command += ["--vulnerability-service", "osv", "--osv-url", osv_url]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)  # noqa: S603
         packages: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
-    except (subprocess.TimeoutExpired, ValueError):
+    except subprocess.TimeoutExpired:
         return None
+    except ValueError:
+        last_words = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        if last_words.startswith(UNREACHABLE):
+            return None
+        raise AuditFailed(last_words) from None
     return Audit(
         audited=tuple(package["name"] for package in packages if "skip_reason" not in package),
         unknown=tuple(package["name"] for package in packages if "skip_reason" in package),
@@ -45,7 +56,11 @@ def audit(requirements: Path, osv_url: str) -> Audit | None:
 
 def main(requirements: Path = REQUIREMENTS, osv_url: str = OSV_URL) -> int:
     """Print what is known; the exit status."""
-    found = audit(requirements, osv_url)
+    try:
+        found = audit(requirements, osv_url)
+    except AuditFailed as failure:
+        sys.stdout.write(f"pip-audit failed: {failure}\n")
+        return 1
     sys.stdout.write(_report(found))
     return 1 if found and found.vulnerable else 0
 

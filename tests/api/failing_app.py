@@ -11,7 +11,7 @@ from werkzeug.exceptions import PreconditionFailed
 
 from app import create_app
 from app.auth.identity import public
-from app.errors import Conflict, TooManyRequests
+from app.errors import Conflict, InvalidToken, TooManyRequests
 from app.settings import Settings
 
 FAILURES: dict[str, Exception] = {
@@ -19,6 +19,7 @@ FAILURES: dict[str, Exception] = {
     "away": OperationalError("SELECT secret", {}, psycopg2.OperationalError("connection refused")),
     "pool": PoolTimeout("QueuePool limit reached"),
     "conflict": Conflict("It is there already."),
+    "token": InvalidToken('It is “not” a "token"\\…'),
     "precondition": PreconditionFailed(),
     "busy": TooManyRequests("Slow down.", retry_after_seconds=3),
 }

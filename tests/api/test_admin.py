@@ -14,7 +14,7 @@ from app.errors import Forbidden
 from app.models import Role, User
 from app.users import service
 from tests.api.moderation import ADMIN, audit_log, give_role, refused, remove, role_of
-from tests.factories import Person, add_equipment, add_person
+from tests.factories import Person, add_equipment, add_person, photo_id_of
 from tests.local.tenant_process import TenantProcess
 
 ROLES = [role.value for role in Role]
@@ -162,3 +162,33 @@ class TestTheShell:
             session.execute(update(User).where(User.id == renter.id).values(email="v\u0130ctim@example.com"))
         assert promote(app, "victim@example.com", "admin").exit_code == 1
         assert role_of(renter.id) == "renter"
+
+
+def test_what_an_admin_changes_of_another_s_account_is_written_down_by_field_and_not_by_value(
+    client: FlaskClient, admin: Person, renter: Person
+) -> None:
+    body = {"full_name": "Sam", "avatar_url": "https://pictures.example.com/sam.jpg"}
+    for who in (renter, admin):
+        assert client.put(f"/api/v1/users/{renter.id}", json=body, headers=who.headers).status_code == 200
+    (entry,) = audit_log()
+    assert (entry["actor_id"], entry["action"], entry["subject_id"]) == (admin.id, "user.changed", renter.id)
+    assert entry["after"] == {"fields": "avatar_url, full_name"}
+    assert entry["request_id"]
+
+
+def test_what_an_admin_changes_of_another_s_listing_is_written_down(
+    client: FlaskClient, admin: Person, owner: Person
+) -> None:
+    for who in (owner, admin):
+        equipment_id = add_equipment(owner.id, photos=1)
+        path = f"/api/v1/equipment/{equipment_id}"
+        photo = {"photo_url": "https://photos.example.com/2.jpg"}
+        assert client.put(path, json={"title": "Another title"}, headers=who.headers).status_code == 200
+        assert client.post(f"{path}/photos", json=photo, headers=who.headers).status_code == 201
+        assert client.delete(f"{path}/photos/{photo_id_of(equipment_id)}", headers=who.headers).status_code == 204
+        assert client.delete(path, headers=who.headers).status_code == 204
+    entries = audit_log()
+    verbs = ("changed", "photo_added", "photo_removed", "deleted")
+    assert [entry["action"] for entry in entries] == [f"equipment.{verb}" for verb in verbs]
+    assert {(entry["actor_id"], entry["subject_id"]) for entry in entries} == {(admin.id, equipment_id)}
+    assert {entry["before"]["owner_id"] for entry in entries} == {str(owner.id)}

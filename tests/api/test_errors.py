@@ -142,6 +142,11 @@ class TestUnexpected:
         assert body["request_id"] in caplog.text
         assert "unexpected_error" in caplog.text
 
+    def test_a_challenge_holds_only_what_a_header_may(self, broken: Flask) -> None:
+        answer = broken.test_client().get("/fail/token")
+        assert_error(answer, 401, "INVALID_TOKEN")
+        assert 'error_description="It is ?not? a ?token???"' in answer.headers["WWW-Authenticate"]  # RFC 6750 §3
+
     @pytest.mark.parametrize("kind", ["away", "pool"])
     def test_a_database_that_is_away_is_a_503_with_retry_after(self, broken: Flask, kind: str) -> None:
         answer = broken.test_client().get(f"/fail/{kind}")

@@ -1,8 +1,17 @@
 """Whether a worker says that it lives, and that it is ready. With the database away: tests/live/test_database.py."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gevent
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import event
+from sqlalchemy.pool import NullPool
+
+from app import create_app
+from app.settings import Settings
 
 
 @pytest.fixture
@@ -21,3 +30,28 @@ def test_a_worker_that_drains_is_alive_and_not_ready(client: FlaskClient, draini
     assert answer.json is not None
     assert answer.json["code"] == "SERVICE_UNAVAILABLE"
     assert client.get("/health").text == "ok"
+
+
+def test_many_who_ask_at_once_cost_one_connection(app: Flask, settings: Settings) -> None:
+    # An app of its own, which has not been asked yet.
+    fresh = create_app(settings)
+    with counting_connections() as counted:
+        asking = [gevent.spawn(fresh.test_client().get, "/ready") for _ in range(100)]
+        statuses = {asked.get().status_code for asked in asking}
+    assert statuses == {200}
+    assert len(counted) == 1
+
+
+@contextmanager
+def counting_connections() -> Iterator[list[object]]:
+    """Every connection to the database that the block opens."""
+    opened: list[object] = []
+
+    def note(connection: object, _record: object) -> None:
+        opened.append(connection)
+
+    event.listen(NullPool, "connect", note)
+    try:
+        yield opened
+    finally:
+        event.remove(NullPool, "connect", note)

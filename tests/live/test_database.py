@@ -71,7 +71,8 @@ def test_a_schema_that_is_behind_is_not_ready(
         alembic(url, "downgrade", "0001")
         answer = service.request("GET", "/ready")
         assert answer.status_code == 503
-        assert "0001" in answer.json()["message"]
+        assert answer.json()["message"] == "The database schema is not the one of this code."
+        assert "schema 0001" in service.log()
         assert service.request("GET", "/health").text == "ok"
         alembic(url, "upgrade", "head")
         assert service.request("GET", "/ready").text == "ready"

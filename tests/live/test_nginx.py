@@ -79,8 +79,11 @@ def raw(nginx: NginxProcess, request: bytes) -> bytes:
 
 
 def test_a_plain_request_is_sent_to_tls(nginx: NginxProcess) -> None:
-    answer = requests.get(f"http://127.0.0.1:{nginx.plain_port}/health", allow_redirects=False, timeout=20)
-    assert (answer.status_code, answer.headers["Location"][:8]) == (308, "https://")
+    url = f"http://127.0.0.1:{nginx.plain_port}/ws?token={PLANTED}"
+    answer = requests.get(url, headers={"Host": "evil.example"}, allow_redirects=False, timeout=20)
+    assert (answer.status_code, answer.headers["Location"]) == (308, "https://api.gearyard.example/ws")
+    assert wait_until(lambda: '"status":308' in nginx.log(), 10)
+    assert PLANTED not in nginx.log()
 
 
 def test_http_2_is_spoken(nginx: NginxProcess) -> None:
@@ -183,9 +186,10 @@ def test_while_the_service_is_away_there_is_the_one_error_body(
 ) -> None:
     behind.stop()
     try:
-        answer = http.get(f"{nginx.url}/api/v1/categories", timeout=20)
+        answer = http.get(f"{nginx.url}/api/v1/categories?token={PLANTED}", timeout=20)
     finally:
         behind.start()
     assert_error_body(answer, 503, "SERVICE_UNAVAILABLE")
     assert answer.headers["Retry-After"] == "2"
+    assert PLANTED not in nginx.log()
     assert http.get(f"{nginx.url}/api/v1/categories", timeout=20).ok

@@ -88,3 +88,16 @@ def test_without_an_answer_nothing_is_said_to_be_safe(
     assert audit(requirements, unreachable) is None
     assert main(requirements, unreachable) == 0
     assert "NO package was audited" in capsys.readouterr().out
+
+
+def test_a_package_without_a_hash_is_an_error_whoever_can_be_reached(
+    tmp_path: Path, osv: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("blinker==1.9.0\n")
+    assert main(requirements, osv) == 1
+    assert "hash" in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_there_is_an_error(tmp_path: Path, osv: str) -> None:
+    assert main(tmp_path / "nowhere.txt", osv) == 1
