@@ -5,6 +5,7 @@ rolled back. Tests below `tests/live` start the service as production does, on a
 """
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -185,3 +186,11 @@ def service(database_url_factory: Callable[[], str], tenant: TenantProcess) -> I
     """The service as production runs it, gunicorn with two gevent workers, on a database of its own."""
     with ServiceProcess({"DATABASE_URL": database_url_factory(), **tenant.env()}) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def trap() -> Iterator[socket.socket]:
+    """A server of the attacker's, which notes whoever connects, and answers nobody."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        yield listening

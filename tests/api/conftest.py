@@ -1,10 +1,12 @@
-"""People who write to each other, and a conversation of theirs."""
+"""People who write to each other, and a conversation of theirs; somebody who logs in."""
 
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskClient
 
+from tests.api.logins import Logins
 from tests.api.writer import Writer
 from tests.factories import add_person
 from tests.local.tenant_process import TenantProcess
@@ -32,3 +34,18 @@ def ben(newcomer: Callable[[], Writer]) -> Writer:
 def talk(ada: Writer, ben: Writer) -> str:
     """The id of a conversation of Ada and Ben."""
     return ada.begin(ben)
+
+
+@pytest.fixture
+def logins(client: FlaskClient, tenant: TenantProcess) -> Logins:
+    """Attempts at a tenant that works and counts from zero."""
+    tenant.reset()
+    return Logins(client, tenant)
+
+
+@pytest.fixture
+def email(tenant: TenantProcess) -> str:
+    """An account whose password is PASSWORD."""
+    address = f"{uuid4().hex[:12]}@example.com"
+    tenant.add_user(address)
+    return address

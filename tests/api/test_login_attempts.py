@@ -33,21 +33,6 @@ Counting = Callable[[], AbstractContextManager[StatementCounter]]
 SHARE = login_attempts.MAX_FAILING_ROWS // login_attempts.SLOTS
 
 
-@pytest.fixture
-def logins(client: FlaskClient, tenant: TenantProcess) -> Logins:
-    """Attempts at a tenant that works and counts from zero."""
-    tenant.reset()
-    return Logins(client, tenant)
-
-
-@pytest.fixture
-def email(tenant: TenantProcess) -> str:
-    """An account whose password is PASSWORD."""
-    address = f"{uuid4().hex[:12]}@example.com"
-    tenant.add_user(address)
-    return address
-
-
 class TestOutcomes:
     @pytest.mark.parametrize("mode", ["down", "error", "garbage", "wrong_shape", "rate_limited"])
     def test_what_the_tenant_does_not_judge_is_not_counted(

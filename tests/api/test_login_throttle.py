@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from flask.testing import FlaskClient
 from sqlalchemy import text, update
 
 from app.auth import login_attempts, throttle
@@ -33,21 +32,6 @@ from tests.local.tenant_process import PASSWORD, TenantProcess
 # Headers that go by the clock, or by how often this address has asked for anything.
 TOLD_BY_TIME = ("Date", "X-Request-Id", "Retry-After", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 Counting = Callable[[], AbstractContextManager[StatementCounter]]
-
-
-@pytest.fixture
-def logins(client: FlaskClient, tenant: TenantProcess) -> Logins:
-    """Attempts at a tenant that works and counts from zero."""
-    tenant.reset()
-    return Logins(client, tenant)
-
-
-@pytest.fixture
-def email(tenant: TenantProcess) -> str:
-    """An account whose password is PASSWORD."""
-    address = f"{uuid4().hex[:12]}@example.com"
-    tenant.add_user(address)
-    return address
 
 
 class TestGuessing:

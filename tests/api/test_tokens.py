@@ -38,14 +38,6 @@ def closed_app(settings: Settings, engine: Engine, tenant: TenantProcess) -> Ite
 
 
 @pytest.fixture(scope="module")
-def trap() -> Iterator[socket.socket]:
-    """A server of the attacker's, which notes whoever connects, and answers nobody."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.setblocking(False)
-        yield listening
-
-
-@pytest.fixture(scope="module")
 def tenant_counts(tenant: TenantProcess, closed_app: Flask) -> Callable[[], dict[str, int]]:
     """What the tenant was asked for since the first attack: a made-up key, for which the key set is fetched."""
     stranger = Forger(tenant, "nobody")

@@ -31,14 +31,6 @@ TROUBLE = ("Traceback", "unexpected_error", '"status": 500', "eyJ", "token=")
 
 
 @pytest.fixture(scope="module")
-def trap() -> Iterator[socket.socket]:
-    """A server of the attacker's, which notes whoever connects, and answers nobody."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.setblocking(False)
-        yield listening
-
-
-@pytest.fixture(scope="module")
 def database_url(database_url_factory: Callable[[], str]) -> str:
     return database_url_factory()
 
