@@ -80,6 +80,9 @@ def test_a_line_break_in_the_path_stays_inside_one_record(
         (1, "1.2.3.4, 203.0.113.9", "203.0.113.9"),
         (2, "1.2.3.4, 203.0.113.9, 198.51.100.7", "203.0.113.9"),
         (2, "203.0.113.9", "127.0.0.1"),
+        (1, "203.0.113.9:4711", "203.0.113.9"),
+        (1, '"[2001:db8::5]:443"', "2001:db8::5"),
+        (1, "unknown", ""),
     ],
 )
 def test_the_clients_address_comes_through_exactly_the_trusted_proxies(

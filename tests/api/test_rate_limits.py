@@ -4,6 +4,8 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -433,3 +435,31 @@ class TestNetworks:
     def test_all_spellings_of_an_address_are_one(self, address: Any) -> None:
         spellings = (str(address), address.exploded, address.exploded.upper(), f"{address}%1")
         assert len({network_of(spelling) for spelling in spellings}) == 1
+
+
+@pytest.mark.parametrize("answer", [b":abc\r\n", b"*1\r\n:1\r\n", b"+OK\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_no_request_fails_for_what_a_redis_answers(settings: Settings, rolled_back: None, answer: bytes) -> None:
+    class Nonsense(BaseRequestHandler):
+        def handle(self) -> None:
+            while self.request.recv(4096):
+                self.request.sendall(answer)
+
+    class Server(ThreadingTCPServer):
+        daemon_threads = True
+        block_on_close = False  # the service keeps its connections
+
+    with Server(("127.0.0.1", 0), Nonsense) as server:
+        serving = Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            url = f"redis://127.0.0.1:{server.server_address[1]}/0"
+            client = create_app(dataclasses.replace(settings, redis_url=url)).test_client()
+            assert [client.get("/api/v1/equipment").status_code for _ in range(3)] == [200] * 3
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+def test_no_request_fails_for_a_redis_whose_name_is_none(settings: Settings, rolled_back: None) -> None:
+    client = create_app(dataclasses.replace(settings, redis_url="redis://a..b:6379/0")).test_client()
+    assert client.get("/api/v1/equipment").status_code == 200
