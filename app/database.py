@@ -70,6 +70,8 @@ def use(bind: Any, **session_options: Any) -> None:
 class CountedPool(QueuePool):
     """SQLAlchemy's pool, whose state and waits are counted."""
 
+    # Its logger goes by this name; one of ours would speak below `warning`, of connections and of their errors.
+    __module__ = "sqlalchemy.pool"
     _waiting = 0
 
     def connect(self) -> PoolProxiedConnection:

@@ -47,12 +47,13 @@ def service(database_url: str, tenant: TenantProcess) -> Iterator[ServiceProcess
 
 
 @pytest.fixture
-def email(tenant: TenantProcess) -> str:
-    """An account whose password is PASSWORD, at a tenant that counts from zero."""
+def email(tenant: TenantProcess) -> Iterator[str]:
+    """An account whose password is PASSWORD, at a tenant that counts from zero, and works for others afterwards."""
     address = f"{uuid4().hex[:12]}@example.com"
     tenant.reset()
     tenant.add_user(address)
-    return address
+    yield address
+    tenant.reset()
 
 
 def log_in(service: ServiceProcess, email: str, password: str) -> requests.Response:
