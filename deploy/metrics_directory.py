@@ -55,7 +55,12 @@ def _remove(directory: Path, owner: int) -> None:
 def _make_and_lock(parent: Path) -> None:
     while not _locks:
         directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:  # the same, a moment earlier
+            if not parent.exists():
+                raise
+            continue
         fcntl.flock(lock, fcntl.LOCK_EX)
         if directory.exists():  # else another service took it for a leftover before it was locked
             _locks[directory] = lock
