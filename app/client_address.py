@@ -1,7 +1,7 @@
 """Which network a client's address belongs to: what attempts and requests are counted by."""
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 UNKNOWN = "unknown"
 # RFC 7239 §6: an IPv6 address in brackets, perhaps a port, all of it perhaps in quotes.
@@ -17,12 +17,18 @@ def bare_address(node: str) -> str:
     An IPv4-mapped IPv6 address is the IPv4 address within it.
     """
     match = _NODE.fullmatch(node.strip())
-    address = match["ipv6"] or match["ipv4"] if match else node.strip()
+    found = parsed(match["ipv6"] or match["ipv4"] if match else node.strip())
+    return "" if found is None else str(found)
+
+
+def parsed(address: str) -> IPv4Address | IPv6Address | None:
+    """The address, the IPv4 one where an IPv6 address only maps it; None for all that is none."""
     try:
         found = ip_address(address)
     except ValueError:
-        return ""
-    return str(getattr(found, "ipv4_mapped", None) or found)
+        return None
+    # How a listener for both families sees IPv4. Other embeddings (6to4, NAT64) come from outside.
+    return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
 
 
 def network_of(address: str) -> str:
@@ -33,15 +39,8 @@ def network_of(address: str) -> str:
     the empty string or what a proxy passed on unread, is `UNKNOWN`. All spellings of one network give the same name,
     and no name is longer than 24 characters.
     """
-    try:
-        return str(IPv4Address(address))
-    except AddressValueError:
-        pass
-    try:
-        # The zone (`fe80::1%eth0`) says by which interface an address is reached, not whose it is.
-        ipv6 = IPv6Address(address.partition("%")[0])
-    except AddressValueError:
-        return UNKNOWN
-    if ipv6.ipv4_mapped is not None:
-        return str(ipv6.ipv4_mapped)
-    return str(IPv6Network((ipv6, SUBSCRIBER_PREFIX_BITS), strict=False))
+    # The zone (`fe80::1%eth0`) says by which interface an address is reached, not whose it is.
+    found = parsed(address.partition("%")[0] if ":" in address else address)
+    if isinstance(found, IPv6Address):
+        return str(IPv6Network((found, SUBSCRIBER_PREFIX_BITS), strict=False))
+    return UNKNOWN if found is None else str(found)

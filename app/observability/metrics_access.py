@@ -6,10 +6,11 @@ fewer proxies or by more, counts as public.
 """
 
 import hmac
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 
 from werkzeug.datastructures import Headers
 
+from app.client_address import parsed
 from app.errors import Forbidden, InvalidToken
 from app.settings import MetricsAccess
 
@@ -55,14 +56,8 @@ def check(access: MetricsAccess, *, headers: Headers, client_address: str | None
 
 def is_private(address: str) -> bool:
     """Tell whether it is an address of a private network; False for all that is no address at all."""
-    try:
-        found: IPv4Address | IPv6Address = ip_address(address)
-    except ValueError:
-        return False
-    # ::ffff:10.0.0.1 is how a listener for both families sees IPv4. Other embeddings (6to4, NAT64) come from outside.
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return any(found in network for network in _PRIVATE)
+    found = parsed(address)
+    return found is not None and any(found in network for network in _PRIVATE)
 
 
 def _came_as_configured(headers: Headers, proxies: int) -> bool:
