@@ -26,27 +26,46 @@ _settings = Settings.from_env()  # a wrong setting stops the start here, with on
 keep_secrets_of(_settings)
 server_errors.install()
 
-_env = Env(eager=False)
-bind = f"{_env.str('HOST', '127.0.0.1')}:{_env.int('PORT', 8080, validate=validate.Range(min=1, max=65_535))}"
-workers = _env.int("WEB_CONCURRENCY", 2, validate=validate.Range(min=1, max=256))
-refuse_wrong(_env)
-
-# What plain HTTP has for itself: a socket holds its connection, and with none left a worker would not answer at all.
-HTTP_CONNECTIONS = 1000
 OTHER_FILES = 100  # the database, the tenant, listeners, logs
 
+_env = Env(eager=False)
+
+
+def _number(name: str, default: int, least: int, most: int) -> int:
+    number: int = _env.int(name, default, validate=validate.Range(min=least, max=most))
+    return number
+
+
+# Loopback, since a proxy in front ends TLS. Where systemd hands over a socket, that one is used instead.
+bind = f"{_env.str('HOST', '127.0.0.1')}:{_number('PORT', 8080, 1, 65_535)}"
+# About one for each core: gevent keeps a core busy, and every worker has a database pool of its own.
+workers = _number("WEB_CONCURRENCY", 2, 1, 256)
+# What plain HTTP has for itself: a socket holds its connection, and with none left a worker would not answer at all.
+_http_connections = _number("GUNICORN_HTTP_CONNECTIONS", 1000, 10, 100_000)
+# Connections that wait to be accepted: all that come while a worker starts, and no more than somebody waits for.
+backlog = _number("GUNICORN_BACKLOG", 2048, 1, 65_535)
+# Seconds without a heartbeat until a worker counts as stuck. The loop beats every second or so; no request blocks it.
+timeout = _number("GUNICORN_TIMEOUT_SECONDS", 30, 2, 3600)
+# Seconds that running requests have to end at a stop or reload: above the longest wait, a login's for the tenant
+# (8.5 s), below systemd's TimeoutStopSec.
+graceful_timeout = _number("GUNICORN_GRACEFUL_TIMEOUT_SECONDS", 15, 1, 3600)
+# Seconds that an idle connection is kept. It is worth keeping to a proxy; without one, many idle clients cost memory.
+keepalive = _number("GUNICORN_KEEPALIVE_SECONDS", 5, 1, 3600)
+# Bytes of the request line and of one header, and how many headers: as nginx lets through, and a token of 8 KiB fits.
+# What is larger is refused by the service, with its own error.
+limit_request_line = _number("GUNICORN_LIMIT_REQUEST_LINE", 8190, 512, 8190)  # no more is possible
+limit_request_field_size = _number("GUNICORN_LIMIT_REQUEST_FIELD_SIZE", 16_384, 512, 65_535)
+limit_request_fields = _number("GUNICORN_LIMIT_REQUEST_FIELDS", 100, 10, 32_768)
+refuse_wrong(_env)
+
+# Not for an environment to say: the service is built on these (see `on_starting`).
 worker_class = "gevent"
-# Greenlets a worker serves at once; beyond, connections wait in the backlog.
-worker_connections = _settings.sockets.max_sockets_per_worker + HTTP_CONNECTIONS
 preload_app = False  # so that a reload (HUP) imports the code anew
 max_requests = 0  # a recycled worker would cut long-lived connections
-timeout = 30  # seconds without a heartbeat until a worker counts as stuck
-graceful_timeout = 15  # seconds that running requests have to end at a stop or reload
-keepalive = 5
-forwarded_allow_ips = ""  # whom to believe about the client is TRUSTED_PROXY_COUNT's to say
-limit_request_line = 8190
-limit_request_field_size = 16_384  # a token that is too large is refused by the service, with its own error
 control_socket_disable = True  # one more way in that nobody uses
+forwarded_allow_ips = ""  # whom to believe about the client is TRUSTED_PROXY_COUNT's to say
+# Greenlets a worker serves at once; beyond, connections wait in the backlog.
+worker_connections = _settings.sockets.max_sockets_per_worker + _http_connections
 logconfig_dict = dict_config(level=_settings.log_level, as_json=_settings.log_json)
 
 _files = worker_connections + OTHER_FILES
@@ -57,6 +76,13 @@ if _hard != resource.RLIM_INFINITY and _hard < _files:
     )
 if _soft != resource.RLIM_INFINITY and _soft < _files:
     resource.setrlimit(resource.RLIMIT_NOFILE, (_files, _hard))
+
+
+def on_starting(server: Any) -> None:
+    """Refuse what GUNICORN_CMD_ARGS or the command line say instead, as it would break the service some hours later."""
+    config = server.cfg
+    if config.worker_class_str != worker_class or config.preload_app or config.max_requests:
+        raise SystemExit("Invalid settings: GUNICORN_CMD_ARGS: must leave worker_class, preload_app and max_requests.")
 
 
 def when_ready(server: Any) -> None:

@@ -1,15 +1,10 @@
 """What clients can do to a socket that no test client does: the server's own errors, broken and unfinished bodies."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from tests.live.raw_http import exchange
-from tests.local.tenant_process import TenantProcess
 from tests.security_headers import assert_secure
-from tests.service_process import ROOT, ServiceProcess
+from tests.service_process import ServiceProcess
 
 LOGIN = b"POST /api/v1/auth/auth0/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
@@ -58,11 +53,3 @@ def test_a_token_that_is_too_large_is_refused_by_the_service_itself(service: Ser
 )
 def test_no_header_of_a_proxy_is_believed_where_there_is_none(service: ServiceProcess, headers: dict[str, str]) -> None:
     assert service.request("GET", "/health", headers=headers).text == "ok"
-
-
-def test_a_wrong_setting_of_the_server_names_itself(tenant: TenantProcess) -> None:
-    command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
-    environment = {**os.environ, **tenant.env(), "DATABASE_URL": "postgresql://x@/x", "APP_ENV": "test", "PORT": "abc"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines() == ["Invalid settings (see deploy/env.example): PORT: Not a valid integer."]

@@ -18,7 +18,6 @@ from tests.local.tenant_process import TenantProcess
 from tests.service_process import ServiceProcess
 
 ROOT = Path(__file__).parents[2]
-SERVER_SETTINGS = {"PORT", "TENANT_PORT", "HOST", "WEB_CONCURRENCY"}  # read by gunicorn's configuration and `make run`
 SECRET = "hunter2-very-secret"  # noqa: S105 - stands in every wrong value, to show that none is repeated
 REQUIRED = {
     "DATABASE_URL": "postgresql://gearyard:password@db.example.com:5432/gearyard",
@@ -126,6 +125,20 @@ WRONG: dict[str, list[str]] = {
     "LOG_JSON": WORDS,
 }
 
+# Those of the server itself, all numbers, by what gunicorn calls what becomes of them.
+NUMBERS_OF_THE_SERVER = {
+    "PORT": "bind",
+    "WEB_CONCURRENCY": "workers",
+    "GUNICORN_HTTP_CONNECTIONS": "worker_connections",
+    "GUNICORN_BACKLOG": "backlog",
+    "GUNICORN_TIMEOUT_SECONDS": "timeout",
+    "GUNICORN_GRACEFUL_TIMEOUT_SECONDS": "graceful_timeout",
+    "GUNICORN_KEEPALIVE_SECONDS": "keepalive",
+    "GUNICORN_LIMIT_REQUEST_LINE": "limit_request_line",
+    "GUNICORN_LIMIT_REQUEST_FIELD_SIZE": "limit_request_field_size",
+    "GUNICORN_LIMIT_REQUEST_FIELDS": "limit_request_fields",
+}
+
 Read = Callable[..., Settings]
 
 
@@ -147,6 +160,12 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Read:
 def names_read() -> set[str]:
     """The variables that `app/settings.py` reads."""
     return set(re.findall(r"env\.\w+\(\s*\"([A-Z][A-Z0-9_]+)\"", (ROOT / "app/settings.py").read_text()))
+
+
+def server_settings() -> set[str]:
+    """The variables that `deploy/gunicorn.conf.py` reads itself."""
+    source = (ROOT / "deploy/gunicorn.conf.py").read_text()
+    return set(re.findall(r"_(?:number|env\.\w+)\(\"?'?([A-Z][A-Z0-9_]+)", source))
 
 
 def refusal(read: Read, **changes: str | None) -> str:
@@ -281,7 +300,7 @@ class TestNothingIsForShow:
     def test_every_setting_is_documented_and_nothing_else_is(self) -> None:
         documented = re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=", (ROOT / "deploy/env.example").read_text(), re.MULTILINE)
         assert len(documented) == len(set(documented))
-        assert set(documented) - SERVER_SETTINGS == names_read()
+        assert set(documented) - server_settings() == names_read()
 
     @pytest.mark.parametrize("field", [field.name for field in (*fields(Settings), *fields(SocketLimits))])
     def test_every_setting_is_used(self, field: str) -> None:
@@ -291,9 +310,9 @@ class TestNothingIsForShow:
         assert any(re.search(names, path.read_text()) for path in sources)
 
 
-def gunicorn(environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def gunicorn(environment: Mapping[str, str], *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"],
+        [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", *options, "wsgi:app"],
         cwd=ROOT,
         env=dict(environment),
         capture_output=True,
@@ -314,6 +333,33 @@ class TestTheServer:
         assert ended.stdout == ""
         assert [next(iter(change)) in line for line in ended.stderr.splitlines()] == [True]
         assert SECRET not in ended.stderr
+
+    @pytest.mark.parametrize("wrong", [SECRET, "0", "99999999"], ids=["no number", "too small", "too large"])
+    def test_each_of_its_own_settings_that_is_wrong_is_named(self, wrong: str) -> None:
+        # Of what is no number here, gunicorn complains before it reads its configuration.
+        names = set(NUMBERS_OF_THE_SERVER) - ({"WEB_CONCURRENCY"} if wrong == SECRET else set())
+        ended = gunicorn({**REQUIRED, **dict.fromkeys(names, wrong)})
+        assert ended.returncode != 0
+        (line,) = ended.stderr.splitlines()
+        assert set(re.findall(r"([A-Z][A-Z_]+): \w", line)) == names
+        assert SECRET not in line
+
+    def test_each_of_its_own_settings_is_what_gunicorn_runs_with(self) -> None:
+        assert server_settings() == {"HOST", *NUMBERS_OF_THE_SERVER}
+        chosen = {name: str(1001 + number) for number, name in enumerate(NUMBERS_OF_THE_SERVER)}
+        chosen |= {"HOST": "127.0.0.2", "WEB_CONCURRENCY": "7", "WS_MAX_SOCKETS_PER_WORKER": "5000"}
+        ended = gunicorn({**REQUIRED, **chosen}, "--print-config")
+        shown = dict(re.findall(r"^(\w+) += (.*)$", ended.stdout, re.MULTILINE))
+        expected = {of_gunicorn: chosen[name] for name, of_gunicorn in NUMBERS_OF_THE_SERVER.items()}
+        expected["bind"] = f"['127.0.0.2:{chosen['PORT']}']"
+        expected["worker_connections"] = str(5000 + int(chosen["GUNICORN_HTTP_CONNECTIONS"]))
+        assert {name: shown[name] for name in expected} == expected
+
+    @pytest.mark.parametrize("option", ["--worker-class=sync", "--preload", "--max-requests=1000"])
+    def test_what_the_service_is_built_on_is_not_for_an_environment_to_change(self, option: str) -> None:
+        ended = gunicorn({**REQUIRED, "PORT": "1", "GUNICORN_CMD_ARGS": option})
+        assert ended.returncode != 0
+        assert "GUNICORN_CMD_ARGS: must leave" in ended.stderr.splitlines()[-1]
 
     def test_every_line_of_its_log_is_json_from_the_start_to_the_end(self, logs: dict[str, str]) -> None:
         entries = [json.loads(line) for line in logs["debug"].splitlines()]
