@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection, QueuePool
 
-from app.observability import dependency_metrics
+from app.observability import dependency_metrics, query_counts
 from app.settings import Settings
 
 CONNECT_TIMEOUT_SECONDS = 3
@@ -100,7 +100,7 @@ def make_engine(settings: Settings) -> Engine:
     Connections in all: workers × (`DB_POOL_SIZE` + `DB_MAX_OVERFLOW` + one of a readiness probe + one that listens),
     below the server's `max_connections`.
     """
-    return create_engine(
+    engine = create_engine(
         settings.database_url,
         poolclass=CountedPool,
         pool_size=settings.db_pool_size,
@@ -117,6 +117,8 @@ def make_engine(settings: Settings) -> Engine:
             idle_in_transaction_session_timeout=IDLE_IN_TRANSACTION_TIMEOUT_MS,
         ),
     )
+    query_counts.watch(engine)
+    return engine
 
 
 def make_probe_engine(settings: Settings) -> Engine:

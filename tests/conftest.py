@@ -155,10 +155,13 @@ class StatementCounter:
 
     def __init__(self) -> None:
         self.statements: list[str] = []
+        self.savepoints = 0
 
     def note(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
         """SQLAlchemy's `before_cursor_execute`."""
-        if not statement.startswith(("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO")):
+        if statement.startswith(("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO")):
+            self.savepoints += 1
+        else:
             self.statements.append(statement)
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ import structlog
 from flask import Flask, Response, g, request
 from sqlalchemy.engine import make_url
 
-from app.observability import error_tracking, exceptions
+from app.observability import error_tracking, exceptions, query_counts
 from app.observability.redaction import escape, keep_secret, redact_event, withhold_requests
 from app.settings import Settings
 
@@ -98,8 +98,9 @@ def init_app(app: Flask) -> None:
 
     @app.before_request
     def begin() -> None:
-        """Start the clock."""
+        """Start the clock and the count of queries."""
         g.began_at = time.perf_counter()
+        g.queries = query_counts.start()
 
     @app.after_request
     def end(response: Response) -> Response:
@@ -113,6 +114,8 @@ def init_app(app: Flask) -> None:
             route=request.url_rule.rule if request.url_rule else None,
             status=response.status_code,
             duration_ms=round((time.perf_counter() - g.began_at) * 1000, 1),
+            queries=g.queries.statements,
+            query_ms=round(g.queries.seconds * 1000, 1),
             client_address=request.remote_addr,
         )
         return response

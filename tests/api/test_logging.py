@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskClient
@@ -12,7 +14,8 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.observability.logging import OURS
 from app.settings import Settings
-from tests.factories import Person
+from tests.conftest import StatementCounter
+from tests.factories import Person, new_equipment
 
 
 def request_line(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
@@ -49,6 +52,37 @@ def test_the_line_of_a_known_caller_names_the_user(
     caplog.clear()
     client.get("/health")
     assert "user_id" not in request_line(caplog)
+
+
+Counting = Callable[[], AbstractContextManager[StatementCounter]]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/equipment?q=tent", "/api/v1/auth/me"])
+def test_the_line_says_how_many_queries_the_request_ran_and_how_long_they_took(
+    client: FlaskClient, owner: Person, caplog: pytest.LogCaptureFixture, counting_statements: Counting, path: str
+) -> None:
+    with counting_statements() as counted:
+        client.get(path, headers=owner.headers)
+    line = request_line(caplog)
+    assert line["queries"] == len(counted) + counted.savepoints > counted.savepoints
+    assert 0 < line["query_ms"] <= line["duration_ms"]
+
+
+def test_a_statement_that_fails_is_a_query_too(
+    client: FlaskClient, owner: Person, caplog: pytest.LogCaptureFixture, counting_statements: Counting
+) -> None:
+    body = new_equipment(category_id=str(uuid4()))
+    with counting_statements() as counted:
+        assert client.post("/api/v1/equipment", json=body, headers=owner.headers).status_code == 400
+    line = request_line(caplog)
+    assert line["queries"] == len(counted) + counted.savepoints
+    assert "INSERT INTO equipment" in counted.statements[-1]
+    assert 0 < line["query_ms"] <= line["duration_ms"]
+
+
+def test_a_request_that_asks_no_database_says_so(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    client.get("/health")
+    assert (request_line(caplog)["queries"], request_line(caplog)["query_ms"]) == (0, 0)
 
 
 def test_no_token_password_or_query_is_logged(

@@ -1,5 +1,6 @@
 """The database as the service meets it in life: behind, away, restarted, locked; and its migrations."""
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,8 @@ def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresCl
 @pytest.fixture(scope="module")
 def fragile(own_cluster: PostgresCluster, tenant: TenantProcess) -> Iterator[ServiceProcess]:
     """A service of one worker on that cluster."""
-    with ServiceProcess({"DATABASE_URL": own_cluster.url("gearyard"), **tenant.env()}, workers=1) as service:
+    environment = {"DATABASE_URL": own_cluster.url("gearyard"), **tenant.env(), "LOG_JSON": "true"}
+    with ServiceProcess(environment, workers=1) as service:
         yield service
 
 
@@ -90,6 +92,12 @@ def test_a_query_that_waits_does_not_stop_the_worker(own_cluster: PostgresCluste
     # Nobody waits for a lock for ever: the limit ends it, and the client is told to come again.
     assert {answer.status_code for answer in answers} == {503}
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
+    # The log tells which of the requests that ran at the same time waited for the database.
+    lines = [json.loads(line) for line in fragile.log().splitlines()]
+    waits = {line["route"]: (line["queries"], line["query_ms"]) for line in lines if line["event"] == "request"}
+    assert waits["/health"] == (0, 0)
+    assert waits["/api/v1/equipment"][0] == waits["/api/v1/categories"][0] == 1
+    assert waits["/api/v1/equipment"][1] >= LOCK_TIMEOUT_MS > waits["/api/v1/categories"][1]
 
 
 def _waiting_backends(cluster: PostgresCluster) -> int:
