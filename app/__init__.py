@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.init_app(app)
     limits.init_app(app, settings)
     identity.init_app(app, settings)
-    health.init_app(app, settings, is_draining=lambda: live.hub().is_draining)
+    health.init_app(app, settings, is_draining=lambda: live.hub().is_draining, is_tenant_away=identity.is_tenant_away)
     metrics.init_app(app, settings)
     docs.init_app(app)
     live.init_app(app, settings)

@@ -22,6 +22,7 @@ from app.observability import dependency_metrics
 from app.settings import Settings
 
 JWKS_TIMEOUT_SECONDS = 3
+METADATA_TIMEOUT_SECONDS = 3
 GRACE_SECONDS = 0.5
 API_TIMEOUT_SECONDS = 8  # a sign-up or login hashes a password at the other end
 RETRY_AFTER_SECONDS = 10
@@ -62,6 +63,15 @@ class Auth0Client:
             Unavailable: no answer within `JWKS_TIMEOUT_SECONDS`, or not a JSON object.
         """
         return self._get(".well-known/jwks.json", endpoint="jwks", timeout_seconds=JWKS_TIMEOUT_SECONDS)
+
+    def fetch_metadata(self) -> Mapping[str, Any]:
+        """`GET /.well-known/openid-configuration` (OpenID Connect Discovery §4): what costs a tenant least to answer.
+
+        Raises:
+            Unavailable: as `fetch_key_set`.
+        """
+        path = ".well-known/openid-configuration"
+        return self._get(path, endpoint="discovery", timeout_seconds=METADATA_TIMEOUT_SECONDS)
 
     def fetch_userinfo(self, access_token: str) -> Mapping[str, Any]:
         """`GET /userinfo` (OpenID Connect Core §5.3); nothing, where the tenant will not say.

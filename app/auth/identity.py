@@ -19,6 +19,7 @@ from structlog.contextvars import bind_contextvars
 from app.auth import service
 from app.auth.auth0 import Auth0Client
 from app.auth.principal import Identity
+from app.auth.tenant_watch import TenantWatch
 from app.auth.tokens import KeySetCache, TokenVerifier, VerifiedToken
 from app.errors import AmbiguousCredentials, Unauthenticated
 from app.settings import REALM, Settings
@@ -51,6 +52,11 @@ def tenant() -> Auth0Client:
     return _guard().tenant
 
 
+def is_tenant_away() -> bool:
+    """Tell whether the tenant of the current app gave no proper answer lately; waits for nothing."""
+    return _guard().tenant_watch.is_away()
+
+
 def id_tokens() -> TokenVerifier:
     """The verifier of ID tokens: of this application as audience (OpenID Connect Core §3.1.3.7)."""
     return _guard().id_tokens
@@ -61,6 +67,7 @@ class Guard:
     """What it takes to know who is calling; one for each app."""
 
     tenant: Auth0Client
+    tenant_watch: TenantWatch
     access_tokens: TokenVerifier
     id_tokens: TokenVerifier
     protector: ResourceProtector
@@ -136,6 +143,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     protector.register_token_validator(_AccessTokenValidator(access_tokens))
     app.extensions["guard"] = Guard(
         tenant=client,
+        tenant_watch=TenantWatch(client.fetch_metadata),
         access_tokens=access_tokens,
         id_tokens=TokenVerifier(keys.key, issuer=settings.auth0_issuer, audience=settings.auth0_client_id),
         protector=protector,

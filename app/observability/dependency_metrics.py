@@ -15,7 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 OK = "ok"
 FAILED = "failed"
 REFUSED = "refused"
-TENANT_ENDPOINTS = frozenset({"jwks", "userinfo", "signup", "token"})
+TENANT_ENDPOINTS = frozenset({"discovery", "jwks", "userinfo", "signup", "token"})
 KEYS_FETCHED_AT = "gearyard_jwks_fetched_timestamp_seconds"
 
 _key_fetches = Counter(

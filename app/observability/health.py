@@ -19,12 +19,20 @@ from app.settings import Settings
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 FRESH_SECONDS = 0.5
+# A header, since the body says `ready`, and nothing else, to whoever compares it.
+DEGRADED_HEADER = "Gearyard-Degraded"
+TENANT = "tenant"
 
 log = structlog.get_logger(__name__)
 
 
-def init_app(app: Flask, settings: Settings, *, is_draining: Callable[[], bool]) -> None:
-    """Serve `/health` and `/ready`, without the API's base path. `is_draining`: whether this worker is about to end."""
+def init_app(
+    app: Flask, settings: Settings, *, is_draining: Callable[[], bool], is_tenant_away: Callable[[], bool]
+) -> None:
+    """Serve `/health` and `/ready`, without the API's base path. Neither question may wait for anything:
+
+    `is_draining`: is this worker about to end? `is_tenant_away`: did the identity provider not answer lately?
+    """
     readiness = _Readiness(make_probe_engine(settings), ScriptDirectory(str(MIGRATIONS)).get_current_head())
 
     @app.get("/health")
@@ -36,11 +44,17 @@ def init_app(app: Flask, settings: Settings, *, is_draining: Callable[[], bool])
     @app.get("/ready")
     @public
     def ready() -> Response:
-        """Answer `ready` when the worker stays, the database answers within a second, and its schema is this code's."""
+        """Answer `ready` when the worker stays, the database answers within a second, and its schema is this code's.
+
+        Without its tenant the service is degraded, and ready: whoever is logged in goes on, and so does the search.
+        """
         if is_draining():
             raise Unavailable("This worker is about to end.", retry_after_seconds=1)
         readiness.check()
-        return Response("ready", content_type="text/plain")
+        response = Response("ready", content_type="text/plain")
+        if is_tenant_away():
+            response.headers[DEGRADED_HEADER] = TENANT
+        return response
 
 
 class _Readiness:

@@ -11,7 +11,13 @@ from sqlalchemy import event
 from sqlalchemy.pool import NullPool
 
 from app import create_app
+from app.auth import tenant_watch
+from app.auth.tenant_watch import TenantWatch
 from app.settings import Settings
+from deploy.local.processes import wait_until
+from tests.local.tenant_process import TenantProcess
+
+PATIENCE_SECONDS = 30
 
 
 @pytest.fixture
@@ -55,3 +61,46 @@ def counting_connections() -> Iterator[list[object]]:
         yield opened
     finally:
         event.remove(NullPool, "connect", note)
+
+
+@pytest.mark.parametrize("mode", ["down", "error", "garbage", "redirect", "rate_limited"])
+def test_without_its_tenant_a_worker_is_degraded_and_still_ready(
+    client: FlaskClient, own_tenant: TenantProcess, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(tenant_watch, "FRESH_SECONDS", 0)
+    own_tenant.fault("discovery", mode)
+    assert wait_until(lambda: degraded(client) == "tenant", PATIENCE_SECONDS)
+    own_tenant.reset()
+    assert wait_until(lambda: degraded(client) is None, PATIENCE_SECONDS)
+
+
+@pytest.fixture
+def own_tenant(tenant: TenantProcess) -> Iterator[TenantProcess]:
+    """The tenant, whose faults end with the test."""
+    yield tenant
+    tenant.reset()
+
+
+def degraded(client: FlaskClient) -> str | None:
+    """What a worker that is ready says it lacks."""
+    answer = client.get("/ready")
+    assert (answer.status_code, answer.text) == (200, "ready")
+    return answer.headers.get("Gearyard-Degraded")
+
+
+class TestTheWatchOnTheTenant:
+    def test_lets_nobody_wait(self) -> None:
+        asked: list[None] = []
+        watch = TenantWatch(lambda: asked.append(None))
+        assert watch.is_away() is False
+        assert not asked
+        gevent.idle()
+        assert len(asked) == 1
+
+    def test_asks_once_for_all_who_want_to_know_meanwhile(self) -> None:
+        asked: list[None] = []
+        watch = TenantWatch(lambda: asked.append(None))
+        for _ in range(20):
+            watch.is_away()
+            gevent.idle()
+        assert len(asked) == 1
