@@ -31,7 +31,9 @@ DEFAULT_CATEGORIES = {
 # Identifiers made from the names are the same in every installation, so links to a category can be shared.
 NAMESPACE = UUID("6d2f3c0e-1a54-4c57-9f0f-6a7cf1f1a0de")
 
-categories = sa.table("categories", sa.column("id", sa.Uuid), sa.column("name"), sa.column("parent_id", sa.Uuid))
+categories = sa.table(
+    "categories", sa.column("id", sa.Uuid), sa.column("name", sa.String), sa.column("parent_id", sa.Uuid)
+)
 
 
 def _rows() -> list[dict[str, object]]:

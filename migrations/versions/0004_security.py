@@ -54,10 +54,18 @@ def upgrade() -> None:
         sa.Column("request_id", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_audit_log"),
     )
-    op.create_index("ix_users_admins", "users", ["id"], postgresql_where=sa.text("role = 'admin'"))
+    # Last, and without a look at the rows (0005 has that), as these keep everybody from both tables.
     op.alter_column("identities", "user_id", nullable=True)
     op.drop_constraint("fk_identities_user_id", "identities", type_="foreignkey")
-    op.create_foreign_key("fk_identities_user_id", "identities", "users", ["user_id"], ["id"], ondelete="SET NULL")
+    op.create_foreign_key(
+        "fk_identities_user_id",
+        "identities",
+        "users",
+        ["user_id"],
+        ["id"],
+        ondelete="SET NULL",
+        postgresql_not_valid=True,
+    )
 
 
 def downgrade() -> None:
@@ -66,6 +74,5 @@ def downgrade() -> None:
     op.drop_constraint("fk_identities_user_id", "identities", type_="foreignkey")
     op.create_foreign_key("fk_identities_user_id", "identities", "users", ["user_id"], ["id"], ondelete="CASCADE")
     op.alter_column("identities", "user_id", nullable=False)
-    op.drop_index("ix_users_admins", "users")
     op.drop_table("audit_log")
     op.drop_table("login_attempts")
