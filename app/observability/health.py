@@ -33,7 +33,7 @@ def init_app(
 
     `is_draining`: is this worker about to end? `is_tenant_away`: did the identity provider not answer lately?
     """
-    readiness = _Readiness(make_probe_engine(settings), ScriptDirectory(str(MIGRATIONS)).get_current_head())
+    readiness = _Readiness(make_probe_engine(settings), ScriptDirectory(str(MIGRATIONS)))
 
     @app.get("/health")
     @public
@@ -44,7 +44,7 @@ def init_app(
     @app.get("/ready")
     @public
     def ready() -> Response:
-        """Answer `ready` when the worker stays, the database answers within a second, and its schema is this code's.
+        """Answer `ready` when the worker stays, the database answers within a second, and its schema is not behind.
 
         Without its tenant the service is degraded, and ready: whoever is logged in goes on, and so does the search.
         """
@@ -58,14 +58,19 @@ def init_app(
 
 
 class _Readiness:
-    """Whether the database answers and is at this code's schema. Anybody may ask, and connections are few:
+    """Whether the database answers and its schema is not behind this code's. Anybody may ask, and connections are few:
 
     whoever asks while a probe is under way gets its answer, and a good one is good for `FRESH_SECONDS`.
+
+    A revision that this code does not know is a later one's: while a new release is rolled out, those who still run the
+    old one go on. What a release migrates leaves the one before it working (deploy/README.md).
     """
 
-    def __init__(self, engine: Engine, expected: str | None) -> None:
+    def __init__(self, engine: Engine, migrations: ScriptDirectory) -> None:
         self._engine = engine
-        self._expected = expected
+        self._expected = migrations.get_current_head()
+        earlier = {revision.revision for revision in migrations.walk_revisions()} - {self._expected}
+        self._behind = {None, *earlier}
         self._probe: gevent.Greenlet | None = None
         self._ready_at = float("-inf")
         self._problem: str | None = None
@@ -84,7 +89,7 @@ class _Readiness:
         """Ask the database; what is wrong, in words for anybody."""
         try:
             version = _schema_version(self._engine)
-            problem = None if version == self._expected else "The database schema is not the one of this code."
+            problem = "The database schema is behind this code." if version in self._behind else None
             reason = f"schema {version}, expected {self._expected}"
         except (SQLAlchemyError, Timeout) as error:
             problem, reason = "The database does not answer.", str(error.__cause__ or error).strip()[:200]

@@ -65,7 +65,7 @@ def test_every_limit_of_pool_and_server_is_set(engine: Engine, settings: Setting
     }
 
 
-def test_a_schema_that_is_behind_is_not_ready(
+def test_a_schema_that_is_behind_is_not_ready_and_a_later_one_is(
     cluster: PostgresCluster, database_url_factory: Callable[[], str], tenant: TenantProcess
 ) -> None:
     url = database_url_factory()
@@ -73,10 +73,16 @@ def test_a_schema_that_is_behind_is_not_ready(
         alembic(url, "downgrade", "0001")
         answer = service.request("GET", "/ready")
         assert answer.status_code == 503
-        assert answer.json()["message"] == "The database schema is not the one of this code."
+        assert answer.json()["message"] == "The database schema is behind this code."
         assert "schema 0001" in service.log()
         assert service.request("GET", "/health").text == "ok"
         alembic(url, "upgrade", "head")
+        assert service.request("GET", "/ready").text == "ready"
+        # The next release has migrated, and this one has not been replaced yet.
+        with psycopg2.connect(url) as connection:
+            connection.cursor().execute("UPDATE alembic_version SET version_num = 'later'")
+        service.stop()
+        service.start()
         assert service.request("GET", "/ready").text == "ready"
 
 
