@@ -1,9 +1,11 @@
 """Every package is pinned to one version and to the hashes of its files, and the two files agree."""
 
 import re
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 FILES = ("requirements.txt", "tests/requirements.txt")
@@ -41,6 +43,26 @@ def test_what_was_asked_for_is_what_is_pinned(source: str, name: str) -> None:
     assert wanted(source)
     assert all(wanted(source).values())
     assert wanted(source).items() <= pins(name).items()
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("python", ["3.11.0", "3.11.2", "3.11.3", "3.12.0", "3.13.0"])
+def test_all_that_a_package_needs_on_a_python_is_pinned(name: str, python: str) -> None:
+    # The files are resolved on one Python, and installed on whichever a machine has.
+    environment = {"python_full_version": python, "python_version": python.rpartition(".")[0], "extra": ""}
+    needed = {
+        canonical(needed.name)
+        for package in pins(name)
+        if is_installed(package)
+        for needed in map(Requirement, metadata.requires(package) or [])
+        if needed.marker is None or needed.marker.evaluate(environment)
+    }
+    assert needed - pins(name).keys() == set()
+
+
+def is_installed(package: str) -> bool:
+    """Tell whether it is here: some are for other Pythons only."""
+    return bool(list(metadata.distributions(name=package)))
 
 
 def test_tests_run_on_what_production_runs_on() -> None:
