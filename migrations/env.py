@@ -4,6 +4,7 @@ Each revision is one transaction, so that its locks end with it. One that waits 
 it who wants the table, so none waits for longer than `LOCK_TIMEOUT_MS`: it gives up, and nothing of it stays.
 """
 
+import logging
 import time
 from typing import Any
 
@@ -34,6 +35,8 @@ def run() -> None:
     Raises:
         SystemExit: somebody holds a lock that is needed, or migrates for too long.
     """
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)  # which revisions it runs
     if context.is_offline_mode():
         _run_in(dialect_name="postgresql")
         return

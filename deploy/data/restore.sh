@@ -8,7 +8,6 @@ set -euo pipefail
 readonly DUMP=${1:?usage: restore.sh DUMP}
 source "$(dirname "${BASH_SOURCE[0]}")/connection.sh"
 
-pg_restore --list "$DUMP" >/dev/null
 tables=$(query "$CONNECTION" --command \
     "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'spatial_ref_sys'")
 if [[ $tables != 0 ]]; then
@@ -16,8 +15,12 @@ if [[ $tables != 0 ]]; then
     exit 1
 fi
 
+# PostGIS's own table came with the extension, and is not this role's to fill.
+contents=$(mktemp)
+trap 'rm -f "$contents"' EXIT
+pg_restore --list "$DUMP" | grep --invert-match 'TABLE DATA public spatial_ref_sys ' >"$contents"
 # A comment on an extension is its owner's to make, and an extension that is there already is not made again.
-pg_restore --dbname "$CONNECTION" --single-transaction --exit-on-error --no-owner --no-privileges --no-comments \
-    "$DUMP"
+pg_restore --use-list "$contents" --dbname "$CONNECTION" --single-transaction --exit-on-error \
+    --no-owner --no-privileges --no-comments "$DUMP"
 # Without statistics, the first searches would be planned as for empty tables.
 query "$CONNECTION" --command 'ANALYZE'

@@ -74,6 +74,20 @@ def test_a_backup_is_restored_into_an_empty_database(run: Run, url: str, empty: 
         assert query(empty, statement) == query(url, statement) != []
 
 
+def test_a_role_that_owns_the_database_and_nothing_else_restores(
+    run: Run, url: str, cluster: PostgresCluster, empty: str, tmp_path: Path
+) -> None:
+    name, role = urlsplit(empty).path[1:], f"plain_{uuid4().hex}"
+    query(empty, f"CREATE ROLE {role} LOGIN")
+    query(empty, f"ALTER DATABASE {name} OWNER TO {role}")
+    query(empty, "CREATE EXTENSION postgis")  # the one that takes a superuser
+    of_role = empty.replace("//gearyard@", f"//{role}@")
+    dump = run("backup.sh", str(tmp_path), url=url).stdout.strip()
+    restored = run("restore.sh", dump, url=of_role)
+    assert restored.returncode == 0, restored.stderr
+    assert query(of_role, "SELECT username FROM users") == query(url, "SELECT username FROM users") != []
+
+
 def test_a_drill_compares_what_was_restored_and_removes_it(run: Run, url: str) -> None:
     drill = run("drill.sh", url=url)
     assert drill.returncode == 0, drill.stderr
