@@ -148,9 +148,13 @@ def connect_listener(settings: Settings) -> Any:
     Raises:
         psycopg2.Error: the database does not answer.
     """
-    url = make_url(settings.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    url = make_url(settings.database_url)
+    # What the engine makes of the URL: libpq has another notation for several hosts.
+    positional, named = url.get_dialect()().create_connect_args(url)
     timeouts = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "statement_timeout": settings.db_statement_timeout_ms}
-    connection = psycopg2.connect(url, **{**_connect_args(**timeouts), "application_name": LISTENER_NAME})
+    connection = psycopg2.connect(
+        *positional, **{**named, **_connect_args(**timeouts), "application_name": LISTENER_NAME}
+    )
     connection.autocommit = True
     return connection
 

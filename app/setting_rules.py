@@ -8,6 +8,7 @@ import re
 from limits import parse_many
 from marshmallow import ValidationError, validate
 from sentry_sdk.utils import BadDsn, Dsn
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -61,6 +62,7 @@ def postgresql_url(value: str) -> None:
     """Refuse what is no URL of a PostgreSQL database."""
     try:
         url = make_url(value)
+        PGDialect_psycopg2().create_connect_args(url)  # type: ignore[no-untyped-call]  # of several hosts, too
     except (ArgumentError, ValueError):
         url = None
     if url is None or url.drivername.partition("+")[0] not in ("postgresql", "postgres") or not url.database:

@@ -84,7 +84,7 @@ def test_a_role_that_owns_the_database_and_nothing_else_restores(
     of_role = empty.replace("//gearyard@", f"//{role}@")
     dump = run("backup.sh", str(tmp_path), url=url).stdout.strip()
     restored = run("restore.sh", dump, url=of_role)
-    assert restored.returncode == 0, restored.stderr
+    assert (restored.returncode, restored.stderr) == (0, "")
     assert query(of_role, "SELECT username FROM users") == query(url, "SELECT username FROM users") != []
 
 

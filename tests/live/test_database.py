@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg2
 import pytest
@@ -84,6 +85,18 @@ def test_a_schema_that_is_behind_is_not_ready_and_a_later_one_is(
         service.stop()
         service.start()
         assert service.request("GET", "/ready").text == "ready"
+
+
+def test_of_several_hosts_the_one_that_takes_writes_is_found_for_requests_and_for_wake_ups(
+    database_url_factory: Callable[[], str], tenant: TenantProcess
+) -> None:
+    url = urlsplit(database_url_factory())
+    where = parse_qs(url.query)
+    hosts = f"host=/nowhere:1&host={where['host'][0]}:{where['port'][0]}&target_session_attrs=read-write"
+    environment = {"DATABASE_URL": url._replace(query=hosts).geturl(), **tenant.env()}
+    with ServiceProcess(environment, workers=1) as service:
+        assert service.request("GET", "/api/v1/categories").status_code == 200
+        until(lambda: "\ngearyard_bus_connected 1.0\n" in service.request("GET", "/metrics").text)
 
 
 def test_a_query_that_waits_does_not_stop_the_worker(own_cluster: PostgresCluster, fragile: ServiceProcess) -> None:

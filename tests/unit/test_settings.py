@@ -39,6 +39,8 @@ WRONG: dict[str, list[str]] = {
         f"postgresql://u:{SECRET}@host:port/db",
         f"postgresql://u:{SECRET}@host/",
         f"sqlite:///{SECRET}",
+        f"postgresql://u:{SECRET}@/db?host=a:1&host=b:2&port=3",
+        f"postgresql://u:{SECRET}@/db?host=a:1&host=b:two",
     ],
     "AUTH0_ISSUER": [
         SECRET,
