@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy import insert
@@ -9,6 +10,23 @@ from sqlalchemy.orm import Session
 from structlog.contextvars import get_contextvars
 
 from app.models import AuditEntry
+
+
+class Action(StrEnum):
+    """What was done to what: the words that the log is searched by, so none of them is ever renamed."""
+
+    USER_CHANGED = "user.changed"
+    USER_ROLE_CHANGED = "user.role_changed"
+    USER_DELETED = "user.deleted"
+    EQUIPMENT_CHANGED = "equipment.changed"
+    EQUIPMENT_DELETED = "equipment.deleted"
+    EQUIPMENT_AVAILABILITY_CHANGED = "equipment.availability_changed"
+    PHOTO_ADDED = "equipment.photo_added"
+    PHOTO_REMOVED = "equipment.photo_removed"
+    CATEGORY_CREATED = "category.created"
+    CATEGORY_CHANGED = "category.changed"
+    CATEGORY_DELETED = "category.deleted"
+
 
 Details = Mapping[str, str | int | bool | None]
 
@@ -38,7 +56,7 @@ def names(values: Mapping[str, object]) -> Details:
 def record(
     session: Session,
     author: Author,
-    action: str,
+    action: Action,
     subject_id: UUID,
     *,
     before: Details | None = None,
@@ -52,7 +70,7 @@ def record(
         insert(AuditEntry).values(
             actor_id=author.user_id,
             request_id=author.request_id,
-            action=action,
+            action=action.value,
             subject_id=subject_id,
             before=dict(before) if before is not None else None,
             after=dict(after) if after is not None else None,

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from app.audit import Action
 from app.auth.principal import Identity
 from app.database import transaction
 from app.equipment import repository, service
@@ -18,7 +19,7 @@ def add(who: Identity, equipment_id: UUID, *, photo_url: str, is_primary: bool) 
         NotFound, Forbidden. Conflict: the listing has `MAX_PHOTOS` already.
     """
     with transaction() as session:
-        service.lock_for(who, session, equipment_id, "equipment.photo_added")
+        service.lock_for(who, session, equipment_id, Action.PHOTO_ADDED)
         photos = repository.list_photos(session, equipment_id)
         if len(photos) >= MAX_PHOTOS:
             raise Conflict(f"A listing has at most {MAX_PHOTOS} photos; remove one first.")
@@ -41,7 +42,7 @@ def remove(who: Identity, equipment_id: UUID, photo_id: UUID) -> None:
         NotFound, Forbidden.
     """
     with transaction() as session:
-        service.lock_for(who, session, equipment_id, "equipment.photo_removed")
+        service.lock_for(who, session, equipment_id, Action.PHOTO_REMOVED)
         repository.touch_equipment(session, equipment_id)
         was_primary = repository.delete_photo(session, equipment_id, photo_id)
         remaining = repository.list_photos(session, equipment_id)

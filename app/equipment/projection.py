@@ -35,6 +35,15 @@ class EquipmentItem:
     has_distance: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class EquipmentState:
+    """What a moderator's change is held against."""
+
+    owner_id: UUID
+    title: str
+    is_available: bool
+
+
 def item_columns(point: Point | None = None) -> tuple[SQLColumnExpression[Any], ...]:
     """The columns of an item; its distance is measured from `point`, in metres."""
     lng, lat = longitude_latitude()

@@ -9,12 +9,10 @@ from sqlalchemy.orm import Session
 from app.database import refusing
 from app.equipment import search as query
 from app.equipment.criteria import Search
-from app.equipment.projection import EquipmentItem, item, item_columns
+from app.equipment.projection import EquipmentItem, EquipmentState, item, item_columns
 from app.errors import InvalidInput, NotFound
-from app.models import Category, Equipment, EquipmentPhoto
+from app.models import Equipment, EquipmentPhoto
 from app.paging import Page, Position, encode_cursor
-
-MAX_CATEGORIES = 5_000
 
 
 def search(session: Session, wanted: Search) -> Page[EquipmentItem]:
@@ -52,6 +50,15 @@ def lock_owner_id(session: Session, equipment_id: UUID) -> UUID:
     if owner_id is None:
         raise _no_such_equipment()
     return owner_id
+
+
+def lock_state(session: Session, equipment_id: UUID) -> EquipmentState:
+    """What a listing is at this moment; it changes by no other hand until the transaction ends. Raises NotFound."""
+    columns = Equipment.owner_id, Equipment.title, Equipment.is_available
+    row = session.execute(select(*columns).where(Equipment.id == equipment_id).with_for_update()).one_or_none()
+    if row is None:
+        raise _no_such_equipment()
+    return EquipmentState(**row._mapping)
 
 
 def add_equipment(session: Session, owner_id: UUID, values: dict[str, Any]) -> UUID:
@@ -127,8 +134,3 @@ def set_primary_photo(session: Session, photo_id: UUID) -> None:
 def touch_equipment(session: Session, equipment_id: UUID) -> None:
     """Note that what the listing shows has changed."""
     session.execute(update(Equipment).where(Equipment.id == equipment_id).values(updated_at=func.now()))
-
-
-def list_categories(session: Session) -> list[Category]:
-    """Every category, by name; admins alone add to them, so they are few."""
-    return list(session.scalars(select(Category).order_by(Category.name, Category.id).limit(MAX_CATEGORIES)))

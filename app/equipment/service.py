@@ -7,11 +7,12 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app import audit
+from app.audit import Action, Author
 from app.auth.principal import Identity
 from app.database import transaction
 from app.equipment import repository
 from app.equipment.criteria import Filters, Search, Sort
-from app.equipment.projection import EquipmentItem
+from app.equipment.projection import EquipmentItem, EquipmentState
 from app.errors import Forbidden
 from app.models import Role
 from app.paging import Page, PageRequest
@@ -56,7 +57,7 @@ def create(who: Identity, values: Mapping[str, Any]) -> EquipmentItem:
 def change(who: Identity, equipment_id: UUID, values: Mapping[str, Any]) -> EquipmentItem:
     """Change what is given, and nothing else. Raises NotFound, Forbidden, InvalidInput for an unknown category."""
     with transaction() as session:
-        lock_for(who, session, equipment_id, "equipment.changed", after=audit.names(values))
+        lock_for(who, session, equipment_id, Action.EQUIPMENT_CHANGED, after=audit.names(values))
         repository.update_equipment(session, equipment_id, _columns(values))
         return repository.get_item(session, equipment_id)
 
@@ -64,12 +65,38 @@ def change(who: Identity, equipment_id: UUID, values: Mapping[str, Any]) -> Equi
 def delete(who: Identity, equipment_id: UUID) -> None:
     """Take a listing down for good. Raises NotFound, Forbidden."""
     with transaction() as session:
-        lock_for(who, session, equipment_id, "equipment.deleted")
+        lock_for(who, session, equipment_id, Action.EQUIPMENT_DELETED)
         repository.delete_equipment(session, equipment_id)
 
 
+def set_availability(session: Session, author: Author, equipment_id: UUID, *, is_available: bool) -> None:
+    """Offer anyone's listing or not, for a moderator, and write it down; where it is so already, do neither.
+
+    Raises:
+        NotFound.
+    """
+    listing = repository.lock_state(session, equipment_id)
+    if listing.is_available is is_available:
+        return
+    repository.update_equipment(session, equipment_id, {"is_available": is_available})
+    before = _details(listing)
+    after = {**before, "is_available": is_available}
+    audit.record(session, author, Action.EQUIPMENT_AVAILABILITY_CHANGED, equipment_id, before=before, after=after)
+
+
+def take_down(session: Session, author: Author, equipment_id: UUID) -> None:
+    """Remove anyone's listing for good, for a moderator, and write it down. Raises NotFound."""
+    listing = repository.lock_state(session, equipment_id)
+    repository.delete_equipment(session, equipment_id)
+    audit.record(session, author, Action.EQUIPMENT_DELETED, equipment_id, before=_details(listing))
+
+
+def _details(listing: EquipmentState) -> dict[str, str | bool]:
+    return {"owner_id": str(listing.owner_id), "title": listing.title, "is_available": listing.is_available}
+
+
 def lock_for(
-    who: Identity, session: Session, equipment_id: UUID, action: str, *, after: audit.Details | None = None
+    who: Identity, session: Session, equipment_id: UUID, action: Action, *, after: audit.Details | None = None
 ) -> None:
     """Hold the listing for a change by this caller; one of somebody else's, by an admin, is written down.
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app import audit
-from app.audit import OPERATOR, Author
+from app.audit import OPERATOR, Action, Author
 from app.auth.principal import Identity
 from app.database import transaction
 from app.errors import Conflict, Forbidden, NotFound
@@ -36,7 +36,7 @@ def change(who: Identity, user_id: UUID, values: Mapping[str, Any]) -> User:
     with transaction() as session:
         user = repository.update_user(session, user_id, dict(values))
         if user_id != who.user_id:
-            audit.record(session, audit.author(who.user_id), "user.changed", user_id, after=audit.names(values))
+            audit.record(session, audit.author(who.user_id), Action.USER_CHANGED, user_id, after=audit.names(values))
         return user
 
 
@@ -64,7 +64,7 @@ def give_role(session: Session, author: Author, user_id: UUID, role: Role) -> No
         return
     before, after = {"role": user.role.value}, {"role": role.value}
     repository.set_role(session, user_id, role)
-    audit.record(session, author, "user.role_changed", user_id, before=before, after=after)
+    audit.record(session, author, Action.USER_ROLE_CHANGED, user_id, before=before, after=after)
 
 
 def delete(session: Session, author: Author, user_id: UUID) -> None:
@@ -76,7 +76,7 @@ def delete(session: Session, author: Author, user_id: UUID) -> None:
     user = _hold(session, author, user_id, still_admin=False)
     before = {"role": user.role.value, "username": user.username}
     repository.delete_user(session, user_id)
-    audit.record(session, author, "user.deleted", user_id, before=before)
+    audit.record(session, author, Action.USER_DELETED, user_id, before=before)
 
 
 def _hold(session: Session, author: Author, user_id: UUID, *, still_admin: bool) -> User:
