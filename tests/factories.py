@@ -74,6 +74,13 @@ def category_id(name: str = "Power tools") -> UUID:
         return session.scalars(select(Category.id).where(Category.name == name)).one()
 
 
+def add_category(name: str | None = None, parent_id: UUID | None = None) -> UUID:
+    """A category that is in no use."""
+    values = {"name": name or f"Category {next(_number)}", "parent_id": parent_id}
+    with transaction() as session:
+        return session.execute(insert(Category).values(**values).returning(Category.id)).scalar_one()
+
+
 def new_equipment(**changes: Any) -> dict[str, Any]:
     """The body that lists a cordless drill in Bern."""
     return {

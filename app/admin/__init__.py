@@ -1,1 +1,1 @@
-"""What admins do to users."""
+"""What admins see and do: users, listings, categories, and the log of it all."""

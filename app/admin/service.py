@@ -3,12 +3,16 @@
 from uuid import UUID
 
 from app.admin import repository
-from app.admin.projection import UserRow
+from app.admin.criteria import AuditSearch, EquipmentFilters, UserFilters
+from app.admin.projection import AuditRow, EquipmentRow, Stats, UserRow
 from app.audit import Author
 from app.auth.principal import Identity
 from app.database import transaction
+from app.equipment import categories
+from app.equipment import service as equipment
 from app.errors import Forbidden
 from app.models import Role
+from app.paging import Page, PageRequest
 from app.users import service as users
 
 
@@ -23,6 +27,24 @@ def check_access(who: Identity) -> None:
         raise Forbidden("This is for admins.")
 
 
+def get_stats() -> Stats:
+    """How much there is."""
+    with transaction() as session:
+        return repository.get_stats(session)
+
+
+def list_users(filters: UserFilters, page: PageRequest) -> Page[UserRow]:
+    """Users, newest first."""
+    with transaction() as session:
+        return repository.list_users(session, filters, page)
+
+
+def get_user(user_id: UUID) -> UserRow:
+    """One user. Raises NotFound."""
+    with transaction() as session:
+        return repository.get_user(session, user_id)
+
+
 def change_role(author: Author, user_id: UUID, role: Role) -> UserRow:
     """Give a user a role. Raises as `users.service.give_role`."""
     with transaction() as session:
@@ -34,3 +56,30 @@ def delete_user(author: Author, user_id: UUID) -> None:
     """Delete a user. Raises as `users.service.delete`."""
     with transaction() as session:
         users.delete(session, author, user_id)
+
+
+def list_equipment(filters: EquipmentFilters, page: PageRequest) -> Page[EquipmentRow]:
+    """Listings, newest first. A category means those below it, too."""
+    with transaction() as session:
+        wanted = filters.category_id
+        category_ids = None if wanted is None else categories.ids_within(session, wanted)
+        return repository.list_equipment(session, filters, page, category_ids=category_ids)
+
+
+def set_availability(author: Author, equipment_id: UUID, *, is_available: bool) -> EquipmentRow:
+    """Offer a listing, or not. Raises as `equipment.service.set_availability`."""
+    with transaction() as session:
+        equipment.set_availability(session, author, equipment_id, is_available=is_available)
+        return repository.get_equipment(session, equipment_id)
+
+
+def delete_equipment(author: Author, equipment_id: UUID) -> None:
+    """Take a listing down for good. Raises as `equipment.service.take_down`."""
+    with transaction() as session:
+        equipment.take_down(session, author, equipment_id)
+
+
+def list_entries(wanted: AuditSearch) -> Page[AuditRow]:
+    """What was changed by whom, newest first. Raises InvalidInput for a cursor of another list."""
+    with transaction() as session:
+        return repository.list_entries(session, wanted)

@@ -95,9 +95,8 @@ def change(author: Author, category_id: UUID, changes: Mapping[str, Any]) -> Cat
         _check_move(tree, before, changes.get("parent_id", before.parent_id))
         repository.update_category(session, category_id, dict(changes))
         after = _node(_tree(session), category_id)
-        audit.record(
-            session, author, Action.CATEGORY_CHANGED, category_id, before=_details(before), after=_details(after)
-        )
+        told = {"before": _details(before), "after": _details(after)}
+        audit.record(session, author, Action.CATEGORY_CHANGED, category_id, **told)
         return after
 
 

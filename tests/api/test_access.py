@@ -18,6 +18,7 @@ from app.models import Role
 from app.settings import Settings
 from tests.factories import (
     Person,
+    add_category,
     add_conversation,
     add_equipment,
     add_person,
@@ -84,8 +85,15 @@ def known(status: int) -> tuple[int, int, int, int]:
     return (401, status, status, status)
 
 
+ADMINS, ADMINS_REMOVE = (401, 403, 403, 200), (401, 403, 403, 204)
+
+
 def _own_equipment(scene: Scene) -> str:
     return f"/api/v1/equipment/{add_equipment(scene.owner.id)}"
+
+
+def _moderated_equipment(scene: Scene) -> str:
+    return f"/api/v1/admin/equipment/{add_equipment(scene.owner.id)}"
 
 
 def _own_photo(scene: Scene) -> str:
@@ -185,6 +193,26 @@ MATRIX = (
         own=(401, 403, 403, 409),
         foreign=(401, 403, 403, 204),
     ),
+    Row("admin.get_stats", "GET", at("/api/v1/admin/stats"), ADMINS),
+    Row("admin.list_users", "GET", at("/api/v1/admin/users"), ADMINS),
+    Row("admin.get_user", "GET", lambda scene: f"/api/v1/admin/users/{scene.owner.id}", ADMINS, ADMINS),
+    Row("admin.list_equipment", "GET", at("/api/v1/admin/equipment"), ADMINS),
+    Row(
+        "admin.set_availability",
+        "PUT",
+        lambda scene: f"{_moderated_equipment(scene)}/availability",
+        own=ADMINS,
+        foreign=ADMINS,
+        body=lambda: {"is_available": False},
+    ),
+    Row("admin.delete_equipment", "DELETE", _moderated_equipment, ADMINS_REMOVE, ADMINS_REMOVE),
+    Row("admin.list_categories", "GET", at("/api/v1/admin/categories"), ADMINS),
+    Row("admin.create_category", "POST", at("/api/v1/admin/categories"), (401, 403, 403, 201),
+        body=lambda: {"name": "Boats"}),
+    Row("admin.change_category", "PUT", lambda _: f"/api/v1/admin/categories/{add_category()}", ADMINS,
+        body=lambda: {"name": "Boats"}),
+    Row("admin.delete_category", "DELETE", lambda _: f"/api/v1/admin/categories/{add_category()}", ADMINS_REMOVE),
+    Row("admin.list_entries", "GET", at("/api/v1/admin/audit-log"), ADMINS),
     Row("socket.explain_1", "GET", at("/ws"), everyone(426)),
     Row("socket.explain_2", "GET", at("/api/ws"), everyone(426)),
     Row("socket.explain_3", "GET", at("/api/v1/ws"), everyone(426)),

@@ -21,6 +21,7 @@ from sqlalchemy import func, select
 from werkzeug.routing import UUIDConverter
 from werkzeug.test import TestResponse
 
+from app.admin.query_schemas import Moment
 from app.database import transaction
 from app.equipment.schemas import EquipmentQuery
 from app.messages.schemas import Cursors
@@ -45,6 +46,7 @@ OVERSIZED: dict[type[fields.Field[Any]], Any] = {
     JsonObject: {"a": "x" * 20_000},
     Cursors: {str(uuid4()): 1 for _ in range(MAX_ITEMS + 1)},
     BoundingBoxField: "1,2,3," + "4" * 21,
+    Moment: f"2026-03-01T11:00:00.{'0' * 30}Z",
 }
 
 

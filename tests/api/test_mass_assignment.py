@@ -16,7 +16,7 @@ from sqlalchemy import select
 from app.database import transaction
 from app.models import Base, Role
 from tests.api.writer import problems
-from tests.factories import Person, add_conversation, add_equipment, add_person, add_user, new_equipment
+from tests.factories import Person, add_category, add_conversation, add_equipment, add_person, add_user, new_equipment
 from tests.local.tenant_process import PASSWORD, TenantProcess
 
 API = "/api/v1"
@@ -74,6 +74,13 @@ BODIES = {
     "conversations.send_message": Route("POST", lambda who: f"{_talk(who)}/messages", lambda: {"content": "Hello"}),
     "conversations.mark_read": Route("POST", lambda who: f"{_talk(who)}/read", dict),
     "admin.change_role": Route("PUT", lambda _: f"{API}/admin/users/{add_user()}/role", lambda: {"role": "owner"}),
+    "admin.set_availability": Route(
+        "PUT", lambda who: f"{API}/admin{_equipment(who)[len(API) :]}/availability", lambda: {"is_available": False}
+    ),
+    "admin.create_category": Route("POST", at("/admin/categories"), lambda: {"name": "Boats"}),
+    "admin.change_category": Route(
+        "PUT", lambda _: f"{API}/admin/categories/{add_category()}", lambda: {"name": "Boats"}
+    ),
 }
 CASES = [(name, field) for name in BODIES for field in FORBIDDEN if (name, field) not in MEANT]
 

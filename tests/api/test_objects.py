@@ -21,11 +21,20 @@ from werkzeug.test import TestResponse
 
 from app.models import Role
 from tests.api.writer import Writer
-from tests.factories import Person, add_conversation, add_equipment, add_person, add_user, photo_id_of
+from tests.factories import Person, add_conversation, add_equipment, add_person, add_user, category_id, photo_id_of
 from tests.local.tenant_process import TenantProcess
 
 pytestmark = pytest.mark.attack("objects and fields")
 API = "/api/v1"
+NOT_ADMINS = [
+    ("GET", "admin/users/{user}"),
+    ("PUT", "admin/users/{user}/role"),
+    ("DELETE", "admin/users/{user}"),
+    ("PUT", "admin/equipment/{equipment}/availability"),
+    ("DELETE", "admin/equipment/{equipment}"),
+    ("PUT", "admin/categories/{category}"),
+    ("DELETE", "admin/categories/{category}"),
+]
 CLOSED = [
     ("PUT", "users/{user}"),
     ("PUT", "equipment/{equipment}"),
@@ -36,10 +45,8 @@ CLOSED = [
     ("GET", "conversations/{talk}/messages"),
     ("POST", "conversations/{talk}/messages"),
     ("POST", "conversations/{talk}/read"),
-    ("PUT", "admin/users/{user}/role"),
-    ("DELETE", "admin/users/{user}"),
+    *NOT_ADMINS,
 ]
-NOT_ADMINS = [("PUT", "admin/users/{user}/role"), ("DELETE", "admin/users/{user}")]
 
 
 @pytest.fixture
@@ -58,25 +65,28 @@ def existing(owner: Person) -> dict[str, UUID]:
     """One of each kind of thing, all of them somebody else's."""
     equipment_id = add_equipment(owner.id, photos=1)
     talk = add_conversation(owner.id, add_user())
-    return {"user": owner.id, "equipment": equipment_id, "photo": photo_id_of(equipment_id), "talk": talk}
+    ids = {"user": owner.id, "equipment": equipment_id, "photo": photo_id_of(equipment_id), "talk": talk}
+    return ids | {"category": category_id()}
 
 
 class TestSecrets:
     @pytest.mark.parametrize(("method", "path"), CLOSED)
     def test_nobody_learns_what_exists(self, client: FlaskClient, owner: Person, method: str, path: str) -> None:
-        there, nowhere = existing(owner), {name: uuid4() for name in ("user", "equipment", "photo", "talk")}
+        there = existing(owner)
+        nowhere = {name: uuid4() for name in there}
         answers = [said(client.open(f"{API}/{path.format(**ids)}", method=method)) for ids in (there, nowhere)]
         assert answers[0] == answers[1]
         assert answers[0][0] == 401
 
     @pytest.mark.parametrize(("method", "path"), [*NOT_ADMINS, ("PUT", "users/{user}")])
     @pytest.mark.parametrize("body", [{}, {"role": "admin"}, {"full_name": "Mallory"}], ids=str)
-    def test_who_may_not_learns_not_which_accounts_exist(
+    def test_who_may_not_learns_not_what_exists(
         self, client: FlaskClient, mallory: Person, owner: Person, method: str, path: str, body: dict[str, str]
     ) -> None:
+        there = existing(owner)
         answers = [
-            said(client.open(f"{API}/{path.format(user=id_)}", method=method, json=body, headers=mallory.headers))
-            for id_ in (owner.id, uuid4())
+            said(client.open(f"{API}/{path.format(**ids)}", method=method, json=body, headers=mallory.headers))
+            for ids in (there, {name: uuid4() for name in there})
         ]
         assert answers[0] == answers[1]
         assert answers[0][0] == (400 if "role" in body and path == "users/{user}" else 403)

@@ -1,0 +1,184 @@
+"""What admins read in the audit log: newest first, each entry once at any depth, by whom, of what and from when."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from flask.testing import FlaskClient
+
+from app import audit, paging
+from app.admin.criteria import AuditFilters, AuditSearch
+from app.audit import OPERATOR, Action, Author
+from app.database import transaction
+from app.models import AuditEntry, Role
+from tests.api.moderation import ADMIN, give_role, remove
+from tests.api.writer import problems
+from tests.factories import Person, add_person
+from tests.local.tenant_process import TenantProcess
+
+LOG = f"{ADMIN}/audit-log"
+
+
+@pytest.fixture
+def read(client: FlaskClient, admin: Person) -> Callable[..., dict[str, Any]]:
+    """What an admin reads."""
+
+    def get(**query: Any) -> dict[str, Any]:
+        answer = client.get(LOG, query_string=query, headers=admin.headers)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json or {})
+
+    return get
+
+
+def write(number: int, *, author: Author = OPERATOR, action: Action = Action.USER_CHANGED, **values: Any) -> UUID:
+    """An entry about somebody; what it is about."""
+    with transaction() as session:
+        audit.record(session, author, action, subject := uuid4(), after={"number": number})
+        if values:
+            entry = session.query(AuditEntry).filter_by(subject_id=subject).one()
+            for name, value in values.items():
+                setattr(entry, name, value)
+    return subject
+
+
+def numbers(*pages: dict[str, Any]) -> list[int]:
+    return [entry["after"]["number"] for page in pages for entry in page["entries"]]
+
+
+def test_an_entry_says_who_did_what_when_and_how_it_was_before(
+    client: FlaskClient, admin: Person, renter: Person, read: Callable[..., Any]
+) -> None:
+    began = datetime.now(UTC)
+    give_role(client, admin, renter.id, "owner", **{"X-Request-Id": "request-of-a-test"})
+    (entry,) = read()["entries"]
+    assert isinstance(entry.pop("id"), int)
+    assert timedelta(0) <= began - datetime.fromisoformat(entry.pop("created_at")) < timedelta(minutes=5)
+    assert entry == {
+        "actor_id": str(admin.id),
+        "actor_username": (client.get(f"/api/v1/users/{admin.id}").json or {})["username"],
+        "action": "user.role_changed",
+        "subject_id": str(renter.id),
+        "before": {"role": "renter"},
+        "after": {"role": "owner"},
+        "request_id": "request-of-a-test",
+    }
+
+
+def test_an_operator_has_no_id_and_a_deleted_actor_no_name(
+    client: FlaskClient, tenant: TenantProcess, admin: Person, renter: Person, read: Callable[..., Any]
+) -> None:
+    other = add_person(tenant, Role.ADMIN)
+    write(1)
+    give_role(client, other, renter.id, "owner")
+    remove(client, admin, other.id)
+    deletion, change, shell = read()["entries"]
+    assert (shell["actor_id"], shell["actor_username"], shell["before"]) == (None, None, None)
+    assert (change["actor_id"], change["actor_username"]) == (str(other.id), None)
+    assert (deletion["actor_id"], deletion["after"]) == (str(admin.id), None)
+
+
+def test_the_filters_combine(read: Callable[..., Any], admin: Person) -> None:
+    author = Author(user_id=admin.id, request_id=None)
+    subject = write(1, author=author)
+    write(2, author=author, action=Action.USER_DELETED)
+    write(3)
+    for filters, wanted in (
+        ({"actor_id": admin.id}, [2, 1]),
+        ({"action": "user.changed"}, [3, 1]),
+        ({"subject_id": subject}, [1]),
+        ({"actor_id": admin.id, "action": "user.changed"}, [1]),
+        ({"action": "category.created"}, []),
+        ({"actor_id": uuid4()}, []),
+    ):
+        page = read(**filters)
+        assert (numbers(page), page["total"]) == (wanted, len(wanted)), filters
+
+
+def test_a_time_is_from_one_on_and_before_the_other_in_any_zone(read: Callable[..., Any]) -> None:
+    for hour in (10, 11, 12):
+        write(hour, created_at=datetime(2026, 3, 1, hour, tzinfo=UTC))
+    for since, until, wanted in (
+        ("2026-03-01T11:00:00Z", None, [12, 11]),
+        ("2026-03-01T11:00:00.000001Z", None, [12]),
+        (None, "2026-03-01T11:00:00Z", [10]),
+        ("2026-03-01T12:00:00+01:00", "2026-03-01T13:00:00+01:00", [11]),
+        ("2026-03-01T11:00:00Z", "2026-03-01T11:00:00Z", []),
+    ):
+        assert numbers(read(since=since, until=until)) == wanted, (since, until)
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize("field", ["since", "until"])
+@pytest.mark.parametrize(
+    "time", ["2026-03-01", "2026-03-01T11:00:00", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "now", "0"]
+)
+def test_what_is_no_time_with_its_zone_is_refused(client: FlaskClient, admin: Person, field: str, time: str) -> None:
+    assert problems(client.get(LOG, query_string={field: time}, headers=admin.headers)) == [(field, "invalid")]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"since": "2026-03-02T00:00:00Z", "until": "2026-03-01T00:00:00Z"}, "since"),
+        ({"page": "1", "cursor": "x"}, "cursor"),
+        ({"per_page": "101"}, "per_page"),
+        ({"page": "0"}, "page"),
+        ({"action": "everything"}, "action"),
+        ({"action": "user.chang"}, "action"),
+        ({"actor_id": "me"}, "actor_id"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(
+    client: FlaskClient, admin: Person, query: dict[str, str], field: str
+) -> None:
+    assert problems(client.get(LOG, query_string=query, headers=admin.headers)) == [(field, "invalid")]
+
+
+def test_a_walk_by_cursor_holds_each_once_while_others_write(read: Callable[..., Any]) -> None:
+    for number in range(7):
+        write(number)
+    pages = [read(per_page=3)]
+    while pages[-1]["next_cursor"]:
+        write(99)
+        pages.append(read(per_page=3, cursor=pages[-1]["next_cursor"]))
+    assert numbers(*pages) == [6, 5, 4, 3, 2, 1, 0]
+    assert [page["page"] for page in pages] == [1, 2, 3]
+    assert [page["total"] for page in pages] == [7, 8, 9]
+
+
+def test_pages_by_their_number_hold_the_same(read: Callable[..., Any]) -> None:
+    for number in range(5):
+        write(number)
+    assert numbers(*(read(per_page=2, page=page) for page in (1, 2, 3, 4))) == [4, 3, 2, 1, 0]
+    assert read(page=1_000_000) == {"entries": [], "total": 5, "page": 1_000_000, "per_page": 20, "next_cursor": None}
+
+
+@pytest.mark.attack("hostile input")
+@pytest.mark.parametrize("forged", ["", "x", "1e9", "9" * 300, "-1", "1; --", "\u0663"])
+def test_a_forged_or_foreign_cursor_does_no_harm(
+    client: FlaskClient, admin: Person, read: Callable[..., Any], forged: str
+) -> None:
+    for number in range(2):
+        write(number)
+    wanted = AuditSearch(filters=AuditFilters(), page=paging.PageRequest())
+    cursor = paging.encode_cursor(paging.Position(page=2, key=None, id=forged), of_list=wanted.list_name)
+    answer = client.get(LOG, query_string={"cursor": cursor}, headers=admin.headers)
+    if answer.status_code != 200:
+        assert problems(answer) == [("cursor", "invalid")]
+    foreign = {"cursor": read(per_page=1)["next_cursor"], "action": "user.changed"}
+    assert problems(client.get(LOG, query_string=foreign, headers=admin.headers)) == [("cursor", "invalid")]
+
+
+@pytest.mark.parametrize("per_page", [1, 100])
+def test_a_page_costs_the_same_statements_whatever_its_size(
+    client: FlaskClient, admin: Person, counting_statements: Callable[[], Any], per_page: int
+) -> None:
+    for number in range(101):
+        write(number)
+    with counting_statements() as counted:
+        answer = client.get(LOG, query_string={"per_page": per_page}, headers=admin.headers)
+    assert len((answer.json or {})["entries"]) == per_page
+    assert len(counted) == 2  # the caller, and the page with its total
