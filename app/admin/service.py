@@ -11,6 +11,7 @@ from app.database import transaction
 from app.equipment import categories
 from app.equipment import service as equipment
 from app.errors import Forbidden
+from app.messages import service as messages
 from app.models import Role
 from app.paging import Page, PageRequest
 from app.users import service as users
@@ -53,9 +54,11 @@ def change_role(author: Author, user_id: UUID, role: Role) -> UserRow:
 
 
 def delete_user(author: Author, user_id: UUID) -> None:
-    """Delete a user. Raises as `users.service.delete`."""
+    """Delete a user. Raises as `users.service.hold_for_deletion`."""
     with transaction() as session:
-        users.delete(session, author, user_id)
+        user = users.hold_for_deletion(session, author, user_id)
+        messages.leave_all(session, user_id)
+        users.delete(session, author, user)
 
 
 def list_equipment(filters: EquipmentFilters, page: PageRequest) -> Page[EquipmentRow]:

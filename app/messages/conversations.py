@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, DateTime, Uuid, bindparam, insert, select, text
-from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from app.database import refusing
@@ -82,6 +81,23 @@ SELECT p.user_id, c.id AS conversation_id, c.last_seq, COALESCE((
 FROM conversations c JOIN conversation_participants p ON p.conversation_id = c.id
 WHERE c.updated_at > :since AND p.user_id = ANY(:user_ids)
 """).bindparams(bindparam("since", type_=DateTime(timezone=True)), bindparam("user_ids", type_=ARRAY(Uuid)))
+# The people are held first, in the order in which others hold several: whoever deletes one of them holds that one
+# before the listing and its conversations.
+_ADD = text("""
+WITH people AS (SELECT id FROM users WHERE id = ANY(:user_ids) ORDER BY id FOR KEY SHARE)
+INSERT INTO conversations (equipment_id, participant_key)
+SELECT :equipment_id, :key WHERE (SELECT count(*) FROM people) = cardinality(:user_ids)
+ON CONFLICT (participant_key) DO NOTHING
+RETURNING id
+""").bindparams(bindparam("user_ids", type_=ARRAY(Uuid)), bindparam("equipment_id", type_=Uuid))
+# What only this user takes part in, nobody can read any more.
+_LEAVE = text("""
+WITH ended AS (DELETE FROM conversation_participants WHERE user_id = :user_id RETURNING conversation_id)
+DELETE FROM conversations c
+WHERE c.id IN (SELECT conversation_id FROM ended) AND NOT EXISTS (
+    SELECT FROM conversation_participants p WHERE p.conversation_id = c.id AND p.user_id <> :user_id
+)
+""").bindparams(bindparam("user_id", type_=Uuid))
 _STILL_THERE = text("SELECT id FROM users WHERE id = ANY(:user_ids)").bindparams(
     bindparam("user_ids", type_=ARRAY(Uuid))
 )
@@ -104,17 +120,22 @@ def find_or_add_conversation(
         InvalidInput: there is no such user, or no such listing.
     """
     key = Conversation.key_of(participant_ids, equipment_id)
-    statement = upsert(Conversation).values(equipment_id=equipment_id, participant_key=key)
-    statement = statement.on_conflict_do_nothing(index_elements=["participant_key"])
+    values = {"user_ids": list(participant_ids), "equipment_id": equipment_id, "key": key}
     with refusing(fk_conversations_equipment_id=_unknown_equipment):
-        conversation_id = session.scalar(statement.returning(Conversation.id))
+        conversation_id: UUID | None = session.scalar(_ADD, values)
     if conversation_id is None:
-        existing = select(Conversation.id).where(Conversation.participant_key == key)
-        return session.scalars(existing).one(), False
+        existing = session.scalar(select(Conversation.id).where(Conversation.participant_key == key))
+        if existing is None:
+            raise _unknown_participant()
+        return existing, False
     people = [{"conversation_id": conversation_id, "user_id": user_id} for user_id in participant_ids]
-    with refusing(fk_conversation_participants_user_id=_unknown_participant):
-        session.execute(insert(ConversationParticipant), people)
+    session.execute(insert(ConversationParticipant), people)
     return conversation_id, True
+
+
+def leave_all(session: Session, user_id: UUID) -> None:
+    """Take a user, whom the transaction holds, out of every conversation; what nobody is left in goes."""
+    session.execute(_LEAVE, {"user_id": user_id})
 
 
 def get_conversation(session: Session, conversation_id: UUID, user_id: UUID) -> ConversationView:

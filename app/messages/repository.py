@@ -36,9 +36,11 @@ _IDS = (bindparam("conversation_id", type_=Uuid), bindparam("user_id", type_=Uui
 
 # One statement, one round trip. A message that is there already takes no number. Two at once with one client_msg_id
 # both find none; the second waits for the conversation's row, meets the unique key, and is undone, number and all.
-# The time is taken under the lock, so that it rises with `seq`.
+# The time is taken under the lock, so that it rises with `seq`. The sender's row is held before the conversation's, as
+# whoever deletes a user holds them: the other way round each could wait for the other.
 _ADD_MESSAGE = text(f"""
 WITH {_ACCESS},
+sender AS (SELECT id, username FROM users WHERE id = :user_id FOR KEY SHARE),
 repeated AS (
     SELECT id, seq, content, created_at, client_msg_id, true AS is_repeated
     FROM messages
@@ -48,6 +50,7 @@ numbered AS (
     UPDATE conversations
     SET last_seq = last_seq + 1, updated_at = clock_timestamp()
     WHERE id = :conversation_id AND (SELECT is_member FROM access) AND NOT EXISTS (SELECT FROM repeated)
+        AND EXISTS (SELECT FROM sender)
     RETURNING last_seq, updated_at
 ),
 added AS (
@@ -58,7 +61,7 @@ added AS (
 stored AS (SELECT * FROM added UNION ALL SELECT * FROM repeated WHERE (SELECT is_member FROM access)),
 heard AS (SELECT {_PARTICIPANT_IDS.strip()} FROM access)
 SELECT access.id AS conversation_id, access.is_member, heard.participant_ids,
-    CAST(:user_id AS uuid) AS sender_id, (SELECT username FROM users WHERE id = :user_id) AS sender_name,
+    CAST(:user_id AS uuid) AS sender_id, (SELECT username FROM sender) AS sender_name,
     stored.id, stored.seq, stored.content, stored.created_at, stored.client_msg_id, stored.is_repeated,
     CASE WHEN NOT stored.is_repeated AND CAST(:channel AS text) IS NOT NULL THEN
         CAST(pg_notify(:channel, CAST(json_build_object(
@@ -153,11 +156,11 @@ def add_message(
     values = {"content": content, "client_msg_id": client_msg_id, "channel": channel}
     with refusing(
         uq_messages_sender_id_conversation_id_client_msg_id=AlreadySent,
-        fk_messages_sender_id=not_a_participant,  # deleted since this statement began
-        fk_messages_conversation_id=no_such_conversation,
     ):
         rows = session.execute(_ADD_MESSAGE, {"conversation_id": conversation_id, "user_id": sender_id, **values}).all()
     row = _accessible(rows)[0]
+    if row.id is None:  # the sender was deleted since this statement began
+        raise not_a_participant()
     return SentMessage(
         message=_message(row), participant_ids=tuple(row.participant_ids), is_repeated=bool(row.is_repeated)
     )

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from app.auth.principal import Identity
 from app.database import transaction
 from app.errors import InvalidInput
@@ -133,6 +135,14 @@ def check_access(who: Identity, conversation_id: UUID) -> None:
     """Raise NotFound or Forbidden, unless it is one of the caller's conversations."""
     with transaction() as session:
         repository.get_participant_ids(session, conversation_id, who.user_id)
+
+
+def leave_all(session: Session, user_id: UUID) -> None:
+    """Take a user out of every conversation, before the user is deleted; the transaction holds the user.
+
+    Where others are left, they keep what was said. What nobody is left to read is removed with all its messages.
+    """
+    conversations.leave_all(session, user_id)
 
 
 def heads(user_id: UUID, *, limit: int) -> list[ConversationHead]:

@@ -67,16 +67,20 @@ def give_role(session: Session, author: Author, user_id: UUID, role: Role) -> No
     audit.record(session, author, Action.USER_ROLE_CHANGED, user_id, before=before, after=after)
 
 
-def delete(session: Session, author: Author, user_id: UUID) -> None:
-    """Delete a user, with what is personal and what they listed, and write it down. What others were sent stays.
+def hold_for_deletion(session: Session, author: Author, user_id: UUID) -> User:
+    """The user, whom nobody changes, deletes or begins anything with until the transaction ends.
 
     Raises:
         NotFound. Forbidden: the author is no admin any more. Conflict: it is the author, or the last admin.
     """
-    user = _hold(session, author, user_id, still_admin=False)
+    return _hold(session, author, user_id, still_admin=False)
+
+
+def delete(session: Session, author: Author, user: User) -> None:
+    """Delete a held user, with all that is personal or listed, and write it down. What others were sent stays."""
     before = {"role": user.role.value, "username": user.username}
-    repository.delete_user(session, user_id)
-    audit.record(session, author, Action.USER_DELETED, user_id, before=before)
+    repository.delete_user(session, user.id)
+    audit.record(session, author, Action.USER_DELETED, user.id, before=before)
 
 
 def _hold(session: Session, author: Author, user_id: UUID, *, still_admin: bool) -> User:
@@ -113,9 +117,9 @@ def save_owner_profile(who: Identity, values: Mapping[str, Any], *, signup: Owne
     """
     becomes_owner = signup is OwnerSignup.OPEN and who.role is Role.RENTER
     with transaction() as session:
-        profile = repository.save_owner_profile(session, who.user_id, dict(values))
-        if becomes_owner:
+        if becomes_owner:  # the user before the profile, as whoever deletes the user holds them
             repository.make_owner(session, who.user_id)
+        profile = repository.save_owner_profile(session, who.user_id, dict(values))
     return profile, Role.OWNER if becomes_owner else who.role
 
 

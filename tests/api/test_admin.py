@@ -111,7 +111,7 @@ class TestOthers:
             with pytest.raises(Forbidden), transaction() as session:
                 service.give_role(session, former, user_id, Role.ADMIN)
             with pytest.raises(Forbidden), transaction() as session:
-                service.delete(session, former, user_id)
+                service.hold_for_deletion(session, former, user_id)
 
     def test_a_pre_flight_is_answered_without_asking_who_it_is(self, client: FlaskClient, renter: Person) -> None:
         assert client.options(f"{ADMIN}/users/{renter.id}/role").status_code == 200

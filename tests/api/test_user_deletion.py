@@ -1,7 +1,9 @@
 """What goes with a deleted user, what stays with others, and what the audit log keeps."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
@@ -13,10 +15,12 @@ from app.database import transaction
 from app.errors import Forbidden, NotFound
 from app.models import (
     Base,
+    Conversation,
     ConversationParticipant,
     Equipment,
     EquipmentPhoto,
     ExternalIdentity,
+    Message,
     OwnerProfile,
     RenterProfile,
     Role,
@@ -76,6 +80,24 @@ def test_others_keep_what_was_written_to_them_without_its_sender(
     assert [one["user_id"] for one in shown["participants"]] == [ada.id]
     assert ada.conversations() == [talk]
     assert ada.send(talk, "Anybody there?")["seq"] == 3
+
+
+def test_what_nobody_is_left_to_read_goes_with_the_last_of_them(
+    client: FlaskClient, admin: Person, newcomer: Callable[[], Writer]
+) -> None:
+    ada, ben, eve = newcomer(), newcomer(), newcomer()
+    talk, others = ada.begin(ben), eve.begin(ben)
+    for one, where in ((ada, talk), (ben, talk), (eve, others)):
+        one.send(where, "Between us")
+
+    assert remove(client, admin, ada.person.id).status_code == 204
+    assert [message["content"] for message in ben.messages(talk)] == ["Between us"] * 2
+    assert remove(client, admin, ben.person.id).status_code == 204
+
+    assert (count(Conversation, id=UUID(talk)), count(Message, conversation_id=UUID(talk))) == (0, 0)
+    assert ada.get(f"/{talk}").status_code == 401
+    assert eve.get(f"/{talk}").status_code == 404
+    assert [message["content"] for message in eve.messages(others)] == ["Between us"]
 
 
 def test_the_audit_log_keeps_no_more_of_a_person_than_it_needs(

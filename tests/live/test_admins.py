@@ -103,6 +103,18 @@ def delete(who: Member, whom: Member) -> requests.Response:
     return who.call("DELETE", f"/admin/users/{whom.id}")
 
 
+def new_listing(category_id: str) -> dict[str, str]:
+    """The body that lists a drill."""
+    return {
+        "category_id": category_id,
+        "title": "Cordless drill",
+        "description": "18 V with two batteries and a case.",
+        "daily_rate": "25.00",
+        "condition": "good",
+        "location": "Bern, Switzerland",
+    }
+
+
 HOLD_ADMINS = "SELECT id FROM users WHERE role = 'admin' ORDER BY id FOR UPDATE"
 COUNT_ADMINS = "SELECT count(*) FROM users WHERE role = 'admin'"
 
@@ -243,15 +255,7 @@ def test_a_listing_under_way_while_its_owner_is_deleted_finds_nobody(
 ) -> None:
     owner = newcomer()
     assert owner.call("PUT", "/users/me/owner-profile", json={"business_info": {}}).status_code == 200
-    category = sql("SELECT id::text FROM categories LIMIT 1")
-    body = {
-        "category_id": category,
-        "title": "Cordless drill",
-        "description": "18 V with two batteries and a case.",
-        "daily_rate": "25.00",
-        "condition": "good",
-        "location": "Bern, Switzerland",
-    }
+    body = new_listing(sql("SELECT id::text FROM categories LIMIT 1"))
     call = partial(owner.call, "POST", "/equipment", json=body)
     (answer,) = at_the_same_instant([call], "DELETE FROM users WHERE id = %s", owner.id)
     assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
@@ -266,3 +270,137 @@ def test_a_mark_under_way_while_the_membership_ends_is_refused(
     end = "DELETE FROM conversation_participants WHERE conversation_id = %s AND user_id = %s"
     (answer,) = at_the_same_instant([call], end, talk, ben.id)
     assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+
+
+def moves(who: Member, category_id: str, name: str, below: str) -> Callable[[], requests.Response]:
+    return partial(who.call, "PUT", f"/admin/categories/{category_id}", json={"name": name, "parent_id": below})
+
+
+@pytest.fixture
+def new_category(admins: list[Member]) -> Callable[[], tuple[str, str]]:
+    """Makes categories; a call gives the id and the name of one."""
+
+    def make() -> tuple[str, str]:
+        name = uuid4().hex
+        answer = admins[0].call("POST", "/admin/categories", json={"name": name})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"], name
+
+    return make
+
+
+# Whoever would change a category waits, with all that was decided before.
+HOLD_CATEGORIES = "LOCK TABLE categories IN SHARE ROW EXCLUSIVE MODE"
+
+
+def test_two_moves_at_the_same_instant_close_no_circle(
+    admins: list[Member],
+    new_category: Callable[[], tuple[str, str]],
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+) -> None:
+    (one, one_name), (other, other_name) = new_category(), new_category()
+    calls = [moves(admins[0], one, one_name, other), moves(admins[1], other, other_name, one)]
+    answers = at_the_same_instant(calls, HOLD_CATEGORIES)
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+    assert sql("SELECT count(*) FROM categories WHERE id = ANY(%s::uuid[]) AND parent_id IS NULL", [one, other]) == 1
+    changes = "SELECT count(*) FROM audit_log WHERE subject_id = ANY(%s::uuid[]) AND action = 'category.changed'"
+    assert sql(changes, [one, other]) == 1
+
+
+def test_one_name_given_by_two_at_the_same_instant_is_given_once(
+    admins: list[Member], at_the_same_instant: Callable[..., list[Any]]
+) -> None:
+    name = uuid4().hex
+    calls = [partial(who.call, "POST", "/admin/categories", json={"name": name}) for who in admins]
+    answers = at_the_same_instant(calls, HOLD_CATEGORIES)
+    assert sorted(answer.status_code for answer in answers) == [201, 409]
+
+
+@pytest.mark.parametrize("first", ["deletion", "listing"])
+def test_a_category_is_deleted_or_listed_in_and_never_both(
+    admins: list[Member],
+    new_category: Callable[[], tuple[str, str]],
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+    first: str,
+) -> None:
+    category_id, _ = new_category()
+    calls = {
+        "deletion": partial(admins[0].call, "DELETE", f"/admin/categories/{category_id}"),
+        "listing": partial(admins[1].call, "POST", "/equipment", json=new_listing(category_id)),
+    }
+    order = sorted(calls, key=lambda name: name != first)
+    hold = "SELECT id FROM categories WHERE id = %s FOR UPDATE"
+    answers = dict(zip(order, at_the_same_instant([calls[name] for name in order], hold, category_id), strict=True))
+    assert (answers["deletion"].status_code, answers["listing"].status_code) in ((204, 400), (409, 201))
+    is_listed = answers["listing"].ok
+    assert sql("SELECT count(*) FROM equipment WHERE category_id = %s", category_id) == is_listed
+    assert sql("SELECT count(*) FROM categories WHERE id = %s", category_id) == is_listed
+
+
+@pytest.fixture
+def listing_owner(newcomer: Callable[..., Member]) -> Member:
+    """An owner whom nobody has asked anything yet."""
+    owner = newcomer()
+    assert owner.call("PUT", "/users/me/owner-profile", json={"business_info": {}}).status_code == 200
+    return owner
+
+
+def list_something(owner: Member, sql: Callable[..., Any]) -> str:
+    answer = owner.call("POST", "/equipment", json=new_listing(sql("SELECT id::text FROM categories LIMIT 1")))
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+@pytest.mark.parametrize("sender", ["the owner", "another admin"])
+@pytest.mark.parametrize("first", ["message", "deletion"])
+def test_who_writes_about_a_listing_and_who_deletes_its_owner_do_not_wait_for_each_other(
+    admins: list[Member],
+    listing_owner: Member,
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+    sender: str,
+    first: str,
+) -> None:
+    # The deletion takes the listing out of the conversation, and holds every admin besides the one it deletes.
+    writer = listing_owner if sender == "the owner" else admins[1]
+    talk = admins[1].begin(listing_owner, equipment_id=list_something(listing_owner, sql))
+    calls = {
+        "message": partial(writer.call, "POST", f"/conversations/{talk}/messages", json={"content": "Is it free?"}),
+        "deletion": partial(delete, admins[0], listing_owner),
+    }
+    order = sorted(calls, key=lambda name: name != first)
+    hold = "SELECT id FROM conversations WHERE id = %s FOR UPDATE"
+    answers = dict(zip(order, at_the_same_instant([calls[name] for name in order], hold, talk), strict=True))
+    assert answers["deletion"].status_code == 204
+    is_too_late = sender == "the owner" and first == "deletion"
+    assert answers["message"].status_code == (403 if is_too_late else 201)
+    assert len(admins[1].messages(talk)) == (0 if is_too_late else 1)
+
+
+def test_who_begins_to_write_to_an_owner_and_who_deletes_them_do_not_wait_for_each_other(
+    admins: list[Member],
+    newcomer: Callable[..., Member],
+    listing_owner: Member,
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+) -> None:
+    body = {"participant_ids": [listing_owner.id], "equipment_id": list_something(listing_owner, sql)}
+    calls = [partial(delete, admins[0], listing_owner), partial(newcomer().call, "POST", "/conversations", json=body)]
+    hold = "SELECT id FROM users WHERE id = %s FOR UPDATE"
+    deletion, begun = at_the_same_instant(calls, hold, listing_owner.id)
+    assert (deletion.status_code, begun.status_code) == (204, 400)
+
+
+def test_who_becomes_an_owner_and_who_deletes_them_do_not_wait_for_each_other(
+    admins: list[Member],
+    listing_owner: Member,
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+) -> None:
+    sql("UPDATE users SET role = 'renter' WHERE id = %s", listing_owner.id)
+    save = partial(listing_owner.call, "PUT", "/users/me/owner-profile", json={"business_info": {"since": 2026}})
+    hold = "SELECT id FROM users WHERE id = %s FOR UPDATE"
+    deletion, saved = at_the_same_instant([partial(delete, admins[0], listing_owner), save], hold, listing_owner.id)
+    assert (deletion.status_code, saved.status_code) == (204, 404)
