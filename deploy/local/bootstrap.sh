@@ -55,12 +55,17 @@ as_root() {
     if ((EUID == 0)); then "$@"; else sudo "$@"; fi
 }
 
-# need_apt PACKAGE…: ends with what to do by hand where this script cannot install the packages itself.
-need_apt() {
+# Ends with what to install by hand where there is no apt.
+need_apt_get() {
     command -v apt-get >/dev/null || die "this machine has no apt-get; install these by hand, then start again:" \
         "for Python, the standard modules venv and ensurepip" \
         "PostgreSQL (server and client) with its PostGIS extension; its pg_config must be on PATH" \
-        "for the tests, redis-server and nginx"
+        "for the tests, redis-server, nginx, prometheus with promtool, and prometheus-blackbox-exporter"
+}
+
+# need_apt PACKAGE…: ends with what to do by hand where this script cannot install the packages itself.
+need_apt() {
+    need_apt_get
     ((EUID == 0)) || command -v sudo >/dev/null || die "packages are missing, and there is no sudo to install them." \
         "As root: apt-get install --no-install-recommends $*"
 }
@@ -167,23 +172,33 @@ ensure_redis() {
     logged apt-redis "Repair apt, or install it by hand: apt-get install redis-tools" apt_install redis-tools
 }
 
-# Tests put a real nginx in front of the service. Only its program is needed, so the package is unpacked and not
-# installed: installing it would start a server on port 80.
-ensure_nginx() {
-    ! command -v nginx >/dev/null && [[ ! -x .local/nginx/usr/sbin/nginx ]] || return 0
-    command -v apt-get >/dev/null || die "this machine has no apt-get; install nginx by hand, then start again."
+# Tests put a real nginx in front of the service, and let a real Prometheus read its metrics. Of these packages only the
+# programs are needed, so they are unpacked and not installed: installing them would start servers.
+# ensure_unpacked PACKAGE PROGRAM OPTION: a program of this name on PATH will do; with the option it shows that it runs.
+ensure_unpacked() {
+    local package=$1 program=.local/$1/$2
+    ! command -v "${program##*/}" >/dev/null && [[ ! -x $program ]] || return 0
+    need_apt_get
     apt_update
-    say 'Unpacking nginx (once)…'
-    rm -rf .local/nginx && mkdir .local/nginx
-    logged apt-nginx "Repair apt, or install it by hand: apt-get install nginx" unpack_nginx
+    say "Unpacking $package (once)…"
+    rm -rf ".local/$package" ".local/$package.new" && mkdir ".local/$package.new"
+    logged "apt-$package" "Repair apt, or install it by hand: apt-get install $package" unpack "$@"
+    mv ".local/$package.new" ".local/$package"
 }
 
-unpack_nginx() (
-    cd .local/nginx
-    apt-get download nginx
-    dpkg-deb --extract nginx_*.deb .
-    ./usr/sbin/nginx -v
+unpack() (
+    cd ".local/$1.new"
+    apt-get download "$1"
+    dpkg-deb --extract "$1"_*.deb .
+    "./$2" "$3"
 )
+
+ensure_servers_of_tests() {
+    ensure_redis
+    ensure_unpacked nginx usr/sbin/nginx -v
+    ensure_unpacked prometheus usr/bin/prometheus --version
+    ensure_unpacked prometheus-blackbox-exporter usr/bin/prometheus-blackbox-exporter --version
+}
 
 # --- the virtual environment -----------------------------------------------------------------------------------------
 
@@ -237,5 +252,5 @@ if ! flock --nonblock 9; then
 fi
 check_python
 if [[ $MODE == test || -z ${DATABASE_URL:-} ]]; then ensure_postgis; fi
-if [[ $MODE == test ]]; then ensure_redis && ensure_nginx; fi
+if [[ $MODE == test ]]; then ensure_servers_of_tests; fi
 ensure_environment
