@@ -26,6 +26,12 @@ _open_sockets = Gauge(
     multiprocess_mode="livesum",
     registry=REGISTRY,
 )
+_socket_limit = Gauge(
+    "gearyard_socket_limit",
+    "How many WebSockets the workers open at most, all together (WS_MAX_SOCKETS_PER_WORKER each).",
+    multiprocess_mode="livesum",
+    registry=REGISTRY,
+)
 _received = Counter(
     "gearyard_socket_frames_received", "Frames of the protocol that clients sent.", ("type",), registry=REGISTRY
 )
@@ -80,6 +86,12 @@ _other_ends = _ends.labels(OTHER)
 def show_open_sockets(count: int) -> None:
     """Show how many sockets this worker has open."""
     _open_sockets.set(count)
+
+
+@never_fails
+def show_socket_limit(count: int) -> None:
+    """Show how many sockets this worker opens at most."""
+    _socket_limit.set(count)
 
 
 @never_fails

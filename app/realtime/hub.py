@@ -52,6 +52,7 @@ class Hub(Generic[Sub]):
         self._places: Counter[UUID] = Counter()
         self._allowances: dict[UUID, Allowance] = {}
         self.is_draining = False
+        realtime_metrics.show_socket_limit(limits.max_sockets_per_worker)
 
     def __len__(self) -> int:
         """How many sockets are open, those included that have not said whose they are."""

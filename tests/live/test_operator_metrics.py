@@ -28,6 +28,8 @@ from tests.realtime.test_limits import DeafClient
 from tests.service_process import ServiceProcess
 
 OPEN = "gearyard_open_sockets"
+LIMIT = "gearyard_socket_limit"
+SOCKETS_A_WORKER = 500
 RECEIVED = "gearyard_socket_frames_received_total"
 SENT = "gearyard_socket_frames_sent_total"
 ENDS = "gearyard_socket_ends_total"
@@ -47,6 +49,7 @@ POOL_WAITS = "gearyard_db_pool_wait_seconds_count"
 SOCKETS = 6
 WAITING = 3
 MESSAGES_AT_ONCE = 20
+NARROW = {"WS_MAX_SOCKETS_PER_WORKER": str(SOCKETS_A_WORKER)}
 IMPATIENT = {"WS_WRITE_TIMEOUT_SECONDS": "3", "WS_OUTBOX_FRAMES": "16"}
 
 
@@ -58,7 +61,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(database_url_factory: Callable[[], str], tenant: TenantProcess) -> dict[str, str]:
-    return {"DATABASE_URL": database_url_factory(), **tenant.env(), **GENEROUS, **IMPATIENT}
+    return {"DATABASE_URL": database_url_factory(), **tenant.env(), **GENEROUS, **IMPATIENT, **NARROW}
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +233,7 @@ def test_a_worker_that_is_killed_leaves_no_gauge(service: ServiceProcess, parent
         until(lambda: value(service, OPEN) == SOCKETS)
         victim = max(service.worker_pids(), key=lambda pid: sockets_of(parent, pid))
         lost = sockets_of(parent, victim)
+        assert value(service, LIMIT) == 2 * SOCKETS_A_WORKER
         assert lost > 0
         os.kill(victim, signal.SIGKILL)
         until(lambda: len(service.worker_pids()) == 2 and victim not in service.worker_pids())
@@ -237,6 +241,7 @@ def test_a_worker_that_is_killed_leaves_no_gauge(service: ServiceProcess, parent
         assert not list(directory_of(parent).glob(f"gauge_live*_{victim}.db"))
     until(lambda: value(service, OPEN) == 0)
     until(lambda: value(service, BUS_CONNECTED) == 1)
+    until(lambda: value(service, LIMIT) == 2 * SOCKETS_A_WORKER)
     until(lambda: value(service, POOL_IN_USE) == value(service, POOL_WAITING) == 0)
 
 
