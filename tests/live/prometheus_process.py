@@ -27,7 +27,7 @@ def program(name: str, *, package: str | None = None) -> str:
 
 
 class PrometheusProcess:
-    """`with PrometheusProcess(nginx, directory, token=…) as prometheus:` reads what nginx serves until the block ends."""
+    """`with PrometheusProcess(nginx, directory, token=…) as prometheus:` reads what nginx serves."""
 
     def __init__(self, nginx: NginxProcess, directory: Path, *, token: str) -> None:
         self._nginx = nginx
