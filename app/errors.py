@@ -46,6 +46,10 @@ class UnsupportedMediaType(GearyardError):
     """The body is of a type this service does not read."""
 
 
+class NotAcceptable(GearyardError):
+    """None of the forms that this is given in is one that the caller takes."""
+
+
 class Unauthenticated(GearyardError):
     """No credentials were given."""
 
@@ -72,6 +76,10 @@ class NotFound(GearyardError):
 
 class Conflict(GearyardError):
     """It clashes with what is already there."""
+
+
+class PreconditionFailed(GearyardError):
+    """It is not in the state that the caller made a condition of: most often, somebody else has changed it."""
 
 
 class UsernameTaken(Conflict):

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Computed,
     DateTime,
     Enum,
+    FetchedValue,
     ForeignKey,
     Identity,
     Index,
@@ -85,7 +86,13 @@ class _HasTimes:
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
 
 
-class User(_HasId, _HasTimes, Base):
+class _HasVersion:
+    """Counts the row's changes: a trigger does, whoever makes them. A listing's photos count as part of it."""
+
+    version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"), server_onupdate=FetchedValue())
+
+
+class User(_HasId, _HasTimes, _HasVersion, Base):
     """A person. One verified e-mail belongs to one user; an unverified one proves nothing and binds nothing."""
 
     __tablename__ = "users"
@@ -152,7 +159,7 @@ class LoginAttempts(Base):
     slot: Mapped[int] = mapped_column(SmallInteger, server_default=text("floor(random() * 256)"))
 
 
-class OwnerProfile(_HasTimes, Base):
+class OwnerProfile(_HasTimes, _HasVersion, Base):
     """What an owner says of the business; it exists from the first time it is saved."""
 
     __tablename__ = "owner_profiles"
@@ -161,7 +168,7 @@ class OwnerProfile(_HasTimes, Base):
     business_info: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
 
 
-class RenterProfile(_HasTimes, Base):
+class RenterProfile(_HasTimes, _HasVersion, Base):
     """What a renter says of wishes and skill."""
 
     __tablename__ = "renter_profiles"
@@ -203,7 +210,7 @@ def _words_only(field: str) -> str:
     return f"regexp_replace({field}, '{PUNCTUATION}', ' ', 'g')"
 
 
-class Equipment(_HasId, _HasTimes, Base):
+class Equipment(_HasId, _HasTimes, _HasVersion, Base):
     """A listing: something an owner rents out by the day."""
 
     __tablename__ = "equipment"

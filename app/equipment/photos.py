@@ -8,6 +8,7 @@ from app.database import transaction
 from app.equipment import repository, service
 from app.errors import Conflict
 from app.models import EquipmentPhoto
+from app.precondition import UNCONDITIONAL, Precondition
 
 MAX_PHOTOS = 20
 
@@ -25,7 +26,6 @@ def add(who: Identity, equipment_id: UUID, *, photo_url: str, is_primary: bool) 
             raise Conflict(f"A listing has at most {MAX_PHOTOS} photos; remove one first.")
         if is_primary:
             repository.clear_primary_photo(session, equipment_id)
-        repository.touch_equipment(session, equipment_id)
         return repository.add_photo(
             session,
             equipment_id,
@@ -35,15 +35,14 @@ def add(who: Identity, equipment_id: UUID, *, photo_url: str, is_primary: bool) 
         )
 
 
-def remove(who: Identity, equipment_id: UUID, photo_id: UUID) -> None:
-    """Remove a photo; was it the primary one, the next in order becomes it.
+def remove(who: Identity, equipment_id: UUID, photo_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+    """Remove a photo; was it the primary one, the next in order becomes it. The condition is one of the listing.
 
     Raises:
-        NotFound, Forbidden.
+        NotFound, Forbidden, PreconditionFailed.
     """
     with transaction() as session:
-        service.lock_for(who, session, equipment_id, Action.PHOTO_REMOVED)
-        repository.touch_equipment(session, equipment_id)
+        service.lock_for(who, session, equipment_id, Action.PHOTO_REMOVED, only_if=only_if)
         was_primary = repository.delete_photo(session, equipment_id, photo_id)
         remaining = repository.list_photos(session, equipment_id)
         if was_primary and remaining:

@@ -33,6 +33,7 @@ class EquipmentItem:
     updated_at: datetime
     distance_km: float | None
     has_distance: bool
+    version: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class EquipmentState:
     owner_id: UUID
     title: str
     is_available: bool
+    version: int
 
 
 def item_columns(point: Point | None = None) -> tuple[SQLColumnExpression[Any], ...]:
@@ -59,6 +61,7 @@ def item_columns(point: Point | None = None) -> tuple[SQLColumnExpression[Any], 
         Equipment.is_available,
         Equipment.created_at,
         Equipment.updated_at,
+        Equipment.version,
         lng.label("longitude"),
         lat.label("latitude"),
         (null() if point is None else distance_metres(point)).label("distance_metres"),

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.database import refusing
@@ -44,17 +44,21 @@ def get_item(session: Session, equipment_id: UUID) -> EquipmentItem:
     return item(row)
 
 
-def lock_owner_id(session: Session, equipment_id: UUID) -> UUID:
-    """Whose listing it is; it and its photos change by no other hand until the transaction ends."""
-    owner_id = session.scalar(select(Equipment.owner_id).where(Equipment.id == equipment_id).with_for_update())
-    if owner_id is None:
+def get_version(session: Session, equipment_id: UUID) -> int:
+    """A listing's version, which its photos are part of. Raises NotFound."""
+    version = session.scalar(select(Equipment.version).where(Equipment.id == equipment_id))
+    if version is None:
         raise _no_such_equipment()
-    return owner_id
+    return version
 
 
 def lock_state(session: Session, equipment_id: UUID) -> EquipmentState:
-    """What a listing is at this moment; it changes by no other hand until the transaction ends. Raises NotFound."""
-    columns = Equipment.owner_id, Equipment.title, Equipment.is_available
+    """What a listing is at this moment; it and its photos change by no other hand until the transaction ends.
+
+    Raises:
+        NotFound.
+    """
+    columns = Equipment.owner_id, Equipment.title, Equipment.is_available, Equipment.version
     row = session.execute(select(*columns).where(Equipment.id == equipment_id).with_for_update()).one_or_none()
     if row is None:
         raise _no_such_equipment()
@@ -129,8 +133,3 @@ def clear_primary_photo(session: Session, equipment_id: UUID) -> None:
 def set_primary_photo(session: Session, photo_id: UUID) -> None:
     """Make a photo the primary one; there must be no other."""
     session.execute(update(EquipmentPhoto).where(EquipmentPhoto.id == photo_id).values(is_primary=True))
-
-
-def touch_equipment(session: Session, equipment_id: UUID) -> None:
-    """Note that what the listing shows has changed."""
-    session.execute(update(Equipment).where(Equipment.id == equipment_id).values(updated_at=func.now()))

@@ -16,6 +16,7 @@ from app.equipment.projection import EquipmentItem, EquipmentState
 from app.errors import Forbidden
 from app.models import Role
 from app.paging import Page, PageRequest
+from app.precondition import UNCONDITIONAL, Precondition
 
 
 def can_list_equipment(who: Identity) -> bool:
@@ -45,6 +46,12 @@ def get(equipment_id: UUID) -> EquipmentItem:
         return repository.get_item(session, equipment_id)
 
 
+def version(equipment_id: UUID) -> int:
+    """A listing's version: another one whenever it shows anything else, its photos among it. Raises NotFound."""
+    with transaction() as session:
+        return repository.get_version(session, equipment_id)
+
+
 def create(who: Identity, values: Mapping[str, Any]) -> EquipmentItem:
     """List something, as the caller's. Raises Forbidden for a renter, InvalidInput for an unknown category."""
     if not can_list_equipment(who):
@@ -54,18 +61,24 @@ def create(who: Identity, values: Mapping[str, Any]) -> EquipmentItem:
         return repository.get_item(session, equipment_id)
 
 
-def change(who: Identity, equipment_id: UUID, values: Mapping[str, Any]) -> EquipmentItem:
-    """Change what is given, and nothing else. Raises NotFound, Forbidden, InvalidInput for an unknown category."""
+def change(
+    who: Identity, equipment_id: UUID, values: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
+) -> EquipmentItem:
+    """Change what is given, and nothing else.
+
+    Raises:
+        NotFound, Forbidden, PreconditionFailed. InvalidInput: for an unknown category.
+    """
     with transaction() as session:
-        lock_for(who, session, equipment_id, Action.EQUIPMENT_CHANGED, after=audit.names(values))
+        lock_for(who, session, equipment_id, Action.EQUIPMENT_CHANGED, after=audit.names(values), only_if=only_if)
         repository.update_equipment(session, equipment_id, _columns(values))
         return repository.get_item(session, equipment_id)
 
 
-def delete(who: Identity, equipment_id: UUID) -> None:
-    """Take a listing down for good. Raises NotFound, Forbidden."""
+def delete(who: Identity, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+    """Take a listing down for good. Raises NotFound, Forbidden, PreconditionFailed."""
     with transaction() as session:
-        lock_for(who, session, equipment_id, Action.EQUIPMENT_DELETED)
+        lock_for(who, session, equipment_id, Action.EQUIPMENT_DELETED, only_if=only_if)
         repository.delete_equipment(session, equipment_id)
 
 
@@ -96,18 +109,25 @@ def _details(listing: EquipmentState) -> dict[str, str | bool]:
 
 
 def lock_for(
-    who: Identity, session: Session, equipment_id: UUID, action: Action, *, after: audit.Details | None = None
+    who: Identity,
+    session: Session,
+    equipment_id: UUID,
+    action: Action,
+    *,
+    after: audit.Details | None = None,
+    only_if: Precondition = UNCONDITIONAL,
 ) -> None:
     """Hold the listing for a change by this caller; one of somebody else's, by an admin, is written down.
 
     Raises:
-        NotFound, Forbidden.
+        NotFound, Forbidden, PreconditionFailed.
     """
-    owner_id = repository.lock_owner_id(session, equipment_id)
-    if not can_edit(who, owner_id):
+    listing = repository.lock_state(session, equipment_id)
+    if not can_edit(who, listing.owner_id):
         raise Forbidden("This is somebody else's equipment.")
-    if owner_id != who.user_id:
-        owner = {"owner_id": str(owner_id)}
+    only_if.check(str(listing.version))
+    if listing.owner_id != who.user_id:
+        owner = {"owner_id": str(listing.owner_id)}
         audit.record(session, audit.author(who.user_id), action, equipment_id, before=owner, after=after)
 
 

@@ -23,6 +23,25 @@ def get_user(session: Session, user_id: UUID) -> User:
     return user
 
 
+def get_version(session: Session, user_id: UUID) -> int:
+    """A user's version. Raises NotFound."""
+    version = session.scalar(select(User.version).where(User.id == user_id))
+    if version is None:
+        raise _no_such_user()
+    return version
+
+
+def lock_version(session: Session, user_id: UUID) -> int:
+    """A user's version; the user and the profiles change by no other hand until the transaction ends. Raises NotFound.
+
+    What refers to the user may be added meanwhile.
+    """
+    version = session.scalar(select(User.version).where(User.id == user_id).with_for_update(key_share=True))
+    if version is None:
+        raise _no_such_user()
+    return version
+
+
 def update_user(session: Session, user_id: UUID, values: dict[str, Any]) -> User:
     """Change a user. Raises NotFound, UsernameTaken."""
     statement = update(User).where(User.id == user_id).values(**values).returning(User)
@@ -93,7 +112,8 @@ def _upsert(session: Session, profile: type[Profile], user_id: UUID, values: dic
     changes = {**values, "updated_at": func.now()}
     saved = statement.on_conflict_do_update(index_elements=["user_id"], set_=changes).returning(profile)
     with refusing(fk_owner_profiles_user_id=_no_such_user, fk_renter_profiles_user_id=_no_such_user):
-        return session.scalars(saved).one()
+        # A profile that the transaction has read before is to be as it is now.
+        return session.scalars(saved, execution_options={"populate_existing": True}).one()
 
 
 def _no_such_user() -> NotFound:

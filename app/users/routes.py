@@ -8,6 +8,7 @@ from app.equipment import service as equipment
 from app.equipment.schemas import ItemPage
 from app.models import RenterProfile, User
 from app.users import schemas, service
+from app.users.projection import OwnerView
 from app.web.api import BASE_PATH, Blueprint, settings
 from app.web.pagination import PageQuery, page_request, page_response
 
@@ -40,19 +41,17 @@ def list_own_equipment(query: dict[str, Any]) -> Any:
 
 @blueprint.route("/me/owner-profile")
 @blueprint.response(200, schemas.OwnerProfileView)
-def get_owner_profile() -> dict[str, Any]:
+def get_owner_profile() -> OwnerView:
     """Show one's owner profile."""
-    profile = service.get_owner_profile(caller())
-    return {"business_info": profile.business_info, "role": caller().role}
+    return service.get_owner_profile(caller())
 
 
 @blueprint.route("/me/owner-profile", methods=["PUT"])
 @blueprint.arguments(schemas.OwnerProfileBody)
 @blueprint.response(200, schemas.OwnerProfileView)
-def save_owner_profile(values: dict[str, Any]) -> dict[str, Any]:
+def save_owner_profile(values: dict[str, Any]) -> OwnerView:
     """Save one's owner profile; where sign-up is open, this makes a renter an owner."""
-    profile, role = service.save_owner_profile(caller(), values, signup=settings().owner_signup)
-    return {"business_info": profile.business_info, "role": role}
+    return service.save_owner_profile(caller(), values, signup=settings().owner_signup)
 
 
 @blueprint.route("/me/renter-profile")

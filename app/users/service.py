@@ -12,8 +12,10 @@ from app.auth.principal import Identity
 from app.database import transaction
 from app.errors import Conflict, Forbidden, NotFound
 from app.models import OwnerProfile, RenterProfile, Role, User
+from app.precondition import UNCONDITIONAL, Precondition
 from app.settings import OwnerSignup
 from app.users import repository
+from app.users.projection import OwnerView
 
 
 def can_change(who: Identity, user_id: UUID) -> bool:
@@ -27,13 +29,20 @@ def get(user_id: UUID) -> User:
         return repository.get_user(session, user_id)
 
 
-def change(who: Identity, user_id: UUID, values: Mapping[str, Any]) -> User:
+def version(user_id: UUID) -> int:
+    """A user's version: another one whenever anything of the user is. Raises NotFound."""
+    with transaction() as session:
+        return repository.get_version(session, user_id)
+
+
+def change(who: Identity, user_id: UUID, values: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL) -> User:
     """Change what is given of a user; what an admin changes of another is written down. Raises Forbidden, NotFound,
-    UsernameTaken.
+    PreconditionFailed, UsernameTaken.
     """
     if not can_change(who, user_id):
         raise Forbidden("This is somebody else's account.")
     with transaction() as session:
+        only_if.check(str(repository.lock_version(session, user_id)))
         user = repository.update_user(session, user_id, dict(values))
         if user_id != who.user_id:
             audit.record(session, audit.author(who.user_id), Action.USER_CHANGED, user_id, after=audit.names(values))
@@ -100,37 +109,58 @@ def _hold(session: Session, author: Author, user_id: UUID, *, still_admin: bool)
     return user
 
 
-def get_owner_profile(who: Identity) -> OwnerProfile:
+def get_owner_profile(who: Identity) -> OwnerView:
     """The caller's owner profile. Raises NotFound until it is saved."""
     with transaction() as session:
         profile = repository.find_owner_profile(session, who.user_id)
     if profile is None:
         raise NotFound("There is no owner profile yet; save one to become an owner.")
-    return profile
+    return _owner_view(profile, who.role)
 
 
-def save_owner_profile(who: Identity, values: Mapping[str, Any], *, signup: OwnerSignup) -> tuple[OwnerProfile, Role]:
-    """Save the caller's owner profile and tell the role that follows.
+def save_owner_profile(
+    who: Identity, values: Mapping[str, Any], *, signup: OwnerSignup, only_if: Precondition = UNCONDITIONAL
+) -> OwnerView:
+    """Save the caller's owner profile; with it comes the role that follows.
 
     With `OwnerSignup.OPEN` a renter becomes an owner by it, at once. With `APPROVAL` it is an application: an admin
     gives the role.
+
+    Raises:
+        PreconditionFailed. NotFound: the caller is gone.
     """
     becomes_owner = signup is OwnerSignup.OPEN and who.role is Role.RENTER
     with transaction() as session:
-        if becomes_owner:  # the user before the profile, as whoever deletes the user holds them
+        # The user before the profile, as whoever deletes the user holds them; and the profile may not be there yet.
+        repository.lock_version(session, who.user_id)
+        current = repository.find_owner_profile(session, who.user_id)
+        only_if.check(None if current is None else _owner_view(current, who.role).token)
+        if becomes_owner:
             repository.make_owner(session, who.user_id)
         profile = repository.save_owner_profile(session, who.user_id, dict(values))
-    return profile, Role.OWNER if becomes_owner else who.role
+    return _owner_view(profile, Role.OWNER if becomes_owner else who.role)
 
 
 def get_renter_profile(who: Identity) -> RenterProfile:
     """The caller's renter profile, empty until it is saved: everyone may rent."""
     with transaction() as session:
-        found = repository.find_renter_profile(session, who.user_id)
-    return found or RenterProfile(user_id=who.user_id, preferences={}, experience_level=None)
+        return _renter_profile(session, who.user_id)
 
 
-def save_renter_profile(who: Identity, values: Mapping[str, Any]) -> RenterProfile:
-    """Save what is given of the caller's renter profile."""
+def save_renter_profile(
+    who: Identity, values: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
+) -> RenterProfile:
+    """Save what is given of the caller's renter profile. Raises PreconditionFailed; NotFound: the caller is gone."""
     with transaction() as session:
+        repository.lock_version(session, who.user_id)
+        only_if.check(str(_renter_profile(session, who.user_id).version))
         return repository.save_renter_profile(session, who.user_id, dict(values))
+
+
+def _renter_profile(session: Session, user_id: UUID) -> RenterProfile:
+    found = repository.find_renter_profile(session, user_id)
+    return found or RenterProfile(user_id=user_id, preferences={}, experience_level=None, version=0)
+
+
+def _owner_view(profile: OwnerProfile, role: Role) -> OwnerView:
+    return OwnerView(business_info=profile.business_info, role=role, version=profile.version)

@@ -41,6 +41,7 @@ _TABLE: dict[type[GearyardError], _Row] = {
     errors.InvalidInput: _Row(HTTPStatus.BAD_REQUEST, "VALIDATION_ERROR"),
     errors.MalformedRequest: _Row(HTTPStatus.BAD_REQUEST, "BAD_REQUEST"),
     errors.UnsupportedMediaType: _Row(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE"),
+    errors.NotAcceptable: _Row(HTTPStatus.NOT_ACCEPTABLE, "NOT_ACCEPTABLE"),
     errors.Unauthenticated: _Row(HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED"),
     errors.TokenExpired: _Row(HTTPStatus.UNAUTHORIZED, "TOKEN_EXPIRED"),
     errors.InvalidToken: _Row(HTTPStatus.UNAUTHORIZED, "INVALID_TOKEN"),
@@ -48,6 +49,7 @@ _TABLE: dict[type[GearyardError], _Row] = {
     errors.Forbidden: _Row(HTTPStatus.FORBIDDEN, "FORBIDDEN"),
     errors.NotFound: _Row(HTTPStatus.NOT_FOUND, "NOT_FOUND"),
     errors.Conflict: _Row(HTTPStatus.CONFLICT, "CONFLICT"),
+    errors.PreconditionFailed: _Row(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED"),
     errors.TooManyRequests: _Row(HTTPStatus.TOO_MANY_REQUESTS, "RATE_LIMITED"),
     errors.Unavailable: _Row(HTTPStatus.SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE"),
 }
@@ -58,6 +60,7 @@ _CODES_BY_STATUS = {
     403: "FORBIDDEN",
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
+    406: "NOT_ACCEPTABLE",
     409: "CONFLICT",
     412: "PRECONDITION_FAILED",
     413: "PAYLOAD_TOO_LARGE",
