@@ -1,5 +1,6 @@
 """Listings, their photos, and categories over HTTP."""
 
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -8,11 +9,10 @@ from flask import url_for
 from app.auth.identity import caller, public
 from app.equipment import categories, photos, schemas, service
 from app.equipment.criteria import Search
-from app.equipment.projection import EquipmentItem
 from app.models import EquipmentPhoto
 from app.web.api import BASE_PATH, Blueprint
+from app.web.conditional import digest, guarded, listing, page, precondition, single, tagged
 from app.web.limits import limited
-from app.web.pagination import page_response
 
 blueprint = Blueprint("equipment", __name__, url_prefix=f"{BASE_PATH}/equipment", description="Listings.")
 categories_blueprint = Blueprint(
@@ -27,15 +27,17 @@ categories_blueprint = Blueprint(
 @blueprint.response(200, schemas.ItemPage)
 def search_equipment(search: Search) -> Any:
     """Find equipment by place, price, kind, words and condition, in any combination."""
-    return page_response(service.search(search))
+    return page(service.search(search), token=attrgetter("id", "version"))
 
 
 @blueprint.route("/<uuid:equipment_id>")
 @public
 @blueprint.response(200, schemas.Item)
-def get_equipment(equipment_id: UUID) -> EquipmentItem:
+def get_equipment(equipment_id: UUID) -> Any:
     """Show one listing."""
-    return service.get(equipment_id)
+    return single(
+        lambda: service.get(equipment_id), token=attrgetter("version"), peek=lambda: service.version(equipment_id)
+    )
 
 
 @blueprint.route("", methods=["POST"])
@@ -44,22 +46,25 @@ def get_equipment(equipment_id: UUID) -> EquipmentItem:
 def create_equipment(values: dict[str, Any]) -> Any:
     """List equipment for rent, as an owner."""
     item = service.create(caller(), values)
-    return item, {"Location": url_for("equipment.get_equipment", equipment_id=item.id)}
+    return tagged(item, item.version, Location=url_for("equipment.get_equipment", equipment_id=item.id))
 
 
 @blueprint.route("/<uuid:equipment_id>", methods=["PUT"])
+@guarded
 @blueprint.arguments(schemas.EquipmentChanges)
 @blueprint.response(200, schemas.Item)
-def change_equipment(values: dict[str, Any], equipment_id: UUID) -> EquipmentItem:
+def change_equipment(values: dict[str, Any], equipment_id: UUID) -> Any:
     """Change any part of a listing."""
-    return service.change(caller(), equipment_id, values)
+    item = service.change(caller(), equipment_id, values, only_if=precondition())
+    return tagged(item, item.version)
 
 
 @blueprint.route("/<uuid:equipment_id>", methods=["DELETE"])
+@guarded
 @blueprint.response(204)
 def delete_equipment(equipment_id: UUID) -> None:
     """Take a listing down for good."""
-    service.delete(caller(), equipment_id)
+    service.delete(caller(), equipment_id, only_if=precondition())
 
 
 @blueprint.route("/<uuid:equipment_id>/photos", methods=["POST"])
@@ -71,23 +76,24 @@ def add_photo(photo: dict[str, Any], equipment_id: UUID) -> EquipmentPhoto:
 
 
 @blueprint.route("/<uuid:equipment_id>/photos/<uuid:photo_id>", methods=["DELETE"])
+@guarded
 @blueprint.response(204)
 def delete_photo(equipment_id: UUID, photo_id: UUID) -> None:
-    """Remove a photo from a listing."""
-    photos.remove(caller(), equipment_id, photo_id)
+    """Remove a photo from a listing, whose tag it is that a condition names."""
+    photos.remove(caller(), equipment_id, photo_id, only_if=precondition())
 
 
 @categories_blueprint.route("")
 @public
 @categories_blueprint.response(200, schemas.Category(many=True))
-def list_categories() -> list[categories.CategoryNode]:
+def list_categories() -> Any:
     """List every category, each with those below it."""
-    return categories.list_all()
+    return listing(categories.list_all(), token=digest)
 
 
 @categories_blueprint.route("/<uuid:category_id>")
 @public
 @categories_blueprint.response(200, schemas.Category)
-def get_category(category_id: UUID) -> categories.CategoryNode:
+def get_category(category_id: UUID) -> Any:
     """Show one category, with those below it."""
-    return categories.get(category_id)
+    return single(lambda: categories.get(category_id), token=digest)

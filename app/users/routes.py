@@ -1,16 +1,16 @@
 """Users, their own equipment and their profiles over HTTP."""
 
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 from app.auth.identity import caller, public
 from app.equipment import service as equipment
 from app.equipment.schemas import ItemPage
-from app.models import RenterProfile, User
 from app.users import schemas, service
-from app.users.projection import OwnerView
 from app.web.api import BASE_PATH, Blueprint, settings
-from app.web.pagination import PageQuery, page_request, page_response
+from app.web.conditional import guarded, page, precondition, single, tagged
+from app.web.pagination import PageQuery, page_request
 
 blueprint = Blueprint("users", __name__, url_prefix=f"{BASE_PATH}/users", description="Users and profiles.")
 
@@ -18,17 +18,19 @@ blueprint = Blueprint("users", __name__, url_prefix=f"{BASE_PATH}/users", descri
 @blueprint.route("/<uuid:user_id>")
 @public
 @blueprint.response(200, schemas.PublicUser)
-def get_user(user_id: UUID) -> User:
+def get_user(user_id: UUID) -> Any:
     """Show what anyone may see of a user."""
-    return service.get(user_id)
+    return single(lambda: service.get(user_id), token=attrgetter("version"), peek=lambda: service.version(user_id))
 
 
 @blueprint.route("/<uuid:user_id>", methods=["PUT"])
+@guarded
 @blueprint.arguments(schemas.UserChanges)
 @blueprint.response(200, schemas.UserDetails)
-def change_user(values: dict[str, Any], user_id: UUID) -> User:
+def change_user(values: dict[str, Any], user_id: UUID) -> Any:
     """Change one's own account, or anyone's as an admin."""
-    return service.change(caller(), user_id, values)
+    user = service.change(caller(), user_id, values, only_if=precondition())
+    return tagged(user, user.version)
 
 
 @blueprint.route("/me/equipment")
@@ -36,34 +38,39 @@ def change_user(values: dict[str, Any], user_id: UUID) -> User:
 @blueprint.response(200, ItemPage)
 def list_own_equipment(query: dict[str, Any]) -> Any:
     """List one's own equipment, newest first."""
-    return page_response(equipment.list_own(caller(), page_request(query)))
+    return page(equipment.list_own(caller(), page_request(query)), token=attrgetter("id", "version"))
 
 
 @blueprint.route("/me/owner-profile")
 @blueprint.response(200, schemas.OwnerProfileView)
-def get_owner_profile() -> OwnerView:
+def get_owner_profile() -> Any:
     """Show one's owner profile."""
-    return service.get_owner_profile(caller())
+    return single(lambda: service.get_owner_profile(caller()), token=attrgetter("token"))
 
 
 @blueprint.route("/me/owner-profile", methods=["PUT"])
+@guarded
 @blueprint.arguments(schemas.OwnerProfileBody)
 @blueprint.response(200, schemas.OwnerProfileView)
-def save_owner_profile(values: dict[str, Any]) -> OwnerView:
+def save_owner_profile(values: dict[str, Any]) -> Any:
     """Save one's owner profile; where sign-up is open, this makes a renter an owner."""
-    return service.save_owner_profile(caller(), values, signup=settings().owner_signup)
+    signup = settings().owner_signup
+    saved = service.save_owner_profile(caller(), values, signup=signup, only_if=precondition())
+    return tagged(saved, saved.token)
 
 
 @blueprint.route("/me/renter-profile")
 @blueprint.response(200, schemas.RenterProfileView)
-def get_renter_profile() -> RenterProfile:
+def get_renter_profile() -> Any:
     """Show one's renter profile."""
-    return service.get_renter_profile(caller())
+    return single(lambda: service.get_renter_profile(caller()), token=attrgetter("version"))
 
 
 @blueprint.route("/me/renter-profile", methods=["PUT"])
+@guarded
 @blueprint.arguments(schemas.RenterProfileBody)
 @blueprint.response(200, schemas.RenterProfileView)
-def save_renter_profile(values: dict[str, Any]) -> RenterProfile:
+def save_renter_profile(values: dict[str, Any]) -> Any:
     """Save any part of one's renter profile."""
-    return service.save_renter_profile(caller(), values)
+    saved = service.save_renter_profile(caller(), values, only_if=precondition())
+    return tagged(saved, saved.version)

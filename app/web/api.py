@@ -11,6 +11,8 @@ from werkzeug.exceptions import HTTPException
 
 from app.auth.identity import is_public, public
 from app.settings import Settings
+from app.web import negotiation
+from app.web.conditional import EXTENSION, IF_MATCH, is_guarded
 from app.web.errors import http_error
 from app.web.json import BodyParser
 
@@ -47,16 +49,25 @@ class Error(ma.Schema):
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
-    """A slice's routes; a public one says in the API's description that it needs no token."""
+    """A slice's routes. The API's description says of each whether it needs a token and takes a condition."""
 
     ARGUMENTS_PARSER = BodyParser()
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.before_request(negotiation.refuse_unacceptable)
+        self.after_request(negotiation.vary_by_accept)
+
     def route(self, rule: str, **options: Any) -> Any:
-        """Register a view function for a path below `BASE_PATH`."""
-        register = super().route(rule, **options)
+        """Register a view function for a path below `BASE_PATH`; with a slash at its end it is the same."""
+        register = super().route(rule, **{"strict_slashes": False, **options})
 
         def decorate(view: Any) -> Any:
-            return register(self.doc(security=[])(view) if is_public(view) else view)
+            if is_public(view):
+                view = self.doc(security=[])(view)
+            if is_guarded(view):
+                view = self.doc(parameters=[IF_MATCH])(view)
+            return register(view)
 
         return decorate
 
@@ -85,5 +96,6 @@ def make_api(app: Flask) -> Api:
     bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     api = Api(app, spec_kwargs={"security": [{"bearer": []}]})
     api.spec.components.security_scheme("bearer", bearer)
+    app.extensions[EXTENSION] = api.spec
     app.view_functions["api-docs.openapi_json"] = public(partial(app.view_functions["api-docs.openapi_json"]))
     return api

@@ -19,10 +19,10 @@ from app.errors import GearyardError, Problem
 from app.observability import counters
 from app.observability.failures import report_unexpected
 from app.settings import REALM
+from app.web.accept import JSON, PROBLEM_JSON, best_of
 from app.web.json import json_response
 from app.web.request_id import current_request_id
 
-PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 # What a client sent comes back in an error, so it is cut.
 MAX_PROBLEMS = 20
@@ -124,8 +124,7 @@ def code_of(status: HTTPStatus) -> str:
 
 
 def _media_type() -> str:
-    best = request.accept_mimetypes.best_match(["application/json", PROBLEM_JSON], default="application/json")
-    return str(best)
+    return best_of((JSON, PROBLEM_JSON)) or JSON
 
 
 def _domain_error(error: GearyardError) -> Response:

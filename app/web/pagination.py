@@ -8,7 +8,7 @@ from flask import request
 from marshmallow import ValidationError, fields, validate
 
 from app.paging import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, MAX_PAGE, Page, PageRequest
-from app.web.schemas import Integer, Query
+from app.web.schemas import ABSENT_QUERY_VALUES, Integer, Query
 
 
 class PageQuery(Query):
@@ -51,10 +51,22 @@ def page_fields(item: type[ma.Schema]) -> dict[str, Any]:
     }
 
 
-def page_response(page: Page[Any]) -> tuple[Page[Any], dict[str, str]]:
-    """The page for its schema, with `Link: <…>; rel="next"` (RFC 8288) while there is a next one."""
-    if page.next_cursor is None:
-        return page, {}
+def link_header(page: Page[Any]) -> dict[str, str]:
+    """`Link` (RFC 8288): `next`, by cursor, while there is a next page; `first` and `prev` on a numbered one."""
+    links = {}
+    if page.next_cursor is not None:
+        links["next"] = {"cursor": page.next_cursor}
+    if page.page > 1 and not _asked_by_cursor():
+        links["first"] = {"page": "1"}
+        links["prev"] = {"page": str(max(1, min(page.page - 1, page.total_pages)))}
+    return {"Link": ", ".join(f'<{_url(place)}>; rel="{rel}"' for rel, place in links.items())} if links else {}
+
+
+def _asked_by_cursor() -> bool:
+    return any(value.strip() not in ABSENT_QUERY_VALUES for value in request.args.getlist("cursor"))
+
+
+def _url(place: dict[str, str]) -> str:
+    """What was asked for, at another place of the list."""
     query = [(name, value) for name, value in request.args.items(multi=True) if name not in ("page", "cursor")]
-    next_query = urlencode([*query, ("cursor", page.next_cursor)])
-    return page, {"Link": f'<{request.path}?{next_query}>; rel="next"'}
+    return f"{request.path}?{urlencode([*query, *place.items()])}"

@@ -15,7 +15,8 @@ ALLOWED = "https://app.example.com"
 ALSO_ALLOWED = "http://localhost:3000"
 OWN = "/api/v1/users/me/owner-profile"
 EQUIPMENT = "/api/v1/equipment"
-READABLE = {"X-Request-Id", "Link", "Location", "Retry-After", "WWW-Authenticate"}
+READABLE = {"X-Request-Id", "ETag", "Link", "Location", "Retry-After", "WWW-Authenticate"}
+SENDABLE = {"authorization", "content-type", "x-request-id", "if-match", "if-none-match"}
 HOSTILE_ORIGINS = [
     "null",
     "*",
@@ -157,12 +158,12 @@ class TestPreFlight:
 
     @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE"])
     def test_allows_the_methods_there_are(self, web: FlaskClient, method: str) -> None:
-        answer = ask_before(web, ALLOWED, method, "authorization, content-type, x-request-id")
+        answer = ask_before(web, ALLOWED, method, ", ".join(sorted(SENDABLE)))
         assert answer.status_code == 200
         assert answer.headers["Access-Control-Allow-Origin"] == ALLOWED
         assert method in answer.headers["Access-Control-Allow-Methods"].split(", ")
         allowed = answer.headers["Access-Control-Allow-Headers"].lower().split(", ")
-        assert set(allowed) == {"authorization", "content-type", "x-request-id"}
+        assert set(allowed) == SENDABLE
         assert int(answer.headers["Access-Control-Max-Age"]) <= 7200
         assert "Access-Control-Allow-Credentials" not in answer.headers
 

@@ -59,7 +59,14 @@ ANSWERS: list[tuple[int, str, str, dict[str, Any]]] = [
     (503, "GET", "/fail/pool", {}),
 ]
 
-NOT_ASSETS = [row for row in MATRIX if row.endpoint != "docs_asset"]  # every route there is: see test_access
+UNKNOWN = "00000000-0000-0000-0000-000000000000"
+# What is the same for everybody. All the other routes there are (see test_access) are personal, or of no use to keep.
+PUBLIC_READS = {
+    *("api-docs.openapi_json", "users.get_user", "equipment.search_equipment", "equipment.get_equipment"),
+    *("categories.list_categories", "categories.get_category"),
+}
+EVERYBODYS = [row for row in MATRIX if row.endpoint in PUBLIC_READS]
+PERSONAL = [row for row in MATRIX if row.endpoint not in {"docs_asset", *PUBLIC_READS}]
 EVIL_HOST = {"Host": "evil.example.com", "X-Forwarded-Host": "evil.example.com", "Forwarded": "host=evil.example.com"}
 
 
@@ -138,8 +145,8 @@ class TestPage:
 class TestCaches:
     """`no-store` is what an answer says unless it is of everybody's."""
 
-    @pytest.mark.parametrize("row", NOT_ASSETS, ids=lambda row: row.endpoint)
-    def test_nothing_but_assets_may_be_kept(self, client: FlaskClient, admin: Person, owner: Person, row: Row) -> None:
+    @pytest.mark.parametrize("row", PERSONAL, ids=lambda row: row.endpoint)
+    def test_nothing_personal_may_be_kept(self, client: FlaskClient, admin: Person, owner: Person, row: Row) -> None:
         scene = Scene(actor=admin, owner=admin)
         for headers in ({}, owner.headers, admin.headers):  # an error, an error or a success, and most often a success
             body = row.body() if row.body else None
@@ -147,6 +154,18 @@ class TestCaches:
             assert answer.headers["Cache-Control"] == "no-store"
         expected = row.own[ROLES.index(ADMIN)]
         assert answer.status_code == expected or expected >= 400, "a success is among them, where there is one"
+
+    @pytest.mark.parametrize("row", EVERYBODYS, ids=lambda row: row.endpoint)
+    def test_what_is_everybodys_may_be_kept_and_is_asked_for_each_time(
+        self, client: FlaskClient, admin: Person, row: Row
+    ) -> None:
+        path = row.path(Scene(actor=admin, owner=admin))
+        assert client.get(path).headers["Cache-Control"] == "public, no-cache"
+        assert client.get(path, headers=admin.headers).headers["Cache-Control"] == "private, no-cache"
+
+    @pytest.mark.parametrize("path", [f"{API}?limit=x", f"{API}/{UNKNOWN}", f"/api/v1/users/{UNKNOWN}"])
+    def test_an_error_is_not_kept(self, client: FlaskClient, path: str) -> None:
+        assert client.get(path).headers["Cache-Control"] == "no-store"
 
     def test_an_asset_is_everybodys(self, client: FlaskClient) -> None:
         with client.get(ASSET) as answer:

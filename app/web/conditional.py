@@ -1,0 +1,205 @@
+"""Conditional requests (RFC 9110 §13): nothing is sent twice to who has it, and no stale write wins.
+
+A route answers with `single` or `page`, and both know how to say 304 before anything is serialised. A route that writes
+is marked `@guarded` and hands `precondition()` to its service, which compares inside the transaction of the write. What
+neither is done for is covered, too: other JSON is tagged by its bytes, and a condition on any other PUT or DELETE is
+refused as one that cannot be shown to hold.
+
+An ETag here is a thing's token, a dot, and the shape that this release gives things in (`"7.1f09a3"`). Strong ones are
+of single things: equal tags, equal bytes. nginx weakens the tag of what it compresses, so `W/"7.1f09a3"` comes back
+from a client that was answered by way of it. RFC 9110 §13.1.1 compares strongly, because a weak tag may hide a
+difference; ours never does, weakened or not: it names a state in the database. So a weakened tag is taken for what it
+was made of, and an editor behind compression is not refused for ever.
+
+There is no Last-Modified, so conditions by date are ignored (§13.1.3, §13.1.4). A condition is looked at after the
+token, the role and the body (§13.2.1).
+"""
+
+import re
+from collections.abc import Callable
+from hashlib import blake2b
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import orjson
+from flask import Flask, Response, current_app, request
+from werkzeug.datastructures import ETags
+from werkzeug.http import quote_etag
+
+from app.auth.identity import is_public
+from app.errors import MalformedRequest, PreconditionFailed
+from app.paging import Page
+from app.precondition import UNCONDITIONAL, Precondition, Tokens
+from app.web.negotiation import chosen
+from app.web.pagination import link_header
+
+MATCH, NONE_MATCH = "If-Match", "If-None-Match"
+DIGEST_BYTES = 12
+SHAPE_BYTES = 3
+READS = frozenset({"GET", "HEAD"})
+GUARDED_METHODS = frozenset({"PUT", "PATCH", "DELETE"})
+EXTENSION = "api_spec"
+IF_MATCH = {
+    "in": "header",
+    "name": MATCH,
+    "schema": {"type": "string", "example": '"7.1f09a3"'},
+    "description": "The ETag of what is to be changed: if it has changed since, nothing is done (412). Without it the "
+    "last write wins.",
+}
+_TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
+_TAGS = re.compile(rf"\s*(?:\*|{_TAG}(?:[ \t]*,[ \t]*{_TAG})*)\s*")
+
+View = TypeVar("View", bound=Callable[..., Any])
+Thing = TypeVar("Thing")
+
+
+def init_app(app: Flask) -> None:
+    """Tag what no view has tagged, and refuse conditions that no view looks at."""
+    app.before_request(_refuse_unguarded)
+    app.after_request(_tag_by_content)
+
+
+def guarded(view: View) -> View:
+    """Mark a view as one that hands `precondition()` to what it calls."""
+    view.is_guarded = True  # type: ignore[attr-defined]
+    return view
+
+
+def is_guarded(view: Callable[..., Any]) -> bool:
+    """Tell whether a view was marked `@guarded` (the mark survives `functools.wraps`)."""
+    return getattr(view, "is_guarded", False)
+
+
+def precondition() -> Precondition:
+    """What the client made a condition of the current request. Raises MalformedRequest for what is no list of tags."""
+    if MATCH not in request.headers and NONE_MATCH not in request.headers:
+        return UNCONDITIONAL
+    return Precondition(match=_tokens(MATCH, request.if_match), none_match=_tokens(NONE_MATCH, request.if_none_match))
+
+
+def single(
+    read: Callable[[], Thing], *, token: Callable[[Thing], object], peek: Callable[[], object] | None = None
+) -> Any:
+    """The answer to GET: the thing for its schema, with a strong ETag; or 304, before the thing is even read.
+
+    `peek` is a cheap way to its token, taken only where a client has something to compare it with.
+    """
+    if peek is not None and _has_condition():
+        known = _answer_to(quote_etag(_tag(peek())))
+        if known is not None:
+            return known
+    thing = read()
+    etag = quote_etag(_tag(token(thing)))
+    return _answer_to(etag) or (thing, {"ETag": etag, **_caching()})
+
+
+def page(
+    found: Page[Thing], *, token: Callable[[Thing], object], body: Callable[[Page[Thing]], Any] | None = None
+) -> Any:
+    """The answer to GET: the page for its schema (or what `body` makes of it), with a weak ETag and its links; or 304.
+
+    The tag is of all that the page shows: each item by its token, in their order, and what is counted.
+    """
+    counts = (found.total, found.page, found.limit, found.next_cursor)
+    etag = quote_etag(_tag(digest(chosen(), *counts, *map(token, found.items))), weak=True)
+    headers = {"ETag": etag, **link_header(found), **_caching()}
+    return _answer_to(etag) or (found if body is None else body(found), headers)
+
+
+def listing(found: list[Thing], *, token: Callable[[Thing], object]) -> Any:
+    """As `page`, for a list that is given whole."""
+    etag = quote_etag(_tag(digest(*map(token, found))), weak=True)
+    return _answer_to(etag) or (found, {"ETag": etag, **_caching()})
+
+
+def tagged(thing: Any, token: object, **headers: str) -> tuple[Any, dict[str, str]]:
+    """The answer to a write: the thing as it is now, with the tag to make the next one on.
+
+    RFC 9110 §9.3.4 keeps the tag from those who might take what they sent for what is stored. Here a body is a part of
+    a thing, the answer is all of it.
+    """
+    return thing, {"ETag": quote_etag(_tag(token)), **headers}
+
+
+def digest(*parts: object) -> str:
+    """A text that is another one for other parts."""
+    return blake2b(repr(parts).encode(errors="surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
+
+
+def _tag(token: object) -> str:
+    return f"{token}.{_shape()}"
+
+
+def _shape() -> str:
+    """Stands for what this release makes of things, by their description: another one's tags are of other bytes."""
+    shape = current_app.extensions.get("shape")
+    if shape is None:
+        description = orjson.dumps(current_app.extensions[EXTENSION].to_dict(), option=orjson.OPT_SORT_KEYS)
+        shape = blake2b(description, digest_size=SHAPE_BYTES).hexdigest()
+        current_app.extensions["shape"] = shape
+    return str(shape)
+
+
+def _tokens(header: str, tags: ETags) -> Tokens | None:
+    """The tokens of a header's tags. A tag's shape is not compared: a change is judged by what is stored."""
+    raw = request.headers.get(header)
+    if raw is None:
+        return None
+    # Werkzeug takes what it cannot read for no condition at all, or for another one.
+    if _TAGS.fullmatch(raw) is None:
+        raise MalformedRequest(f'{header} takes entity tags, as they were given: "…", or *.')
+    tokens = (tag.rpartition(".")[0] for tag in tags.as_set(include_weak=True))
+    return Tokens(frozenset(tokens), any_there_is=tags.star_tag)
+
+
+def _has_condition() -> bool:
+    return MATCH in request.headers or NONE_MATCH in request.headers
+
+
+def _answer_to(etag: str) -> Response | None:
+    """Compare with what the client has: 304 if it has this already (weakly, §13.1.2), None if it has not.
+
+    Raises:
+        PreconditionFailed: it asked for another one, and no other.
+    """
+    tag = etag.removeprefix("W/").strip('"')
+    if MATCH in request.headers:
+        Precondition(match=_tokens(MATCH, request.if_match)).check(tag.rpartition(".")[0])
+    if not request.if_none_match.contains_weak(tag):
+        return None
+    return Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag, **_caching()})
+
+
+def _caching() -> dict[str, str]:
+    """Whose cache may keep it. Nobody's uses it without asking: an editor sees what was saved a moment ago.
+
+    What a user was answered stays with that user: it says how often that user may still ask.
+    """
+    view = current_app.view_functions[request.endpoint or ""]
+    if not is_public(view):
+        return {"Cache-Control": "no-store"}
+    whose = "private" if "Authorization" in request.headers else "public"
+    return {"Cache-Control": f"{whose}, no-cache"}
+
+
+def _refuse_unguarded() -> None:
+    view = current_app.view_functions.get(request.endpoint or "")
+    if request.method not in GUARDED_METHODS or view is None or is_guarded(view):
+        return
+    if _has_condition():
+        raise PreconditionFailed("This is not changed on a condition; ask without If-Match and If-None-Match.")
+
+
+def _tag_by_content(response: Response) -> Response:
+    """A tag for what has no cheaper one. It saves the way, not the work."""
+    is_json = response.status_code == HTTPStatus.OK and response.is_json and request.blueprint is not None
+    if request.method not in READS or not is_json or "ETag" in response.headers:
+        return response
+    body = response.get_data()
+    tag = _tag(digest(body))
+    response.set_etag(tag, weak=body.startswith(b"["))
+    response.headers.update(_caching())
+    if request.if_none_match.contains_weak(tag):
+        response.status_code = HTTPStatus.NOT_MODIFIED
+        response.set_data(b"")
+    return response

@@ -1,0 +1,427 @@
+"""Conditional requests (RFC 9110 §13): what a client has is not sent again, and no stale write wins."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import delete, text, update
+from werkzeug.test import TestResponse
+
+from app.database import transaction
+from app.models import Category, Equipment, EquipmentPhoto, Role, User
+from app.settings import Settings
+from tests.api.test_access import ADMIN, MATRIX, ROLES, Row, Scene
+from tests.factories import Person, add_equipment, category_id, new_equipment, photo_id_of
+from tests.local.tenant_process import TenantProcess
+
+API = "/api/v1/equipment"
+CATEGORIES = "/api/v1/categories"
+OWNER_PROFILE = "/api/v1/users/me/owner-profile"
+RENTER_PROFILE = "/api/v1/users/me/renter-profile"
+STALE = '"9999.000000"'
+TEXTS = {"health", "ready", "metrics", "docs", "docs_start", "docs_asset"}
+READS = [row for row in MATRIX if row.method == "GET" and row.own[ROLES.index(ADMIN)] == 200]
+JSON_READS = [row for row in READS if row.endpoint not in TEXTS]
+UNGUARDED = ["/api/v1/admin/users/{id}/role", "/api/v1/admin/users/{id}"]
+
+
+@pytest.fixture
+def listing(client: FlaskClient, owner: Person) -> str:
+    """The path of a listing of the owner's, with a photo."""
+    return f"{API}/{add_equipment(owner.id, photos=1)}"
+
+
+def etag(answer: TestResponse) -> str:
+    assert answer.status_code in (200, 201), answer.get_data(as_text=True)
+    return answer.headers["ETag"]
+
+
+def id_of(listing: str) -> UUID:
+    return UUID(listing.rpartition("/")[2])
+
+
+def assert_refused(answer: TestResponse) -> None:
+    assert answer.status_code == 412, answer.get_data(as_text=True)
+    assert answer.json is not None
+    assert answer.json["code"] == "PRECONDITION_FAILED"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def assert_not_sent(answer: TestResponse, tag: str) -> None:
+    """RFC 9110 §15.4.5: what a cache needs to go on with what it has, and no content."""
+    assert answer.status_code == 304
+    assert answer.get_data() == b""
+    assert answer.headers["ETag"] == tag
+    assert "Content-Type" not in answer.headers
+    assert "Content-Length" not in answer.headers
+
+
+class TestTags:
+    """Every answer in JSON has one: strong for one thing, weak for a list."""
+
+    @pytest.mark.parametrize("row", JSON_READS, ids=lambda row: row.endpoint)
+    def test_what_a_client_has_is_not_sent_again(self, client: FlaskClient, admin: Person, row: Row) -> None:
+        path = row.path(Scene(actor=admin, owner=admin))
+        first = client.get(path, headers=admin.headers)
+        tag = etag(first)
+
+        for condition in (tag, tag.removeprefix("W/"), f"W/{tag.removeprefix('W/')}", f'"other", {tag}', "*"):
+            again = client.get(path, headers={**admin.headers, "If-None-Match": condition})
+            assert_not_sent(again, tag)
+            for name in ("Cache-Control", "Vary"):
+                assert again.headers[name] == first.headers[name]
+        assert_not_sent(client.head(path, headers={**admin.headers, "If-None-Match": tag}), tag)
+        assert client.head(path, headers=admin.headers).headers["ETag"] == tag
+
+    @pytest.mark.parametrize("row", JSON_READS, ids=lambda row: row.endpoint)
+    def test_a_client_that_has_something_else_is_answered(self, client: FlaskClient, admin: Person, row: Row) -> None:
+        path = row.path(Scene(actor=admin, owner=admin))
+        for condition in (STALE, f"W/{STALE}", "", ",", "nonsense", '"', 'W/"', '"*"', "é".encode().decode("latin-1")):
+            answer = client.get(path, headers={**admin.headers, "If-None-Match": condition})
+            assert answer.status_code == 200, condition
+            assert answer.get_data()
+
+    def test_one_thing_has_a_strong_tag_and_a_list_a_weak_one(
+        self, client: FlaskClient, owner: Person, listing: str
+    ) -> None:
+        client.put(OWNER_PROFILE, json={"business_info": {}}, headers=owner.headers)
+        one = (listing, f"{CATEGORIES}/{category_id()}", f"/api/v1/users/{owner.id}", OWNER_PROFILE, RENTER_PROFILE)
+        several = (API, CATEGORIES, "/api/v1/users/me/equipment", "/api/v1/conversations")
+        for path in (*one, "/api/v1/auth/me"):
+            assert etag(client.get(path, headers=owner.headers)).startswith('"'), path
+        for path in several:
+            assert etag(client.get(path, headers=owner.headers)).startswith('W/"'), path
+
+    def test_a_condition_by_date_counts_for_nothing(self, client: FlaskClient, listing: str) -> None:
+        answer = client.get(listing, headers={"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"})
+        assert answer.status_code == 200
+        assert "Last-Modified" not in answer.headers
+
+    def test_an_error_has_no_tag_and_no_condition_hides_it(self, client: FlaskClient, listing: str) -> None:
+        unknown = f"{API}/{UUID(int=0)}"
+        for path, status in ((unknown, 404), (f"{API}?limit=x", 400), (OWNER_PROFILE, 401)):
+            answer = client.get(path, headers={"If-None-Match": "*", "If-Match": STALE})
+            assert answer.status_code == status
+            assert "ETag" not in answer.headers
+
+    def test_a_read_may_ask_for_one_version_only(self, client: FlaskClient, listing: str) -> None:
+        assert client.get(listing, headers={"If-Match": etag(client.get(listing))}).status_code == 200
+        assert_refused(client.get(listing, headers={"If-Match": STALE}))
+
+    def test_all_processes_give_the_same_tag(self, settings: Settings, tenant: TenantProcess) -> None:
+        """A set's order differs from process to process, and no tag may depend on one."""
+        script = (
+            "from app import create_app; from app.web import conditional\n"
+            "app = create_app()\n"
+            "with app.app_context(): print(conditional._tag('x'))"
+        )
+        environment = {**os.environ, **tenant.env(), "DATABASE_URL": settings.database_url, "APP_ENV": "test"}
+        tags = {
+            subprocess.run(
+                [sys.executable, "-c", script], env={**environment, "PYTHONHASHSEED": seed},
+                capture_output=True, text=True, check=True, timeout=60,
+            ).stdout.strip()
+            for seed in ("1", "2", "3")
+        }  # fmt: skip
+        assert len(tags) == 1
+
+
+class TestCost:
+    """A condition saves work; without one nothing costs more."""
+
+    @pytest.mark.parametrize("path_of", [lambda item, _: item, lambda _, user: f"/api/v1/users/{user}"])
+    def test_a_304_takes_one_statement_that_reads_no_more_than_the_version(
+        self, client: FlaskClient, owner: Person, listing: str, path_of: Any, counting_statements: Callable[[], Any]
+    ) -> None:
+        path = path_of(listing, owner.id)
+        with counting_statements() as plain:
+            tag = etag(client.get(path))
+        with counting_statements() as conditional:
+            assert_not_sent(client.get(path, headers={"If-None-Match": tag}), tag)
+        assert (len(plain), len(conditional)) == (1, 1)
+        columns = conditional.statements[0].partition("FROM")[0]
+        assert columns.count(",") == 0
+        assert ".version" in columns
+
+    @pytest.mark.parametrize("path", [API, CATEGORIES])
+    def test_a_304_of_a_list_takes_one_statement_and_dumps_nothing(
+        self, client: FlaskClient, listing: str, path: str, counting_statements: Callable[[], Any],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        tag = etag(client.get(path))
+        monkeypatch.setattr("marshmallow.Schema.dump", lambda *_, **__: pytest.fail("something was dumped"))
+        with counting_statements() as counted:
+            assert_not_sent(client.get(path, headers={"If-None-Match": tag}), tag)
+        assert len(counted) == 1
+
+
+def _in_sql(statement: str) -> Callable[[UUID], None]:
+    def run(equipment_id: UUID) -> None:
+        with transaction() as session:
+            assert session.execute(text(statement), {"id": equipment_id}).rowcount  # type: ignore[attr-defined]
+
+    return run
+
+
+ADD_PHOTO = (
+    "INSERT INTO equipment_photos (equipment_id, photo_url, order_index) VALUES (:id, 'https://example.com/9.jpg', 9)"
+)
+# By whatever hand: an operator's in psql as well.
+CHANGES = {
+    "title": _in_sql("UPDATE equipment SET title = 'Another title' WHERE id = :id"),
+    "place": _in_sql("UPDATE equipment SET coordinates = 'POINT(1 2)' WHERE id = :id"),
+    "availability": _in_sql("UPDATE equipment SET is_available = NOT is_available WHERE id = :id"),
+    "a photo more": _in_sql(ADD_PHOTO),
+    "a photo's address": _in_sql("UPDATE equipment_photos SET photo_url = photo_url || '?' WHERE equipment_id = :id"),
+    "the primary photo": _in_sql("UPDATE equipment_photos SET is_primary = false WHERE equipment_id = :id"),
+    "a photo less": _in_sql("DELETE FROM equipment_photos WHERE equipment_id = :id"),
+}
+
+
+class TestEveryChange:
+    """Whatever an answer shows, a change of it is another tag."""
+
+    @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+    def test_of_a_listing_and_of_the_lists_with_it(
+        self, client: FlaskClient, owner: Person, listing: str, change: Callable[[UUID], None]
+    ) -> None:
+        paths = (listing, API, f"{API}?lat=47&lng=7", "/api/v1/users/me/equipment")
+        tags = [etag(client.get(path, headers=owner.headers)) for path in paths]
+        change(id_of(listing))
+        for path, tag in zip(paths, tags, strict=True):
+            answer = client.get(path, headers={**owner.headers, "If-None-Match": tag})
+            assert etag(answer) != tag
+
+    @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+    def test_of_one_listing_is_none_of_another(
+        self, client: FlaskClient, owner: Person, listing: str, change: Callable[[UUID], None]
+    ) -> None:
+        other = f"{API}/{add_equipment(owner.id, photos=1)}"
+        tag = etag(client.get(other))
+        change(id_of(listing))
+        assert etag(client.get(other)) == tag
+
+    def test_of_a_photo_that_goes_to_another_listing(self, client: FlaskClient, owner: Person, listing: str) -> None:
+        other = f"{API}/{add_equipment(owner.id)}"
+        tags = [etag(client.get(path)) for path in (listing, other)]
+        with transaction() as session:
+            session.execute(update(EquipmentPhoto).values(equipment_id=id_of(other)))
+        assert [etag(client.get(path)) for path in (listing, other)] != tags
+        assert etag(client.get(listing)) != tags[0]
+        assert etag(client.get(other)) != tags[1]
+
+    def test_of_a_list_s_length_and_of_its_order(self, client: FlaskClient, owner: Person, listing: str) -> None:
+        path = f"{API}?limit=1&sort=price_asc"
+        tags = {etag(client.get(path))}
+        add_equipment(owner.id, daily_rate=99)
+        tags.add(etag(client.get(path)))
+        with transaction() as session:
+            session.execute(delete(Equipment).where(Equipment.id == id_of(listing)))
+        tags.add(etag(client.get(path)))
+        assert len(tags) == 3
+
+    @pytest.mark.parametrize("statement", [
+        "UPDATE categories SET name = 'Renamed' WHERE id = :id",
+        "INSERT INTO categories (name, parent_id) VALUES ('A new kind', :id)",
+        "UPDATE categories SET parent_id = NULL WHERE id = :id",
+    ])  # fmt: skip
+    def test_of_a_category_and_of_those_above_it(self, client: FlaskClient, statement: str) -> None:
+        with transaction() as session:
+            child = session.query(Category).filter(Category.parent_id.is_not(None)).first()
+        assert child is not None
+        paths = (CATEGORIES, f"{CATEGORIES}/{child.id}", f"{CATEGORIES}/{child.parent_id}")
+        tags = [etag(client.get(path)) for path in paths]
+        with transaction() as session:
+            session.execute(text(statement), {"id": child.id})
+        for path, tag in zip(paths, tags, strict=True):
+            assert etag(client.get(path, headers={"If-None-Match": tag})) != tag
+
+    def test_of_a_user_and_of_the_role_beside_the_profile(self, client: FlaskClient, owner: Person) -> None:
+        client.put(OWNER_PROFILE, json={"business_info": {}}, headers=owner.headers)
+        tags = [etag(client.get(path, headers=owner.headers)) for path in (f"/api/v1/users/{owner.id}", OWNER_PROFILE)]
+        with transaction() as session:
+            session.execute(update(User).where(User.id == owner.id).values(role=Role.ADMIN))
+        for path, tag in zip((f"/api/v1/users/{owner.id}", OWNER_PROFILE), tags, strict=True):
+            assert etag(client.get(path, headers={**owner.headers, "If-None-Match": tag})) != tag
+
+
+@pytest.fixture
+def editable(client: FlaskClient, owner: Person, listing: str) -> dict[str, tuple[str, dict[str, Any], dict[str, Any]]]:
+    """What can be changed: its path, a change, another one."""
+    client.put(OWNER_PROFILE, json={"business_info": {}}, headers=owner.headers)
+    return {
+        "listing": (listing, {"title": "First title"}, {"title": "Second title"}),
+        "user": (f"/api/v1/users/{owner.id}", {"full_name": "First"}, {"full_name": "Second"}),
+        "owner profile": (OWNER_PROFILE, {"business_info": {"n": 1}}, {"business_info": {"n": 2}}),
+        "renter profile": (RENTER_PROFILE, {"preferences": {"n": 1}}, {"preferences": {"n": 2}}),
+    }
+
+
+EDITABLE = pytest.mark.parametrize("kind", ["listing", "user", "owner profile", "renter profile"])
+
+
+class TestWrites:
+    """A stale write never wins."""
+
+    @EDITABLE
+    def test_of_two_editors_the_second_is_told_and_loses_nothing(
+        self, client: FlaskClient, owner: Person, editable: dict[str, Any], kind: str
+    ) -> None:
+        path, first, second = editable[kind]
+        tag = etag(client.get(path, headers=owner.headers))
+        condition = {**owner.headers, "If-Match": tag}
+
+        saved = client.put(path, json=first, headers=condition)
+        assert_refused(client.put(path, json=second, headers=condition))
+
+        kept = client.get(path, headers=owner.headers)
+        assert etag(kept) == etag(saved) != tag
+        shown = client.get("/api/v1/auth/me", headers=owner.headers) if kind == "user" else kept
+        assert shown.json is not None
+        assert first.items() <= shown.json.items()
+        # What the first editor was answered is enough to go on with.
+        again = client.put(path, json=second, headers={**owner.headers, "If-Match": etag(saved)})
+        assert again.status_code == 200
+
+    @EDITABLE
+    @pytest.mark.parametrize("form", ["{}", "W/{}", '"x", {}', '{} , W/"y"', "  {}", "*"])
+    def test_a_tag_counts_in_every_form_that_it_may_come_back_in(
+        self, client: FlaskClient, owner: Person, editable: dict[str, Any], kind: str, form: str
+    ) -> None:
+        path, first, _ = editable[kind]
+        tag = etag(client.get(path, headers=owner.headers))
+        assert client.put(path, json=first, headers={**owner.headers, "If-Match": form.format(tag)}).status_code == 200
+
+    @EDITABLE
+    @pytest.mark.parametrize("condition", [
+        "", " ", ",", "nonsense", "{bare}", '"', '""a"', "W/*", '*, "a"', '{tag}, *', '{tag} {tag}', "w/{tag}",
+        "'{bare}'", "{tag}, nonsense", '"a\x7fb"',
+    ])  # fmt: skip
+    def test_what_is_no_condition_is_not_taken_for_none(
+        self, client: FlaskClient, owner: Person, editable: dict[str, Any], kind: str, condition: str
+    ) -> None:
+        path, first, _ = editable[kind]
+        before = client.get(path, headers=owner.headers)
+        sent = condition.format(tag=etag(before), bare=etag(before).strip('"'))
+        for header in ("If-Match", "If-None-Match"):
+            answer = client.put(path, json=first, headers={**owner.headers, header: sent})
+            assert answer.status_code == 400, answer.get_data(as_text=True)
+            assert answer.json is not None
+            assert answer.json["code"] == "BAD_REQUEST"
+        assert client.get(path, headers=owner.headers).get_data() == before.get_data()
+
+    @EDITABLE
+    def test_if_none_match_keeps_what_is_there(
+        self, client: FlaskClient, owner: Person, editable: dict[str, Any], kind: str
+    ) -> None:
+        path, first, _ = editable[kind]
+        tag = etag(client.get(path, headers=owner.headers))
+        for condition in ("*", tag, f"W/{tag}"):
+            assert_refused(client.put(path, json=first, headers={**owner.headers, "If-None-Match": condition}))
+        answer = client.put(path, json=first, headers={**owner.headers, "If-None-Match": STALE})
+        assert answer.status_code == 200
+
+    @EDITABLE
+    def test_without_a_condition_the_last_write_wins(
+        self, client: FlaskClient, owner: Person, editable: dict[str, Any], kind: str
+    ) -> None:
+        path, first, second = editable[kind]
+        for body in (first, second):
+            assert client.put(path, json=body, headers=owner.headers).status_code == 200
+
+    def test_the_tag_of_another_thing_does_not_hold(self, client: FlaskClient, owner: Person, listing: str) -> None:
+        assert client.put(listing, json={"title": "Newer title"}, headers=owner.headers).status_code == 200
+        other = client.post(API, json=new_equipment(), headers=owner.headers)
+        sent = {**owner.headers, "If-Match": etag(other)}
+        assert_refused(client.put(listing, json={"title": "Other title"}, headers=sent))
+
+    def test_a_tag_of_an_earlier_release_names_the_same_state(
+        self, client: FlaskClient, owner: Person, listing: str
+    ) -> None:
+        version = etag(client.get(listing)).strip('"').partition(".")[0]
+        sent = f'"{version}.abcdef"'
+        assert client.get(listing, headers={"If-None-Match": sent}).status_code == 200, "its bytes may be others"
+        answer = client.put(listing, json={"title": "Later title"}, headers={**owner.headers, "If-Match": sent})
+        assert answer.status_code == 200
+
+    def test_a_stale_delete_takes_nothing_away(self, client: FlaskClient, owner: Person, listing: str) -> None:
+        photo = f"{listing}/photos/{photo_id_of(id_of(listing))}"
+        for path in (photo, listing):
+            tag = etag(client.get(listing))
+            client.put(listing, json={"title": f"Changed {path[-4:]}"}, headers=owner.headers)
+            assert_refused(client.delete(path, headers={**owner.headers, "If-Match": tag}))
+            assert client.get(listing).json["photos"] or path == listing  # type: ignore[index]
+            fresh = {**owner.headers, "If-Match": etag(client.get(listing))}
+            assert client.delete(path, headers=fresh).status_code == 204
+        assert client.get(listing).status_code == 404
+
+    def test_a_photo_added_meanwhile_is_a_change(self, client: FlaskClient, owner: Person, listing: str) -> None:
+        tag = etag(client.get(listing))
+        photo = {"photo_url": "https://photos.example.com/new.jpg"}
+        assert client.post(f"{listing}/photos", json=photo, headers=owner.headers).status_code == 201
+        assert_refused(client.delete(listing, headers={**owner.headers, "If-Match": tag}))
+
+    def test_a_profile_that_is_not_there_matches_nothing(self, client: FlaskClient, renter: Person) -> None:
+        body = {"business_info": {"n": 1}}
+        for condition in ("*", STALE):
+            assert_refused(client.put(OWNER_PROFILE, json=body, headers={**renter.headers, "If-Match": condition}))
+        assert client.get("/api/v1/auth/me", headers=renter.headers).json["role"] == "renter"  # type: ignore[index]
+        only_new = {**renter.headers, "If-None-Match": "*"}
+        assert client.put(OWNER_PROFILE, json=body, headers=only_new).status_code == 200
+        assert_refused(client.put(OWNER_PROFILE, json={"business_info": {"n": 2}}, headers=only_new))
+
+    def test_whoever_may_not_write_learns_nothing_by_a_condition(
+        self, client: FlaskClient, renter: Person, listing: str
+    ) -> None:
+        tag = etag(client.get(listing))
+        for condition in (tag, STALE):
+            sent = {"If-Match": condition}
+            assert client.put(listing, json={"title": "Mine"}, headers={**renter.headers, **sent}).status_code == 403
+            assert client.delete(listing, headers=sent).status_code == 401
+            unknown = f"{API}/{UUID(int=0)}"
+            assert client.delete(unknown, headers={**renter.headers, **sent}).status_code == 404
+
+    def test_what_admins_changed_is_written_down_only_if_they_did(
+        self, client: FlaskClient, admin: Person, listing: str
+    ) -> None:
+        assert_refused(client.delete(listing, headers={**admin.headers, "If-Match": STALE}))
+        with transaction() as session:
+            assert session.scalar(text("SELECT count(*) FROM audit_log")) == 0
+
+    @pytest.mark.parametrize("path", UNGUARDED)
+    @pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
+    def test_a_condition_that_nobody_looks_at_does_not_hold(
+        self, client: FlaskClient, admin: Person, renter: Person, path: str, header: str
+    ) -> None:
+        """Else a stale write would win on every route that is forgotten."""
+        method = "PUT" if path.endswith("role") else "DELETE"
+        body = {"role": "owner"} if method == "PUT" else None
+        sent = {**admin.headers, header: STALE}
+        assert_refused(client.open(path.format(id=renter.id), method=method, json=body, headers=sent))
+        assert client.get("/api/v1/auth/me", headers=renter.headers).json["role"] == "renter"  # type: ignore[index]
+
+
+def test_every_guarded_route_says_so_in_the_description(app: Flask, client: FlaskClient) -> None:
+    paths: Any = client.get("/openapi.json").json["paths"]  # type: ignore[index]
+    described = {
+        f"{method.upper()} {path}"
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if method != "parameters"
+        for parameter in operation.get("parameters", [])
+        if parameter.get("name") == "If-Match"
+    }
+    assert described == {
+        "PUT /api/v1/equipment/{equipment_id}",
+        "DELETE /api/v1/equipment/{equipment_id}",
+        "DELETE /api/v1/equipment/{equipment_id}/photos/{photo_id}",
+        "PUT /api/v1/users/{user_id}",
+        "PUT /api/v1/users/me/owner-profile",
+        "PUT /api/v1/users/me/renter-profile",
+    }
