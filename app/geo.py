@@ -1,6 +1,8 @@
 """Points and boxes on the earth, in degrees of WGS 84 (EPSG:4326); distances are metres along the ellipsoid."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from geoalchemy2 import Geography, Geometry
 from sqlalchemy import ColumnElement, Double, cast, func
@@ -35,6 +37,16 @@ class BoundingBox:
     south: float
     east: float
     north: float
+
+    @classmethod
+    def around(cls, points: Sequence[Point]) -> "BoundingBox":
+        """The smallest box with all of these points, of which there is at least one: all but the widest gap."""
+        latitudes = [point.latitude for point in points]
+        longitudes = sorted({point.longitude for point in points})
+        around_the_earth = [*pairwise(longitudes), (longitudes[-1], longitudes[0] + 360.0)]
+        before_gap, behind_gap = max(reversed(around_the_earth), key=lambda edges: edges[1] - edges[0])
+        west = longitudes[0] if behind_gap > longitudes[-1] else behind_gap
+        return cls(west=west, south=min(latitudes), east=before_gap, north=max(latitudes))
 
     def parts(self) -> tuple["BoundingBox", ...]:
         """One box, or the two on either side of the antimeridian."""

@@ -7,12 +7,14 @@ from uuid import UUID
 from flask import url_for
 
 from app.auth.identity import caller, public
-from app.equipment import categories, photos, schemas, service
+from app.equipment import categories, geojson, photos, schemas, service
 from app.equipment.criteria import Search
 from app.models import EquipmentPhoto
+from app.web.accept import GEO_JSON
 from app.web.api import BASE_PATH, Blueprint
 from app.web.conditional import digest, guarded, listing, page, precondition, single, tagged
 from app.web.limits import limited
+from app.web.negotiation import also_gives, chosen
 
 blueprint = Blueprint("equipment", __name__, url_prefix=f"{BASE_PATH}/equipment", description="Listings.")
 categories_blueprint = Blueprint(
@@ -23,11 +25,14 @@ categories_blueprint = Blueprint(
 @blueprint.route("")
 @public
 @limited("public_search")
+@also_gives(GEO_JSON)
 @blueprint.arguments(schemas.EquipmentQuery, location="query")
 @blueprint.response(200, schemas.ItemPage)
+@blueprint.alt_response(200, schema=geojson.FeatureCollection, content_type=GEO_JSON, success=True)
 def search_equipment(search: Search) -> Any:
     """Find equipment by place, price, kind, words and condition, in any combination."""
-    return page(service.search(search), token=attrgetter("id", "version"))
+    body = geojson.feature_collection if chosen() == GEO_JSON else None
+    return page(service.search(search), token=attrgetter("id", "version"), body=body)
 
 
 @blueprint.route("/<uuid:equipment_id>")
