@@ -151,6 +151,70 @@ def test_only_what_is_public_is_compressed(nginx: NginxProcess, behind: ServiceP
     assert public.json()
 
 
+@pytest.fixture
+def large(behind: ServiceProcess, tenant: TenantProcess) -> tuple[dict[str, str], str]:
+    """An owner's headers, and the path of a listing that is large enough to be compressed."""
+    headers = new_member(behind, tenant).headers
+    behind.request("PUT", "/api/v1/users/me/owner-profile", json={"business_info": {}}, headers=headers)
+    body = {
+        "category_id": behind.request("GET", "/api/v1/categories").json()[0]["id"],
+        "title": "Cordless drill",
+        "description": "18 V with two batteries. " * 100,
+        "daily_rate": 25,
+        "condition": "good",
+        "location": "Bern",
+        "coordinates": {"latitude": 46.948, "longitude": 7.4474},
+    }
+    made = behind.request("POST", "/api/v1/equipment", json=body, headers=headers)
+    return headers, str(made.headers["Location"])
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity"])
+def test_two_editors_behind_compression_lose_nothing(
+    nginx: NginxProcess, http: requests.Session, large: tuple[dict[str, str], str], coding: str
+) -> None:
+    headers, path = large
+    http.headers["Accept-Encoding"] = coding
+    seen = http.get(nginx.url + path, timeout=20)
+    assert seen.headers.get("Content-Encoding", "identity") == coding
+    assert seen.headers["ETag"].startswith("W/" if coding == "gzip" else '"'), "nginx weakens what it compresses"
+    sent = {**headers, "If-Match": seen.headers["ETag"]}
+
+    first = http.put(nginx.url + path, json={"title": "First title"}, headers=sent, timeout=20)
+    second = http.put(nginx.url + path, json={"title": "Second title"}, headers=sent, timeout=20)
+    removed = http.delete(nginx.url + path, headers=sent, timeout=20)
+
+    assert [answer.status_code for answer in (first, second, removed)] == [200, 412, 412]
+    assert second.json()["code"] == "PRECONDITION_FAILED"
+    now = http.get(nginx.url + path, timeout=20)
+    assert now.json()["title"] == "First title"
+    assert now.headers["ETag"].removeprefix("W/") == first.headers["ETag"].removeprefix("W/")
+    last = {**headers, "If-Match": now.headers["ETag"]}
+    assert http.delete(nginx.url + path, headers=last, timeout=20).status_code == 204
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity"])
+@pytest.mark.parametrize("accept", ["application/json", "application/geo+json"])
+@pytest.mark.parametrize("is_list", [True, False])
+def test_what_a_client_has_is_not_sent_again_compressed_or_not(
+    nginx: NginxProcess, http: requests.Session, large: tuple[dict[str, str], str], coding: str, accept: str,
+    is_list: bool,
+) -> None:  # fmt: skip
+    url = nginx.url + ("/api/v1/equipment" if is_list else large[1])
+    http.headers.update({"Accept-Encoding": coding, "Accept": f"{accept}, application/json;q=0.5"})
+    seen = http.get(url, timeout=20)
+    assert seen.headers["Content-Type"] == (accept if is_list else "application/json")
+    assert seen.headers.get("Content-Encoding", "identity") == coding
+    again = http.get(url, headers={"If-None-Match": seen.headers["ETag"]}, timeout=20)
+    assert again.status_code == 304
+    assert again.content == b""
+    assert again.headers["ETag"].removeprefix("W/") == seen.headers["ETag"].removeprefix("W/")
+    assert again.headers["Cache-Control"] == seen.headers["Cache-Control"] == "public, no-cache"
+    assert {"Accept", "Origin"} <= set(again.headers["Vary"].split(", "))
+    http.headers["Accept-Encoding"] = "identity" if coding == "gzip" else "gzip"
+    assert http.get(url, headers={"If-None-Match": seen.headers["ETag"]}, timeout=20).status_code == 304
+
+
 def test_a_chat_outlives_the_time_that_nginx_waits_for_an_answer(
     nginx: NginxProcess, behind: ServiceProcess, tenant: TenantProcess
 ) -> None:

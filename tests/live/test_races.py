@@ -109,3 +109,112 @@ def test_a_first_profile_saved_many_times_at_once_is_saved(service: ServiceProce
     )
     assert {answer.status_code for answer in answers} == {200}
     assert service.request("GET", "/api/v1/auth/me", headers=headers).json()["role"] == "owner"
+
+
+@pytest.fixture
+def things(service: ServiceProcess, owner: dict[str, str], listing: str) -> dict[str, tuple[str, Callable[[int], Any]]]:
+    """What can be edited: its path, and how an edit with this number looks."""
+    me = service.request("GET", "/api/v1/auth/me", headers=owner).json()["id"]
+    return {
+        "listing": (listing, lambda number: {"title": f"Drill number {number}"}),
+        "user": (f"/api/v1/users/{me}", lambda number: {"avatar_url": f"https://example.com/{number}.png"}),
+        "owner profile": ("/api/v1/users/me/owner-profile", lambda number: {"business_info": {"n": number}}),
+        "renter profile": ("/api/v1/users/me/renter-profile", lambda number: {"preferences": {"n": number}}),
+    }
+
+
+EDITABLE = pytest.mark.parametrize("kind", ["listing", "user", "owner profile", "renter profile"])
+
+
+@EDITABLE
+def test_of_many_who_edit_what_they_all_saw_one_wins(
+    service: ServiceProcess, owner: dict[str, str], things: dict[str, Any], kind: str
+) -> None:
+    path, edit = things[kind]
+    seen = service.request("GET", path, headers=owner).headers["ETag"]
+    sent = {**owner, "If-Match": seen}
+
+    answers = at_once(lambda number: service.request("PUT", path, json=edit(number), headers=sent))
+
+    assert Counter(answer.status_code for answer in answers) == {200: 1, 412: AT_ONCE - 1}
+    (winner,) = (answer for answer in answers if answer.ok)
+    now = service.request("GET", path, headers=owner)
+    assert now.headers["ETag"] == winner.headers["ETag"] != seen
+    shown = now.json()
+    assert {name: winner.json()[name] for name in shown} == shown
+
+
+@EDITABLE
+def test_beside_writers_who_set_no_condition_none_of_their_writes_is_lost_to_one_who_does(
+    service: ServiceProcess, owner: dict[str, str], things: dict[str, Any], kind: str
+) -> None:
+    """A conditional write that is made has replaced exactly what it named: each version has one writer."""
+    path, edit = things[kind]
+
+    conditions: dict[int, str] = {}
+
+    def write(number: int) -> requests.Response:
+        if number % 2:
+            conditions[number] = service.request("GET", path, headers=owner).headers["ETag"]
+        condition = {"If-Match": conditions[number]} if number % 2 else {}
+        return service.request("PUT", path, json=edit(number), headers={**owner, **condition})
+
+    before = version_of(service.request("GET", path, headers=owner).headers["ETag"])
+    answers = at_once(write)
+    made = {number: version_of(answer.headers["ETag"]) for number, answer in enumerate(answers) if answer.ok}
+
+    assert {answer.status_code for answer in answers} <= {200, 412}
+    assert made.keys() >= set(range(0, AT_ONCE, 2))
+    assert sorted(made.values()) == [before + number for number in range(1, len(made) + 1)]
+    for number in made.keys() & conditions.keys():
+        assert made[number] == version_of(conditions[number]) + 1
+
+
+def version_of(tag: str) -> int:
+    """What its tag names: `"7.1f09a3"`, or `"7-owner.1f09a3"`."""
+    return int(tag.strip('"').partition(".")[0].partition("-")[0])
+
+
+def test_a_count_that_many_raise_at_once_loses_none(service: ServiceProcess, owner: dict[str, str]) -> None:
+    path, each = "/api/v1/users/me/owner-profile", 3
+    service.request("PUT", path, json={"business_info": {"n": 0}}, headers=owner)
+
+    def raise_it(_: int) -> requests.Response:
+        for _ in range(each):
+            while True:
+                seen = service.request("GET", path, headers=owner)
+                body = {"business_info": {"n": seen.json()["business_info"]["n"] + 1}}
+                answer = service.request("PUT", path, json=body, headers={**owner, "If-Match": seen.headers["ETag"]})
+                if answer.status_code != requests.codes.precondition_failed:
+                    break
+        return answer
+
+    assert {answer.status_code for answer in at_once(raise_it)} == {200}
+    assert service.request("GET", path, headers=owner).json()["business_info"]["n"] == AT_ONCE * each
+
+
+def test_of_many_who_make_what_must_not_be_there_yet_one_does(service: ServiceProcess, tenant: TenantProcess) -> None:
+    headers = {"Authorization": f"Bearer {tenant.token(sub=f'auth0|{uuid4().hex}')}", "If-None-Match": "*"}
+    service.request("GET", "/api/v1/auth/me", headers={"Authorization": headers["Authorization"]})
+    answers = at_once(
+        lambda number: service.request(
+            "PUT", "/api/v1/users/me/owner-profile", json={"business_info": {"n": number}}, headers=headers
+        )
+    )
+    assert Counter(answer.status_code for answer in answers) == {200: 1, 412: AT_ONCE - 1}
+
+
+def test_of_an_edit_and_a_deletion_of_what_both_saw_one_is_done(
+    service: ServiceProcess, owner: dict[str, str], listing: str
+) -> None:
+    sent = {**owner, "If-Match": service.request("GET", listing).headers["ETag"]}
+
+    def edit_or_delete(number: int) -> requests.Response:
+        if number % 2:
+            return service.request("DELETE", listing, headers=sent)
+        return service.request("PUT", listing, json={"title": f"Drill {number}"}, headers=sent)
+
+    counted = Counter(answer.status_code for answer in at_once(edit_or_delete))
+    is_deleted = service.request("GET", listing).status_code == requests.codes.not_found
+    assert counted in ({204: 1, 404: AT_ONCE - 1}, {200: 1, 412: AT_ONCE - 1})
+    assert is_deleted == (204 in counted)
