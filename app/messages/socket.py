@@ -5,7 +5,7 @@ from typing import Any
 
 import gevent
 import structlog
-from flask import Blueprint, Flask, g
+from flask import Blueprint, Flask, g, request
 from flask_sock import Sock
 from simple_websocket import ConnectionClosed
 
@@ -85,11 +85,16 @@ def serve(session: ChatSession, caller: Authenticated | None) -> None:
 
 
 def _note_end(session: ChatSession, received: int) -> None:
+    """Count it and write its one line; who it was, and the request's id, are bound to every line of this greenlet."""
     connection = session.connection
     realtime_metrics.count_socket_end(connection.close_code, is_code_ours=connection.is_code_ours)
     log.info(
         "socket_closed",
         code=connection.close_code,
+        reason=connection.close_text,
+        ended_by=connection.ended_by,
+        client_address=request.remote_addr,
+        path=request.path,
         duration_ms=round((time.monotonic() - connection.opened_at) * 1000, 1),
         version=session.version,
         frames_received=received,

@@ -12,6 +12,7 @@ import gevent
 import orjson
 from gevent.event import Event
 from simple_websocket import ConnectionClosed
+from wsproto.frame_protocol import CloseReason
 
 from app.observability import realtime_metrics
 from app.realtime.close_code import CloseCode
@@ -84,6 +85,22 @@ class Connection:
     def is_code_ours(self) -> bool:
         """Whether this side chose the code it ended with; else the other side did, which may give any."""
         return self.is_ended_here or self._ws.guard.was_too_slow or self._ws.has_closed
+
+    @property
+    def ended_by(self) -> str:
+        """Who ended it: the `service`, the `client` by a close frame, or `nobody`: the connection was lost."""
+        if self.is_code_ours:
+            return "service"
+        return "nobody" if self.close_code == CloseReason.ABNORMAL_CLOSURE else "client"
+
+    @property
+    def close_text(self) -> str | None:
+        """What this side says of its end. Never the other side's, which may be anything."""
+        if self._ws.guard.was_too_slow:
+            return TOO_SLOW_REASON
+        if self._closing is not None:
+            return self._closing[1]
+        return self._ws.close_message if self._ws.has_closed else None
 
     @property
     def received_at(self) -> float:

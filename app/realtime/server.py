@@ -15,6 +15,7 @@ import simple_websocket
 from gevent import Timeout
 from gevent.event import Event
 from simple_websocket import ConnectionClosed
+from wsproto.connection import ConnectionState
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
@@ -75,6 +76,8 @@ class Server(simple_websocket.Server):  # type: ignore[misc]
         with suppress(OSError):
             self.sock.send(self.ws.send(answer))
         self.connected = True
+        # Until a close frame comes (RFC 6455 §7.1.5). The library begins with 1005: one came, without a code.
+        self.close_reason: int = CloseReason.ABNORMAL_CLOSURE
 
     def receive(self, timeout: float | None = None) -> str | bytes | None:
         """The next message, or None after `timeout` seconds.
@@ -101,7 +104,8 @@ class Server(simple_websocket.Server):  # type: ignore[misc]
         if not self.connected:
             raise ConnectionClosed(self.close_reason, self.close_message)
         self.has_closed = True
-        self.close_reason: int = reason or CloseReason.NORMAL_CLOSURE
+        self.close_reason = int(reason or CloseReason.NORMAL_CLOSURE)
+        self.close_message: str | None = message
         goodbye = self.ws.send(CloseConnection(self.close_reason, message))
         self.connected = False  # now, not when the frame is out: nothing may be written after it (RFC 6455 §5.5.1)
         self.event.set()
@@ -120,7 +124,10 @@ class Server(simple_websocket.Server):  # type: ignore[misc]
 
     def _handle_events(self) -> bool:
         """Whether to read on. Not once a close frame is out: what comes then, the library would take for more."""
-        return self.connected and super()._handle_events() and self.connected
+        goes_on = self.connected and super()._handle_events() and self.connected
+        # A breach of the protocol looks to the library as a close frame of theirs; but it is ours that went out first.
+        self.has_closed = self.has_closed or self.ws.state is ConnectionState.LOCAL_CLOSING
+        return goes_on
 
     def _wait_to_read(self) -> None:
         """Give way to the other sockets, and read on only when what came has been taken."""

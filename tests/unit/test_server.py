@@ -1,34 +1,95 @@
 """The end of a socket's server side, over a pair of real sockets: whatever was left over, nothing stays behind."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import gevent
+import pytest
 from gevent import socket
+from simple_websocket import ConnectionClosed
 
 from app.realtime.close_code import CloseCode
 from app.realtime.connection import Connection
 from app.realtime.server import LIMITS as LIMITS_KEY
 from app.realtime.server import REQUEST_ID, Server
-from tests.realtime.raw_socket import text
+from tests.realtime.raw_socket import TEXT, close, frame, text
 from tests.unit.test_connection import LIMITS as SMALL
 
 LIMITS = replace(SMALL, outbox_bytes=100_000)
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 §1.3
 
 
-def test_the_reader_ends_with_a_socket_that_was_too_slow_and_had_said_more_than_was_taken() -> None:
+@dataclass(frozen=True)
+class Pair:
+    """Both ends of an open socket."""
+
+    server: Server
+    connection: Connection
+    client: socket.socket
+
+    def see_the_end(self) -> tuple[int, str, str | None]:
+        """Receive until it ends: its code, who ended it, and what the service says of it."""
+        with suppress(ConnectionClosed):
+            while self.connection.receive(5):
+                pass
+        self.connection.finish()
+        return self.connection.close_code, self.connection.ended_by, self.connection.close_text
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
     ours, theirs = socket.socketpair()
     environ = {"gunicorn.socket": ours, LIMITS_KEY: LIMITS, REQUEST_ID: "a-request", "HTTP_SEC_WEBSOCKET_KEY": KEY}
     server = Server(environ)
-    connection = Connection(server, LIMITS)
-    theirs.sendall(b"".join(text("hello") for _ in range(5)))
-    assert connection.receive(5) == "hello"
-    while not connection.is_ended_here:
-        connection.send("x" * 90_000)
-        gevent.sleep(0)
-    connection.finish()
-    assert connection.close_code == CloseCode.TOO_SLOW
-    server.thread.join()
-    assert not server.thread.is_running()
+    yield Pair(server, Connection(server, LIMITS), theirs)
     ours.close()
     theirs.close()
+
+
+def test_the_reader_ends_with_a_socket_that_was_too_slow_and_had_said_more_than_was_taken(pair: Pair) -> None:
+    pair.client.sendall(b"".join(text("hello") for _ in range(5)))
+    assert pair.connection.receive(5) == "hello"
+    while not pair.connection.is_ended_here:
+        pair.connection.send("x" * 90_000)
+        gevent.sleep(0)
+    pair.connection.finish()
+    assert pair.connection.close_code == CloseCode.TOO_SLOW
+    pair.server.thread.join()
+    assert not pair.server.thread.is_running()
+
+
+@pytest.mark.parametrize(
+    ("sent", "end"),
+    [
+        pytest.param(b"", (1006, "nobody", None), id="the connection ends without a close frame"),
+        pytest.param(text("hello")[:4], (1006, "nobody", None), id="in the midst of a frame"),
+        pytest.param(close(), (1005, "client", None), id="a close frame without a code"),
+        pytest.param(close(1000, b"what I think of it"), (1000, "client", None), id="a code and a reason"),
+        pytest.param(close(4001), (4001, "client", None), id="a code that is the service's own"),
+    ],
+)
+def test_how_the_other_side_ended_it(pair: Pair, sent: bytes, end: tuple[int, str, str | None]) -> None:
+    """RFC 6455 §7.1.5."""
+    pair.client.sendall(sent)
+    pair.client.shutdown(socket.SHUT_WR)
+    assert pair.see_the_end() == end
+
+
+def test_a_reset_is_an_end_without_a_close_frame(pair: Pair) -> None:
+    pair.client.close()
+    assert pair.see_the_end() == (1006, "nobody", None)
+
+
+def test_a_breach_of_the_protocol_is_ended_by_the_service_in_words_of_its_own(pair: Pair) -> None:
+    pair.client.sendall(frame(TEXT, b"my words", masked=False))
+    code, ended_by, words = pair.see_the_end()
+    assert (code, ended_by) == (1002, "service")
+    assert words
+    assert "my words" not in words
+
+
+def test_an_end_begun_here_keeps_its_code_and_words_whatever_is_answered(pair: Pair) -> None:
+    pair.connection.close(CloseCode.TOKEN_EXPIRED, "the token has expired")
+    pair.client.sendall(close(4999, b"what I think of it"))
+    assert pair.see_the_end() == (4001, "service", "the token has expired")
