@@ -32,6 +32,7 @@ from app.web.request_id import current_request_id
 
 VERSION = "13"
 RETRY_AFTER_SECONDS = 5
+ANOTHER_WORKER_AFTER_SECONDS = 1  # by then this one accepts no connection any more, and whoever comes reaches another
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 §5.6.2
 
 
@@ -112,7 +113,9 @@ def _check_origin(req: Request, configured: Settings) -> None:
 
 
 def _check_room(hub: Hub[Reader]) -> None:
-    if hub.is_draining or hub.is_full:
+    if hub.is_draining:
+        raise Unavailable("This worker is about to end.", retry_after_seconds=ANOTHER_WORKER_AFTER_SECONDS)
+    if hub.is_full:
         raise Unavailable("There is no room for another socket now.", retry_after_seconds=RETRY_AFTER_SECONDS)
 
 

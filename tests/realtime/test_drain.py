@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
@@ -13,10 +14,12 @@ from tests.local.tenant_process import TenantProcess
 from tests.realtime.chat_client import ChatClient
 from tests.realtime.conftest import GENEROUS
 from tests.realtime.people import Member, new_member
-from tests.realtime.raw_socket import CLOSE, RawSocket
+from tests.realtime.raw_socket import CLOSE, RawSocket, upgrade
 from tests.service_process import ServiceProcess
 
 SOCKETS = 40
+KEPT = 8
+HEALTH = b"GET /health HTTP/1.1\r\nHost: gearyard.test\r\n\r\n"
 WITHIN_SECONDS = 2.0
 
 
@@ -77,6 +80,27 @@ def test_every_socket_is_told_and_closed_with_1012_in_time(
     assert max(one.at for one in endings) - told_at < WITHIN_SECONDS
     for version, one in zip([*versions, 1, 1, 1, 1], endings, strict=True):
         assert one.last_frames == (["draining"] if version > 1 else [])
+    assert "Traceback" not in service.log()
+
+
+def test_a_worker_that_drains_refuses_sockets_at_once_and_still_answers_requests(service: ServiceProcess) -> None:
+    """On connections that were there before, as a proxy keeps them: they reach a worker after it was told to end."""
+    with ExitStack() as stack:
+        kept = [stack.enter_context(RawSocket(service.port)) for _ in range(KEPT)]
+        for raw in kept:
+            assert raw.ask(HEALTH).status == 200
+        service.reload()
+        until(lambda: service.log().count('"draining"') == 2)
+        for raw in kept[::2]:
+            refusal = raw.ask(upgrade())
+            assert (refusal.status, refusal.headers["Retry-After"]) == (503, "1")
+            assert refusal.json()["code"] == "SERVICE_UNAVAILABLE"
+        for raw in kept[1::2]:
+            answer = raw.ask(HEALTH)
+            assert (answer.status, answer.headers["Connection"]) == (200, "close")
+        for raw in kept:
+            with pytest.raises(EOFError):
+                raw.hear()
     assert "Traceback" not in service.log()
 
 
