@@ -1,7 +1,7 @@
 """A client that does what PROTOCOL.md asks of one, and notes every breach of what it promises.
 
-It reconnects with its cursors, sends again what was not acknowledged, and expects of each conversation every message
-exactly once, in order, without a gap.
+It reconnects with its cursors, when it is told to or with growing pauses, sends again what was not acknowledged, and
+expects of each conversation every message exactly once, in order, without a gap.
 """
 
 import threading
@@ -14,31 +14,46 @@ from random import Random
 from typing import Any
 
 import orjson
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from tests.realtime.people import Member
 
 CONNECT_SECONDS = 10
-LONGEST_PAUSE_SECONDS = 0.3
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 10.0
 
 
 @dataclass
 class Record:
-    """What one client has seen and been promised."""
+    """What one client has seen and been promised, how its sockets ended, and how long it was without one each time.
+
+    Of the ends, a status is of a handshake that was refused, and 0 of one that came to nothing.
+    """
 
     seen: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     acks: dict[str, tuple[str, str, int]] = field(default_factory=dict)
     breaches: list[str] = field(default_factory=list)
     closes: list[int] = field(default_factory=list)
+    absences: list[float] = field(default_factory=list)
 
 
 class Chatter(threading.Thread):
     """Writes to all its conversations in turn, and reads them, until it is told to fall silent and then to leave."""
 
-    def __init__(self, member: Member, conversations: Sequence[str], *, seed: int, messages_per_second: float) -> None:
+    def __init__(
+        self,
+        member: Member,
+        conversations: Sequence[str],
+        *,
+        seed: int,
+        messages_per_second: float,
+        origin: str | None = None,
+    ) -> None:
+        """`origin` is where it connects to (`ws://127.0.0.1:8080`), if not to the service itself."""
         super().__init__(daemon=True)
         self.member = member
+        self._origin = origin or f"ws://127.0.0.1:{member.service.port}"
         self.record = Record(seen={conversation: [] for conversation in conversations})
         self._conversations = conversations
         self._random = Random(seed)
@@ -47,6 +62,9 @@ class Chatter(threading.Thread):
         self._prefix = f"{member.id[:8]}-{seed}"
         self._unacknowledged: dict[str, tuple[str, str]] = {}
         self._again_at: dict[str, float] = {}
+        self._failures = 0
+        self._told_to_wait: float | None = None
+        self._absent_since: float | None = None
         self._is_silent = threading.Event()
         self._is_over = threading.Event()
 
@@ -76,17 +94,33 @@ class Chatter(threading.Thread):
                 with self._connected() as ws:
                     self._converse(ws)
             except ConnectionClosed as closed:
-                self.record.closes.append(closed.rcvd.code if closed.rcvd else 1006)
+                self._note_end(closed.rcvd.code if closed.rcvd else 1006)
+            except InvalidStatus as refusal:
+                self._note_end(refusal.response.status_code)
+                if "Retry-After" in refusal.response.headers:
+                    self._told_to_wait = float(refusal.response.headers["Retry-After"])
             except (WebSocketException, OSError, TimeoutError, EOFError):
-                self.record.closes.append(0)
+                self._note_end(0)
             except Exception as error:  # noqa: BLE001
                 self.record.breaches.append(f"client failed: {error!r}")
                 return
-            self._is_over.wait(self._random.uniform(0, LONGEST_PAUSE_SECONDS))
+            self._is_over.wait(self._pause())
+
+    def _note_end(self, code: int) -> None:
+        self.record.closes.append(code)
+        if self._absent_since is None:
+            self._absent_since = time.monotonic()
+
+    def _pause(self) -> float:
+        """What the service said, else longer with each failure, shortened at random by up to a half."""
+        longest = min(FIRST_PAUSE_SECONDS * 2**self._failures, LONGEST_PAUSE_SECONDS)
+        self._failures += 1
+        told, self._told_to_wait = self._told_to_wait, None
+        return told if told is not None else self._random.uniform(longest / 2, longest)
 
     @contextmanager
     def _connected(self) -> Any:
-        url = f"ws://127.0.0.1:{self.member.service.port}/api/v1/ws"
+        url = f"{self._origin}/api/v1/ws"
         with connect(url, open_timeout=CONNECT_SECONDS, close_timeout=1, max_size=None, proxy=None) as ws:
             cursors = {one: seen[-1][0] if seen else 0 for one, seen in self.record.seen.items()}
             self._say(ws, "auth", token=self.member.token, v=2, cursors=cursors)
@@ -95,6 +129,10 @@ class Chatter(threading.Thread):
     def _converse(self, ws: ClientConnection) -> None:
         while (frame := orjson.loads(ws.recv(CONNECT_SECONDS)))["type"] != "ready":
             self._hear(frame)
+        self._failures = 0
+        if self._absent_since is not None:
+            self.record.absences.append(time.monotonic() - self._absent_since)
+            self._absent_since = None
         for client_msg_id in list(self._unacknowledged):
             self._send(ws, client_msg_id)
         next_at = time.monotonic()
@@ -136,6 +174,8 @@ class Chatter(threading.Thread):
                     self._see(message)
             case "ack":
                 self._acknowledge(payload)
+            case "draining":
+                self._told_to_wait = payload["reconnect_in"]
             case "error" if payload["code"] == "UNAVAILABLE" and "client_msg_id" in payload:
                 self._again_at[payload["client_msg_id"]] = time.monotonic() + payload["retry_after"] / 4
             case "error" if payload["code"] != "UNAVAILABLE":

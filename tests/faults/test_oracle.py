@@ -17,6 +17,7 @@ from deploy.local.cluster import PostgresCluster
 from deploy.local.processes import wait_until
 from tests.conftest import breakable_cluster
 from tests.faults.chatter import Chatter
+from tests.faults.verdict import judge, settle
 from tests.local.tenant_process import TenantProcess
 from tests.realtime.conftest import GENEROUS
 from tests.realtime.people import new_member
@@ -107,19 +108,6 @@ def conversing(scene: Scene, tenant: TenantProcess) -> list[Chatter]:
     ]
 
 
-def stored(scene: Scene) -> list[tuple[str, int, str, str]]:
-    """(conversation, seq, id, client_msg_id) of every message, in order."""
-    columns = "conversation_id, seq, id, client_msg_id"
-    rows = scene.cluster.psql(f"SELECT {columns} FROM messages ORDER BY conversation_id, seq", "gearyard")  # noqa: S608
-    parted = (row.split("|") for row in rows.splitlines())
-    return [(conversation, int(seq), identifier, sent_as) for conversation, seq, identifier, sent_as in parted]
-
-
-def last_seqs(scene: Scene) -> dict[str, int]:
-    rows = scene.cluster.psql("SELECT id, last_seq FROM conversations", "gearyard")
-    return {conversation: int(seq) for conversation, seq in (row.split("|") for row in rows.splitlines())}
-
-
 def test_nothing_acknowledged_is_lost_doubled_or_out_of_order(scene: Scene, tenant: TenantProcess) -> None:
     chatters = conversing(scene, tenant)
     for chatter in chatters:
@@ -128,19 +116,13 @@ def test_nothing_acknowledged_is_lost_doubled_or_out_of_order(scene: Scene, tena
         break_things(scene, chatters)
         for chatter in chatters:
             chatter.fall_silent()
-        ends = last_seqs(scene)
-
-        def are_settled() -> bool:
-            ends.update(last_seqs(scene))
-            return all(chatter.is_settled(ends) for chatter in chatters)
-
-        assert wait_until(are_settled, RECOVERY_SECONDS), [chatter.record.breaches for chatter in chatters]
+        settle(scene.cluster, chatters, RECOVERY_SECONDS)
     finally:
         for chatter in chatters:
             chatter.leave()
         for chatter in chatters:
             chatter.join(RECOVERY_SECONDS)
-    judge(chatters, stored(scene), ends)
+    judge(scene.cluster, chatters)
     assert "Traceback" not in scene.service.log()
     assert "unexpected" not in scene.service.log()
 
@@ -165,17 +147,3 @@ def wait_for_acks(chatters: list[Chatter], when: str) -> None:
         return all(chatter.acknowledged >= acks + ACKS_BETWEEN_FAULTS for chatter, acks in pairs)
 
     assert wait_until(all_served, RECOVERY_SECONDS), f"{when}: somebody is not served"
-
-
-def judge(chatters: list[Chatter], messages: list[tuple[str, int, str, str]], ends: dict[str, int]) -> None:
-    """Hold what the clients saw and were promised against what the database has."""
-    assert [chatter.record.breaches for chatter in chatters] == [[] for _ in chatters]
-    promised = {sent_as: promise for chatter in chatters for sent_as, promise in chatter.record.acks.items()}
-    assert promised == {sent_as: (talk, identifier, seq) for talk, seq, identifier, sent_as in messages}
-    in_order: dict[str, list[tuple[int, str]]] = {talk: [] for talk in ends}
-    for talk, seq, identifier, _ in messages:
-        in_order[talk].append((seq, identifier))
-    for talk, log in in_order.items():
-        assert [seq for seq, _ in log] == list(range(1, ends[talk] + 1))
-    for chatter in chatters:
-        assert chatter.record.seen == {talk: in_order[talk] for talk in chatter.record.seen}

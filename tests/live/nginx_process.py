@@ -11,6 +11,7 @@ import requests
 
 from deploy.local.processes import wait_until
 from deploy.local.sockets import free_port
+from tests.live.activated_service import ActivatedService
 from tests.service_process import ServiceProcess
 
 ROOT = Path(__file__).parents[2]
@@ -45,11 +46,16 @@ class NginxProcess:
     """`with NginxProcess(service, directory) as nginx:` serves until the block ends."""
 
     def __init__(self, service: ServiceProcess, directory: Path, *, changes: dict[str, str] | None = None) -> None:
-        """`changes` replace directives of the site, by their names: {"proxy_read_timeout": "3s"}."""
+        """Goes to the Unix socket of a service that has one.
+
+        `changes` replace directives of the site, by their names: {"proxy_read_timeout": "3s"}.
+        """
         self.directory = directory
-        self.port, self.plain_port = free_port(), free_port()
+        self.port, self.plain_port, self._bare_port = free_port(), free_port(), free_port()
         self.certificate = directory / "certificate.pem"
-        self._service_port = service.port
+        self._upstream = f"127.0.0.1:{service.port}"
+        if isinstance(service, ActivatedService):
+            self._upstream = f"unix:{service.path}"
         self._changes = changes or {}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -57,6 +63,11 @@ class NginxProcess:
     def url(self) -> str:
         """Where it serves over TLS."""
         return f"https://localhost:{self.port}"
+
+    @property
+    def bare_address(self) -> str:
+        """Where it serves the same without TLS, which Python's clients cannot write and read at once (OpenSSL)."""
+        return f"127.0.0.1:{self._bare_port}"
 
     def __enter__(self) -> Self:
         self._make_certificate()
@@ -109,13 +120,13 @@ class NginxProcess:
         places = {
             r"listen \[::\]:\d+[^;]*;": "",
             r"listen 80;": f"listen 127.0.0.1:{self.plain_port};",
-            r"listen 443 ": f"listen 127.0.0.1:{self.port} ",
+            r"listen 443 ": f"listen {self.bare_address};\n    listen 127.0.0.1:{self.port} ",
             rf"server_name {HOST};": "server_name localhost;",
             r"/etc/letsencrypt/live/[^/]+/fullchain\.pem": str(self.certificate),
             r"/etc/letsencrypt/live/[^/]+/privkey\.pem": str(self.directory / "key.pem"),
             r"/var/log/nginx/gearyard\.log": str(self.directory / "access.log"),
             r"/var/log/nginx/gearyard-error\.log": str(self.directory / "error.log"),
-            r"unix:/run/gearyard\.sock": f"127.0.0.1:{self._service_port}",
+            r"unix:/run/gearyard\.sock": self._upstream,
             **{rf"(?m)^(\s*){name} [^;]+;": rf"\g<1>{name} {value};" for name, value in self._changes.items()},
         }
         for pattern, replacement in places.items():

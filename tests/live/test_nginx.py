@@ -4,7 +4,6 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tests.service_process import ServiceProcess
 
 READ_TIMEOUT_SECONDS = 3
 PLANTED = "planted-in-the-query"
+ESTABLISHED, TIME_WAIT = "01", "06"  # as /proc/net/tcp names them
 
 
 @pytest.fixture(scope="module")
@@ -231,18 +231,21 @@ def test_a_chat_outlives_the_time_that_nginx_waits_for_an_answer(
     assert frame["payload"]["content"] == "Still there?"
 
 
-def test_no_request_fails_while_the_service_is_reloaded(nginx: NginxProcess, behind: ServiceProcess) -> None:
-    def ask(count: int) -> list[int]:
-        with nginx.session() as session:
-            return [session.get(f"{nginx.url}/api/v1/categories", timeout=20).status_code for _ in range(count)]
+def test_an_idle_connection_to_the_service_is_ended_by_nginx(
+    behind: ServiceProcess, nginx: NginxProcess, http: requests.Session
+) -> None:
+    """Where the service ends it, a POST may meet that end, and nobody may send it again for the client."""
+    service = f":{behind.port:04X}"
 
-    before = behind.worker_pids()
-    with ThreadPoolExecutor(8) as pool:
-        asking = [pool.submit(ask, 150) for _ in range(8)]
-        behind.reload()
-        statuses = [status for each in asking for status in each.result()]
-    assert set(statuses) == {200}
-    assert wait_until(lambda: not set(before) & set(behind.worker_pids()), 60)
+    def far_ends(state: str) -> set[str]:
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        return {row[1] for row in rows if row[2].endswith(service) and row[3] == state}
+
+    http.get(f"{nginx.url}/health", timeout=20)
+    kept = far_ends(ESTABLISHED)
+    assert kept
+    assert wait_until(lambda: not kept & far_ends(ESTABLISHED), 20)
+    assert kept <= far_ends(TIME_WAIT)  # which who ends a connection first is left with (RFC 9293 §3.6)
 
 
 def test_while_the_service_is_away_there_is_the_one_error_body(
