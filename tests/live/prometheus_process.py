@@ -43,7 +43,8 @@ class PrometheusProcess:
         with self._running:
             exporter = program("prometheus-blackbox-exporter")
             modules = self._directory / "blackbox.yml"
-            modules.write_text("modules: {http_2xx: {prober: http}}")  # as in the file that the package brings
+            # As in the file that the package brings; but nginx listens on IPv4 here, and `localhost` may be ::1 first.
+            modules.write_text("modules: {http_2xx: {prober: http, http: {preferred_ip_protocol: ip4}}}")
             self._start(exporter, f"--config.file={modules}", f"--web.listen-address=127.0.0.1:{self._exporter_port}")
             self._start(
                 program("prometheus"),
