@@ -13,6 +13,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 SHORTEST_METRICS_TOKEN = 16
+MAX_DEMO_ACCOUNTS = 10
+_DEMO_ACCOUNT = re.compile(r"[^\s@:,]+@[^\s@:,]+:\S+")
 # A scheme, a host in lower case or an IPv6 address, perhaps a port, perhaps a final slash: nothing else.
 _URL = re.compile(
     r"https?://([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?/?"
@@ -103,3 +105,10 @@ def exact_origins(values: list[str]) -> None:
         # Exact origins only (RFC 6454 §6.2): a pattern or `null` lets in more than it says.
         if _URL.fullmatch(value) is None or value.endswith("/"):
             raise ValidationError("Must be origins like https://app.example.com, separated by commas.")
+
+
+def demo_accounts(values: list[str]) -> None:
+    """Refuse lists that hold anything but an e-mail address and a password each, or too many of them."""
+    found = [value.strip() for value in values if value.strip()]
+    if len(found) > MAX_DEMO_ACCOUNTS or not all(map(_DEMO_ACCOUNT.fullmatch, found)):
+        raise ValidationError(f"Must be at most {MAX_DEMO_ACCOUNTS} like email:password, separated by commas.")

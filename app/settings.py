@@ -80,6 +80,19 @@ class MetricsAccess:
     admin_token: str | None = field(repr=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DemoAccount:
+    """An account that development's pages offer to everybody, password included."""
+
+    email: str
+    password: str = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """What the account is called on a button."""
+        return self.email.partition("@")[0]
+
+
 class InvalidSettings(SystemExit):
     """A setting is missing or wrong: ends the process with one line that names it, and no traceback."""
 
@@ -113,6 +126,7 @@ class Settings:
     rate_limits: RateLimits
     logins: LoginLimits
     metrics: MetricsAccess
+    demo_accounts: tuple[DemoAccount, ...]
 
     @classmethod
     def from_env(cls) -> Self:
@@ -132,6 +146,8 @@ class Settings:
         """The rules that span more than one setting."""
         if self.app_env is AppEnv.PRODUCTION and not self.auth0_issuer.startswith("https://"):
             raise InvalidSettings("Invalid settings: AUTH0_ISSUER: must be an https URL in production.")
+        if self.demo_accounts and self.app_env is not AppEnv.DEVELOPMENT:
+            raise InvalidSettings("Invalid settings: DEMO_ACCOUNTS: shown to everybody, so only in development.")
         if self.auth0_audience == self.auth0_client_id:
             # An ID token's audience is the client: were they one, an ID token would pass as an access token.
             raise InvalidSettings("Invalid settings: AUTH0_AUDIENCE: must differ from AUTH0_CLIENT_ID.")
@@ -196,6 +212,7 @@ def _read(env: Env) -> dict[str, Any]:
             allow_private_only=env.bool("METRICS_ALLOW_PRIVATE_ONLY", True),
             admin_token=env.str("METRICS_ADMIN_TOKEN", "", validate=rules.blank_or_long_token) or None,
         ),
+        "demo_accounts": tuple(_demo_accounts(env)),
     }
 
 
@@ -252,3 +269,9 @@ def _issuer(env: Env) -> str:
 def _origins(env: Env) -> list[str]:
     values = env.list("CORS_ALLOWED_ORIGINS", [], subcast=str, validate=rules.exact_origins)
     return [value.strip() for value in values or [] if value.strip()]
+
+
+def _demo_accounts(env: Env) -> list[DemoAccount]:
+    values = env.list("DEMO_ACCOUNTS", [], subcast=str, validate=rules.demo_accounts)
+    pairs = (value.strip().partition(":") for value in values or [] if value.strip())
+    return [DemoAccount(email=email, password=password) for email, _, password in pairs]

@@ -14,13 +14,12 @@ from deploy.local.sockets import port_is_free
 
 STATE = ROOT / ".local" / "run"
 DATABASE = "gearyard"
-DEMO_EMAILS = ("owner@gearyard.example", "renter@gearyard.example", "admin@gearyard.example")
+DEMO_EMAILS = ("renter@gearyard.example", "owner@gearyard.example", "admin@gearyard.example")
 DEMO_PASSWORD = "Rent-a-kayak-2026"  # noqa: S105 - printed for everybody; opens nothing but the local tenant
 
 DEFAULTS = {
     "APP_ENV": "development",
     "WEB_CONCURRENCY": "2",
-    "CORS_ALLOWED_ORIGINS": "http://localhost:3000,http://localhost:5173",
 }
 # Only beside our own tenant: for somebody else's, these are not ours to guess.
 TENANT_DEFAULTS = {
@@ -30,7 +29,7 @@ TENANT_DEFAULTS = {
 }
 # Which names of the environment are the product's (deploy/env.example) and therefore go into the file for `flask`.
 SETTING = re.compile(
-    r"(APP_ENV|HOST|PORT|WEB_CONCURRENCY|SENTRY_DSN|OWNER_SIGNUP|(AUTH0|DATABASE|DB|REDIS|JWKS|CORS|TRUSTED|METRICS"
+    r"(APP_ENV|HOST|PORT|WEB_CONCURRENCY|SENTRY_DSN|OWNER_SIGNUP|DEMO_ACCOUNTS|(AUTH0|DATABASE|DB|REDIS|JWKS|CORS|TRUSTED|METRICS"
     r"|LOGIN|RATE_LIMIT|LOG|WS)_[A-Z0-9_]+)"
 )
 
@@ -58,9 +57,11 @@ class Plan:
         own_tenant = not (given.get("AUTH0_DOMAIN") or given.get("AUTH0_ISSUER"))
         if own_tenant and port == tenant_port:
             raise LocalError(f"PORT and TENANT_PORT are both {port}: give them different numbers.")
-        defaults = DEFAULTS | {"PORT": str(port)}
+        defaults = DEFAULTS | {"PORT": str(port), "CORS_ALLOWED_ORIGINS": ",".join(_origins(port))}
         if own_tenant:
             defaults |= TENANT_DEFAULTS | {"AUTH0_ISSUER": f"http://127.0.0.1:{tenant_port}/"}
+        if own_tenant and given.get("APP_ENV", DEFAULTS["APP_ENV"]) == "development":
+            defaults["DEMO_ACCOUNTS"] = ",".join(f"{email}:{DEMO_PASSWORD}" for email in DEMO_EMAILS)
         return cls(
             port=port,
             tenant_port=tenant_port,
@@ -108,6 +109,11 @@ def python(*arguments: str | Path) -> list[str | Path]:
 def readable(path: Path) -> str:
     """A path as the person at the terminal would type it."""
     return os.path.relpath(path, ROOT)
+
+
+def _origins(port: int) -> list[str]:
+    """The pages that may call the service: its own, which open sockets, and what web developers' servers are on."""
+    return [f"http://{host}" for host in (f"127.0.0.1:{port}", f"localhost:{port}", "localhost:3000", "localhost:5173")]
 
 
 def _port(env: Mapping[str, str], name: str, default: int) -> int:

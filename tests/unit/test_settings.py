@@ -78,6 +78,15 @@ WRONG: dict[str, list[str]] = {
     ],
     "TRUSTED_PROXY_COUNT": [*COUNTS, "11"],
     "OWNER_SIGNUP": [*WORDS, "OPEN"],
+    "DEMO_ACCOUNTS": [
+        SECRET,
+        "renter@example.com",
+        "renter@example.com:",
+        f"renter@example.com:{SECRET} {SECRET}",
+        f"renter:{SECRET}",
+        f"renter@example.com:{SECRET},owner",
+        ",".join(f"demo{number}@example.com:{SECRET}" for number in range(11)),
+    ],
     "DB_POOL_SIZE": [*COUNTS, "0", "101"],
     "DB_MAX_OVERFLOW": [*COUNTS, "101"],
     "DB_POOL_TIMEOUT_SECONDS": [*COUNTS, "0", "61"],
@@ -219,6 +228,12 @@ class TestRefusal:
     def test_production_refuses_metrics_that_are_open_to_everyone(self, read: Read, app_env: str | None) -> None:
         assert "METRICS_ADMIN_TOKEN" in refusal(read, APP_ENV=app_env, METRICS_ALLOW_PRIVATE_ONLY="false")
 
+    @pytest.mark.parametrize("app_env", [None, "production", "test"])
+    def test_passwords_to_show_are_refused_outside_development(self, read: Read, app_env: str | None) -> None:
+        line = refusal(read, APP_ENV=app_env, DEMO_ACCOUNTS=f"renter@example.com:{SECRET}")
+        assert "DEMO_ACCOUNTS" in line
+        assert SECRET not in line
+
     @pytest.mark.parametrize("app_env", [None, "production"])
     def test_production_refuses_a_tenant_without_tls(self, read: Read, app_env: str | None) -> None:
         assert "AUTH0_ISSUER" in refusal(read, APP_ENV=app_env, AUTH0_ISSUER="http://127.0.0.1:8081/")
@@ -278,6 +293,7 @@ class TestReading:
             ("TRUSTED_PROXY_COUNT", "2", "trusted_proxy_count", 2),
             ("JWKS_CACHE_TTL_SECONDS", "1", "jwks_cache_ttl_seconds", 1),
             ("AUTH0_CONNECTION", "people", "auth0_connection", "people"),
+            ("DEMO_ACCOUNTS", " , ", "demo_accounts", ()),
         ],
     )  # fmt: skip
     def test_a_setting_is_read_as_what_it_means(
@@ -285,9 +301,16 @@ class TestReading:
     ) -> None:
         assert getattr(read(**{name: value}), field) == meaning
 
+    def test_demo_accounts_are_read_in_their_order(self, read: Read) -> None:
+        given = "renter@example.com:a:b@c, owner@example.com:d"
+        first, second = read(APP_ENV="development", DEMO_ACCOUNTS=given).demo_accounts
+        assert (first.name, first.email, first.password) == ("renter", "renter@example.com", "a:b@c")
+        assert (second.name, second.password) == ("owner", "d")
+
     def test_secrets_do_not_show_when_settings_are_printed(self, read: Read) -> None:
         urls = {"DATABASE_URL": f"postgresql://u:{SECRET}@h/db", "REDIS_URL": f"redis://:{SECRET}@h/0"}
-        shown = repr(read(AUTH0_CLIENT_SECRET=SECRET, **urls))
+        demo = {"APP_ENV": "development", "DEMO_ACCOUNTS": f"renter@example.com:{SECRET}"}
+        shown = repr(read(AUTH0_CLIENT_SECRET=SECRET, **urls, **demo))
         assert SECRET not in shown
         assert "AUTH0_CLIENT_SECRET" not in shown
 
