@@ -73,6 +73,10 @@ class ServiceProcess:
         if not is_decided or process.poll() is not None:
             raise AssertionError(f"the service did not start:\n{self.log()}")
 
+    def change(self, **environment: str) -> None:
+        """Set variables of the environment that it will start with."""
+        self._environment |= environment
+
     def command(self) -> list[str]:
         """What is started."""
         return [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]

@@ -200,6 +200,20 @@ ensure_servers_of_tests() {
     ensure_unpacked prometheus-blackbox-exporter usr/bin/prometheus-blackbox-exporter --version
 }
 
+# Tests open the pages in a real browser, and skip that where there is none to be had. Neither package starts anything.
+ensure_chromium() {
+    ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null || return 0
+    command -v apt-get >/dev/null && { ((EUID == 0)) || command -v sudo >/dev/null; } || return 0
+    apt_update
+    if [[ -z $(apt-cache search --names-only '^chromium-driver$') ]]; then
+        say 'apt offers no chromium-driver (Ubuntu has it as a snap only): tests of the pages will be skipped.'
+        return 0
+    fi
+    say 'Installing Chromium (once)…'
+    logged apt-chromium "Repair apt, or install it by hand: apt-get install chromium chromium-driver" \
+        apt_install chromium chromium-driver
+}
+
 # --- the virtual environment -----------------------------------------------------------------------------------------
 
 # What a complete environment depends on; another place counts, because its scripts carry their path.
@@ -253,4 +267,5 @@ fi
 check_python
 if [[ $MODE == test || -z ${DATABASE_URL:-} ]]; then ensure_postgis; fi
 if [[ $MODE == test ]]; then ensure_servers_of_tests; fi
+if [[ $MODE == test ]]; then ensure_chromium; fi
 ensure_environment

@@ -91,7 +91,7 @@ def _become_the_only_run(plan: Plan) -> FileLock:
 
 def _welcome(plan: Plan, stack: Stack, seconds: float) -> str:
     base = f"http://127.0.0.1:{plan.port}"
-    rows = [("Service", base), ("API docs", f"{base}/docs")]
+    rows = [("Open", f"{base}/"), ("API docs", f"{base}/docs")]
     if plan.own_tenant:
         rows.append(("Tenant", f"http://127.0.0.1:{plan.tenant_port}/"))
     if stack.cluster is not None:

@@ -1,5 +1,6 @@
 """Security headers on every answer, whatever its status; nothing personal is kept by anybody's cache."""
 
+import re
 from typing import Any
 
 import pytest
@@ -25,7 +26,9 @@ ANSWERS: list[tuple[int, str, str, dict[str, Any]]] = [
     (200, "GET", API, {}),
     (200, "GET", "/api/v1/categories", {}),
     (200, "GET", "/openapi.json", {}),
+    (200, "GET", "/", {}),
     (200, "GET", "/docs/start.js", {}),
+    (200, "GET", "/docs/protocol.md", {}),
     (200, "GET", ASSET, {}),
     (200, "HEAD", ASSET, {}),
     (200, "HEAD", "/health", {}),
@@ -66,7 +69,7 @@ PUBLIC_READS = {
     *("categories.list_categories", "categories.get_category"),
 }
 EVERYBODYS = [row for row in MATRIX if row.endpoint in PUBLIC_READS]
-PERSONAL = [row for row in MATRIX if row.endpoint not in {"docs_asset", *PUBLIC_READS}]
+PERSONAL = [row for row in MATRIX if row.endpoint not in {"docs.asset", "docs.protocol", *PUBLIC_READS}]
 EVIL_HOST = {"Host": "evil.example.com", "X-Forwarded-Host": "evil.example.com", "Forwarded": "host=evil.example.com"}
 
 
@@ -122,24 +125,28 @@ def test_security_headers_are_there_while_the_database_is_not(settings: Settings
         assert answer.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.parametrize("path", ["/docs", "/docs/socket"])
 class TestPage:
-    """The one page there is: it runs its own scripts, and nothing else's."""
+    """Pages run their own scripts and styles, and nothing else's; what they show, `test_pages` knows."""
 
-    def test_has_the_headers_of_every_other_answer(self, web: FlaskClient) -> None:
-        assert_secure(web.get("/docs").headers, is_page=True)
+    def test_has_the_headers_of_every_other_answer(self, web: FlaskClient, path: str) -> None:
+        assert_secure(web.get(path).headers, is_page=True)
 
-    def test_has_a_policy_that_lets_in_nothing_from_elsewhere(self, web: FlaskClient) -> None:
-        policy = web.get("/docs").headers[CONTENT_SECURITY_POLICY]
+    def test_has_a_policy_that_lets_in_nothing_from_elsewhere(self, web: FlaskClient, path: str) -> None:
+        policy = web.get(path).headers[CONTENT_SECURITY_POLICY]
         directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
         closed = {"default-src", "base-uri", "form-action", "frame-ancestors"}
         assert {name for name, value in directives.items() if value == "'none'"} == closed
-        assert directives["script-src"] == "'self'"
-        assert directives["connect-src"] == "'self'"
+        own = {"script-src", "style-src", "connect-src"}
+        assert {name for name, value in directives.items() if value == "'self'"} == own
+        assert directives.keys() == closed | own | {"img-src"}
 
-    def test_needs_no_script_that_its_policy_forbids(self, web: FlaskClient) -> None:
-        page = web.get("/docs").get_data(as_text=True)
-        assert page.count("<script") == page.count("<script src=")
-        assert " on" not in page
+    def test_needs_nothing_that_its_policy_forbids(self, web: FlaskClient, path: str) -> None:
+        page = web.get(path).get_data(as_text=True)
+        assert len(re.findall(r"<script( type=\"module\")? src=\"/docs/[a-z-]+\.js\"></script>", page)) == page.count(
+            "<script"
+        )
+        assert not re.search(r"\s(on[a-z]+|style)=|<style|javascript:", page)
 
 
 class TestCaches:

@@ -137,7 +137,7 @@ def test_every_route_reads_by_a_schema_whose_fields_have_a_bound(app: Flask) -> 
 
 def test_every_variable_of_a_path_is_an_id(app: Flask) -> None:
     for rule in app.url_map.iter_rules():
-        if rule.endpoint != "docs_asset":  # a name below the package's directory
+        if rule.endpoint != "docs.asset":  # a name below the package's directory
             assert {type(converter) for converter in rule._converters.values()} <= {UUIDConverter}, rule
 
 
