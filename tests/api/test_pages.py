@@ -133,7 +133,7 @@ class TestAssets:
             with client.get(f"/docs/{name}", headers={"If-None-Match": whole.headers["ETag"]}) as again:
                 assert again.status_code == 304
 
-    @pytest.mark.attack("paths")
+    @pytest.mark.attack("hostile input")
     @pytest.mark.parametrize("name", ["../__init__.py", "..%2f__init__.py", "../templates/rest.html", "%2e%2e/x", ""])
     def test_nothing_beside_them_is_served(self, client: FlaskClient, name: str) -> None:
         assert client.get(f"/docs/{name}").status_code == 404

@@ -69,6 +69,7 @@ def test_the_token_is_kept_nowhere_and_ends_with_the_page(page: Page) -> None:
     assert not page.find("#who").text.startswith("You are demo")
 
 
+@pytest.mark.attack("hostile input")
 @pytest.mark.parametrize("email", [RENTER, '"><img src=x onerror=document.title=1>@example.com'])
 def test_a_login_that_fails_says_why_and_adds_no_markup(page: Page, email: str) -> None:
     page.open("/docs")
@@ -98,6 +99,7 @@ def test_too_many_attempts_are_told_how_long_to_wait(page: Page) -> None:
     assert statuses == [401] * (len(statuses) - 1) + [429]
 
 
+@pytest.mark.attack("hostile input")
 def test_what_users_are_called_is_text(page: Page) -> None:
     name = "<img src=x onerror=document.title=1>"
     credentials = {"email": OWNER, "password": DEMO_PASSWORD}
@@ -114,6 +116,7 @@ def test_what_users_are_called_is_text(page: Page) -> None:
     assert user.status_code == 200
 
 
+@pytest.mark.attack("hostile input")
 @pytest.mark.parametrize(
     "path",
     [

@@ -85,6 +85,7 @@ def test_the_token_is_shown_nowhere_and_is_in_no_url(connected: Page) -> None:
     assert "eyJ" not in connected.service.log()
 
 
+@pytest.mark.attack("hostile input")
 def test_what_is_written_is_text(connected: Page) -> None:
     hostile = '<img src=x onerror="document.title=1"><script>document.title=1</script>'
     connected.press("message", "#frames")

@@ -32,6 +32,11 @@ function sentence(answer, said) {
   return seconds ? `${message} Try again in ${seconds} s.` : message;
 }
 
+function span(milliseconds) {
+  const minutes = Math.round(milliseconds / 60_000);
+  return minutes < 120 ? `${minutes} minutes` : `${Math.round(minutes / 60)} hours`;
+}
+
 /**
  * Make the bar work. `loggedIn(token)` is called with each new token, `loggedOut()` when there is none any more:
  * by the button, or as the token has ended.
@@ -61,8 +66,7 @@ export function startLogin({ loggedIn, loggedOut }) {
     clearTimeout(timer);
     const lifetime = Math.min(tokens.expires_in * 1000, LONGEST_TIMER_MILLISECONDS);
     timer = setTimeout(() => leave("Your token has ended: log in again."), lifetime);
-    const until = new Date(Date.now() + lifetime).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-    say(`You are ${me.username} (${me.role}), ${me.email ?? email}. Calls carry your token, until ${until}.`, "in");
+    say(`You are ${me.username} (${me.role}), ${me.email ?? email}. Calls carry your token, good for ${span(lifetime)}.`, "in");
     logout.hidden = false;
     loggedIn(tokens.access_token);
   };

@@ -156,7 +156,7 @@ startLogin({
   loggedOut: () => {
     token = null;
     disconnect();
-    $("#conversation").replaceChildren();
+    $("#conversation").replaceChildren(new Option("log in first", ""));
     $("#conversation").disabled = $("#begin").disabled = true;
   },
 });
