@@ -193,7 +193,9 @@ class Money(fields.Decimal):
     """An amount above zero with at most two decimals: a string or a number in, a string out, never rounded."""
 
     def __init__(self, *, most: Decimal, positive: bool = True, **options: Any) -> None:
-        form = {"type": "string", "pattern": r"^\d{1,8}(\.\d{1,2})?$", "example": "25.00"}
+        form = {"type": "string", "pattern": r"^\d{1,8}(\.\d{1,2})?$"}
+        if positive:  # not for a filter: Swagger UI fills in examples, and both ends of a range would be one price
+            form["example"] = "25.00"
         super().__init__(as_string=True, metadata=form, **options)
         self._range = validate.Range(min=Decimal(0), min_inclusive=not positive, max=most)
 
