@@ -760,8 +760,8 @@ def test_a_range_of_what_is_no_file_is_the_whole(client: FlaskClient, value: str
 )
 @pytest.mark.parametrize("path", ["/health", EQUIPMENT, "/api/v1/auth/me", "/docs/start.js", "/nowhere"])
 def test_no_header_is_answered_with_a_500(client: FlaskClient, path: str, name: str, value: str) -> None:
-    answer = client.get(path, headers={name: value})
-    assert answer.status_code < 500
-    if answer.status_code >= 400:
-        body: Any = answer.json
-        assert_error(answer, answer.status_code, body["code"])
+    with client.get(path, headers={name: value}) as answer:
+        assert answer.status_code < 500
+        if answer.status_code >= 400:
+            body: Any = answer.json
+            assert_error(answer, answer.status_code, body["code"])

@@ -69,6 +69,8 @@ const found = must(
     params: { query: { q: "kayak", lat: -43.6, lng: 172.72, radius_km: 1, sort: "distance", limit: 5 } },
   }),
 );
+// The search is also given as GeoJSON, to who asks for that in Accept; this client does not.
+if (!("items" in found)) throw new Error("GeoJSON was not asked for");
 const nearest = found.items[0];
 const latitude: number | undefined = nearest?.coordinates?.latitude;
 const distance: number | undefined = nearest?.distance_km ?? undefined;
