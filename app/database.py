@@ -4,15 +4,17 @@ Every wait is bounded: for a pooled connection, for a connect, for a statement, 
 to end its transaction, and for a peer that vanished from the network.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg2
 import psycopg2.extensions
 from gevent.socket import wait_read, wait_write
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -46,12 +48,74 @@ _new_session = sessionmaker(expire_on_commit=False)
 def transaction() -> Iterator[Session]:
     """One unit of work: committed when the block ends, rolled back when it raises, its connection returned either way.
 
+    Inside of `whole()` it is a part: rolled back by itself when it raises, and committed with the whole.
+
     Raises:
         sqlalchemy.exc.TimeoutError: no pooled connection within `DB_POOL_TIMEOUT_SECONDS`.
         sqlalchemy.exc.DBAPIError: what the database refused or could not do.
     """
-    with _new_session.begin() as session:
+    around = _current.whole
+    options = {} if around is None else {"bind": around.connection, "join_transaction_mode": "create_savepoint"}
+    with _new_session(**options) as session, session.begin():
         yield session
+
+
+@dataclass(frozen=True)
+class _Whole:
+    connection: Connection
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
+
+
+class _Current(threading.local):
+    """Of a greenlet, where gevent is: what a request spawns is no part of its transaction, as it would be by a
+    context variable.
+    """
+
+    whole: _Whole | None = None
+
+
+_current = _Current()
+
+
+@contextmanager
+def whole() -> Iterator[Session]:
+    """One transaction of all that happens in the block: every `transaction()` in it is a part, by a savepoint.
+
+    Only around what waits for nothing but the database: a connection is held all the while. It goes into no other.
+
+    Raises:
+        As `transaction()`.
+    """
+    with _new_session.begin() as session:
+        _current.whole = this = _Whole(session.connection())
+        try:
+            yield session
+        finally:
+            _current.whole = None
+    for act in this.afterwards:
+        act()
+
+
+def once_committed(act: Callable[[], None]) -> None:
+    """Do something that the world may see only of what is committed: now, or, inside of `whole()`, when that is over.
+
+    Called after `with transaction()`; what is rolled back is not done.
+    """
+    if _current.whole is None:
+        act()
+    else:
+        _current.whole.afterwards.append(act)
+
+
+def until_none_is_left(remove: Callable[[Session, int], int], *, at_once: int) -> int:
+    """Remove rows in short transactions of `at_once` rows until one finds fewer; how many rows it was."""
+    removed = 0
+    while True:
+        with transaction() as session:
+            batch = remove(session, at_once)
+        removed += batch
+        if batch < at_once:
+            return removed
 
 
 def connect(settings: Settings) -> Engine:

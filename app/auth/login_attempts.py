@@ -109,7 +109,7 @@ def clean_up(session: Session, taken: Taken, *, spared: bytes) -> None:
     )
 
 
-def remove_expired(session: Session, *, most: int) -> int:
+def remove_expired(session: Session, most: int) -> int:
     """Remove at most so many rows that expired; how many it was. Waits for no lock."""
     expired = (
         select(LoginAttempts.account, LoginAttempts.address)

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.auth import lockout, login_attempts
 from app.auth.lockout import Outcome, Refusal, Reservation
 from app.client_address import network_of
-from app.database import transaction
+from app.database import transaction, until_none_is_left
 from app.errors import Forbidden, InvalidCredentials, TooManyRequests, Unavailable
 from app.observability import counters
 from app.settings import LoginLimits
@@ -69,13 +69,7 @@ def attempt(limits: LoginLimits, *, email: str, client_address: str) -> Iterator
 
 def remove_expired() -> int:
     """Remove all that expired, in short transactions; how many rows it was. They counted as absent already."""
-    removed = 0
-    while True:
-        with transaction() as session:
-            batch = login_attempts.remove_expired(session, most=REMOVED_AT_ONCE)
-        removed += batch
-        if batch < REMOVED_AT_ONCE:
-            return removed
+    return until_none_is_left(login_attempts.remove_expired, at_once=REMOVED_AT_ONCE)
 
 
 def account_of(email: str) -> bytes:

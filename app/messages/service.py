@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.auth.principal import Identity
-from app.database import transaction
+from app.database import once_committed, transaction
 from app.errors import InvalidInput
 from app.messages import conversations, repository
 from app.messages.criteria import ConversationPage, MessagePage
@@ -82,8 +82,8 @@ def send(
 ) -> SentMessage:
     """Store a message, once for its `client_msg_id`, and let every participant's sockets know.
 
-    When this returns, the message is committed. When it raises, it may be, if the answer of COMMIT was lost: sent
-    again with the same `client_msg_id` it is the same message.
+    When this returns, the message is committed, or, inside of a `whole()`, is when that is over. When it raises, it may
+    be, if the answer of COMMIT was lost: sent again with the same `client_msg_id` it is the same message.
 
     Raises:
         NotFound, Forbidden. AlreadySent: in the midst of too many of the same at once.
@@ -104,10 +104,14 @@ def send(
             if attempt == SEND_ATTEMPTS:
                 raise
     if not sent.is_repeated:
-        realtime_metrics.count_message_stored()
-        data = {"seq": sent.message.seq}
-        bus.publish(Event(kind="message", conversation_id=conversation_id, to=sent.participant_ids, data=data))
+        once_committed(lambda: _tell(bus, sent))
     return sent
+
+
+def _tell(bus: Bus, sent: SentMessage) -> None:
+    realtime_metrics.count_message_stored()
+    conversation_id, data = sent.message.conversation_id, {"seq": sent.message.seq}
+    bus.publish(Event(kind="message", conversation_id=conversation_id, to=sent.participant_ids, data=data))
 
 
 def mark_read(bus: Bus, who: Identity, conversation_id: UUID, seq: int | None = None) -> ReadMark:
