@@ -82,6 +82,10 @@ class PreconditionFailed(GearyardError):
     """It is not in the state that the caller made a condition of: most often, somebody else has changed it."""
 
 
+class IdempotencyKeyReused(GearyardError):
+    """The key of a request that was answered came with another request."""
+
+
 class UsernameTaken(Conflict):
     """Another user has this name."""
 

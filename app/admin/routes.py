@@ -15,6 +15,7 @@ from app.equipment.categories import CategoryNode
 from app.equipment.schemas import Category
 from app.paging import Page, PageRequest
 from app.web.api import BASE_PATH, Blueprint
+from app.web.idempotency import idempotent
 
 blueprint = Blueprint("admin", __name__, url_prefix=f"{BASE_PATH}/admin", description="Moderation, for admins.")
 
@@ -94,6 +95,7 @@ def list_categories() -> list[CategoryNode]:
 
 
 @blueprint.route("/categories", methods=["POST"])
+@idempotent
 @blueprint.arguments(schemas.NewCategory)
 @blueprint.response(201, Category)
 def create_category(values: dict[str, Any]) -> Any:

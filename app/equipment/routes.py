@@ -13,6 +13,7 @@ from app.models import EquipmentPhoto
 from app.web.accept import GEO_JSON
 from app.web.api import BASE_PATH, Blueprint
 from app.web.conditional import digest, guarded, listing, page, precondition, single, tagged
+from app.web.idempotency import idempotent
 from app.web.limits import limited
 from app.web.negotiation import also_gives, chosen
 
@@ -46,6 +47,7 @@ def get_equipment(equipment_id: UUID) -> Any:
 
 
 @blueprint.route("", methods=["POST"])
+@idempotent
 @blueprint.arguments(schemas.NewEquipment)
 @blueprint.response(201, schemas.Item)
 def create_equipment(values: dict[str, Any]) -> Any:
@@ -73,6 +75,7 @@ def delete_equipment(equipment_id: UUID) -> None:
 
 
 @blueprint.route("/<uuid:equipment_id>/photos", methods=["POST"])
+@idempotent
 @blueprint.arguments(schemas.NewPhoto)
 @blueprint.response(201, schemas.Photo)
 def add_photo(photo: dict[str, Any], equipment_id: UUID) -> EquipmentPhoto:

@@ -11,6 +11,7 @@ from app.messages import live, schemas, service
 from app.messages.criteria import ConversationPage, MessagePage
 from app.messages.projection import ConversationView, MessageList
 from app.web.api import BASE_PATH, Blueprint
+from app.web.idempotency import idempotent
 
 blueprint = Blueprint(
     "conversations", __name__, url_prefix=f"{BASE_PATH}/conversations", description="Conversations and their messages."
@@ -27,6 +28,7 @@ def list_conversations(query: dict[str, Any]) -> Any:
 
 
 @blueprint.route("", methods=["POST"])
+@idempotent
 @blueprint.arguments(schemas.NewConversation)
 @blueprint.response(201, schemas.Conversation)
 @blueprint.alt_response(200, schema=schemas.Conversation, description="The one that exists already.")
@@ -54,6 +56,7 @@ def list_messages(page: MessagePage, conversation_id: UUID) -> Any:
 
 
 @blueprint.route("/<uuid:conversation_id>/messages", methods=["POST"])
+@idempotent
 @blueprint.arguments(schemas.NewMessage)
 @blueprint.response(201, schemas.Message)
 @blueprint.alt_response(200, schema=schemas.Message, description="It was sent before, with this client_msg_id.")

@@ -9,7 +9,16 @@ from app.settings import Settings
 from app.web import limits
 
 MAX_AGE_SECONDS = 3600
-READABLE_HEADERS = ("X-Request-Id", "ETag", "Link", "Location", "Retry-After", "WWW-Authenticate")
+READABLE_HEADERS = (
+    "X-Request-Id",
+    "ETag",
+    "Idempotent-Replayed",
+    "Link",
+    "Location",
+    "Retry-After",
+    "WWW-Authenticate",
+)
+SENDABLE_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-Id")
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -20,7 +29,7 @@ def init_app(app: Flask, settings: Settings) -> None:
             # Anchored patterns, because Flask-CORS takes some of the characters of an origin for those of a pattern.
             origins=[re.compile(re.escape(origin) + r"\Z") for origin in settings.cors_allowed_origins],
             methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-Id", "If-Match", "If-None-Match"],
+            allow_headers=SENDABLE_HEADERS,
             expose_headers=[*READABLE_HEADERS, *limits.HEADERS],
             max_age=MAX_AGE_SECONDS,
             send_wildcard=False,

@@ -50,6 +50,7 @@ _TABLE: dict[type[GearyardError], _Row] = {
     errors.NotFound: _Row(HTTPStatus.NOT_FOUND, "NOT_FOUND"),
     errors.Conflict: _Row(HTTPStatus.CONFLICT, "CONFLICT"),
     errors.PreconditionFailed: _Row(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED"),
+    errors.IdempotencyKeyReused: _Row(HTTPStatus.UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED"),
     errors.TooManyRequests: _Row(HTTPStatus.TOO_MANY_REQUESTS, "RATE_LIMITED"),
     errors.Unavailable: _Row(HTTPStatus.SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE"),
 }

@@ -42,7 +42,7 @@ class StrictJson(JSONProvider):
         return json_response(self._prepare_response_obj(args, kwargs))
 
 
-def _read_body(req: flask.Request) -> bytes:
+def read_body(req: flask.Request) -> bytes:
     """The whole body, of bounded size and in bounded time.
 
     Raises:
@@ -110,7 +110,7 @@ class BodyParser(FlaskParser):
 
     def load_json(self, req: flask.Request, schema: Any) -> Any:  # noqa: ARG002 - webargs' signature
         """The body, parsed: an object. An absent one counts as empty, so that the fields it lacks are named."""
-        body = _read_body(req)
+        body = read_body(req)
         if not body:
             return {}
         if (req.content_encoding or IDENTITY).lower() != IDENTITY:

@@ -51,7 +51,8 @@ def test_maintenance_removes_what_expired_and_nothing_else(app: Flask, client: F
             )
         )
     done = app.test_cli_runner().invoke(args=["maintenance"])
-    assert (done.exit_code, done.output) == (0, "login attempts: 2400 expired rows removed\n")
+    assert done.exit_code == 0
+    assert done.output.splitlines()[0] == "login attempts: 2400 expired rows removed"
     with transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM login_attempts")) == 100
 

@@ -15,8 +15,8 @@ ALLOWED = "https://app.example.com"
 ALSO_ALLOWED = "http://localhost:3000"
 OWN = "/api/v1/users/me/owner-profile"
 EQUIPMENT = "/api/v1/equipment"
-READABLE = {"X-Request-Id", "ETag", "Link", "Location", "Retry-After", "WWW-Authenticate"}
-SENDABLE = {"authorization", "content-type", "x-request-id", "if-match", "if-none-match"}
+READABLE = {"X-Request-Id", "ETag", "Idempotent-Replayed", "Link", "Location", "Retry-After", "WWW-Authenticate"}
+SENDABLE = {"authorization", "content-type", "x-request-id", "if-match", "if-none-match", "idempotency-key"}
 HOSTILE_ORIGINS = [
     "null",
     "*",
