@@ -30,6 +30,12 @@ class UserRow:
     full_name: str | None
     created_at: datetime
     equipment_count: int
+    version: int
+
+    @property
+    def token(self) -> str:
+        """Another one whenever anything here is: listings come and go without a change of the user."""
+        return f"{self.version}-{self.equipment_count}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +51,7 @@ class EquipmentRow:
     daily_rate: Decimal
     is_available: bool
     created_at: datetime
+    version: int
 
 
 @dataclass(frozen=True, kw_only=True)

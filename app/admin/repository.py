@@ -19,13 +19,13 @@ _EQUIPMENT_COUNT = (
     select(func.count()).select_from(Equipment).where(Equipment.owner_id == User.id).correlate(User).scalar_subquery()
 )
 _USER = (
-    *(User.id, User.email, User.role, User.username, User.full_name, User.created_at),
+    *(User.id, User.email, User.role, User.username, User.full_name, User.created_at, User.version),
     _EQUIPMENT_COUNT.label("equipment_count"),
 )
 _EQUIPMENT = (
     *(Equipment.id, Equipment.title, Equipment.owner_id, User.email.label("owner_email")),
     *(Equipment.category_id, Category.name.label("category_name")),
-    *(Equipment.daily_rate, Equipment.is_available, Equipment.created_at),
+    *(Equipment.daily_rate, Equipment.is_available, Equipment.created_at, Equipment.version),
 )
 
 _ENTRY = (

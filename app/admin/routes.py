@@ -1,5 +1,6 @@
 """What admins see and change, over HTTP. A route of this blueprint is closed to everybody else by itself."""
 
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +12,10 @@ from app.admin.criteria import AuditSearch, EquipmentFilters, UserFilters
 from app.admin.projection import AuditRow, EquipmentRow, Stats, UserRow
 from app.auth.identity import caller
 from app.equipment import categories
-from app.equipment.categories import CategoryNode
 from app.equipment.schemas import Category
 from app.paging import Page, PageRequest
 from app.web.api import BASE_PATH, Blueprint
+from app.web.conditional import guarded, listing, precondition, single, tagged
 from app.web.idempotency import idempotent
 
 blueprint = Blueprint("admin", __name__, url_prefix=f"{BASE_PATH}/admin", description="Moderation, for admins.")
@@ -44,24 +45,27 @@ def list_users(query: tuple[UserFilters, PageRequest]) -> Page[UserRow]:
 
 @blueprint.route("/users/<uuid:user_id>")
 @blueprint.response(200, schemas.User)
-def get_user(user_id: UUID) -> UserRow:
+def get_user(user_id: UUID) -> Any:
     """Show one user."""
-    return service.get_user(user_id)
+    return single(lambda: service.get_user(user_id), token=attrgetter("token"))
 
 
 @blueprint.route("/users/<uuid:user_id>/role", methods=["PUT"])
+@guarded
 @blueprint.arguments(schemas.RoleChange)
 @blueprint.response(200, schemas.User)
-def change_role(values: dict[str, Any], user_id: UUID) -> UserRow:
-    """Give a user another role, at once. Not one's own."""
-    return service.change_role(audit.author(caller().user_id), user_id, **values)
+def change_role(values: dict[str, Any], user_id: UUID) -> Any:
+    """Give a user another role, at once. Not one's own. It is the user's tag that a condition names."""
+    user = service.change_role(audit.author(caller().user_id), user_id, **values, only_if=precondition())
+    return tagged(user, user.token)
 
 
 @blueprint.route("/users/<uuid:user_id>", methods=["DELETE"])
+@guarded
 @blueprint.response(204)
 def delete_user(user_id: UUID) -> None:
     """Delete a user, with all that is personal and all that they listed, for good. Not oneself."""
-    service.delete_user(audit.author(caller().user_id), user_id)
+    service.delete_user(audit.author(caller().user_id), user_id, only_if=precondition())
 
 
 @blueprint.route("/equipment")
@@ -73,25 +77,29 @@ def list_equipment(query: tuple[EquipmentFilters, PageRequest]) -> Page[Equipmen
 
 
 @blueprint.route("/equipment/<uuid:equipment_id>/availability", methods=["PUT"])
+@guarded
 @blueprint.arguments(schemas.AvailabilityChange)
 @blueprint.response(200, schemas.ModeratedEquipment)
-def set_availability(values: dict[str, Any], equipment_id: UUID) -> EquipmentRow:
-    """Offer a listing, or not."""
-    return service.set_availability(audit.author(caller().user_id), equipment_id, **values)
+def set_availability(values: dict[str, Any], equipment_id: UUID) -> Any:
+    """Offer a listing, or not. It is the listing's tag that a condition names."""
+    author = audit.author(caller().user_id)
+    item = service.set_availability(author, equipment_id, **values, only_if=precondition())
+    return tagged(item, item.version)
 
 
 @blueprint.route("/equipment/<uuid:equipment_id>", methods=["DELETE"])
+@guarded
 @blueprint.response(204)
 def delete_equipment(equipment_id: UUID) -> None:
     """Take a listing down for good."""
-    service.delete_equipment(audit.author(caller().user_id), equipment_id)
+    service.delete_equipment(audit.author(caller().user_id), equipment_id, only_if=precondition())
 
 
 @blueprint.route("/categories")
 @blueprint.response(200, Category(many=True))
-def list_categories() -> list[CategoryNode]:
+def list_categories() -> Any:
     """List every category, each with those below it."""
-    return categories.list_all()
+    return listing(categories.list_all(), token=attrgetter("token"))
 
 
 @blueprint.route("/categories", methods=["POST"])
@@ -101,22 +109,25 @@ def list_categories() -> list[CategoryNode]:
 def create_category(values: dict[str, Any]) -> Any:
     """Add a category."""
     node = categories.create(audit.author(caller().user_id), **values)
-    return node, {"Location": url_for("categories.get_category", category_id=node.id)}
+    return tagged(node, node.token, Location=url_for("categories.get_category", category_id=node.id))
 
 
 @blueprint.route("/categories/<uuid:category_id>", methods=["PUT"])
+@guarded
 @blueprint.arguments(schemas.CategoryChanges)
 @blueprint.response(200, Category)
-def change_category(values: dict[str, Any], category_id: UUID) -> CategoryNode:
+def change_category(values: dict[str, Any], category_id: UUID) -> Any:
     """Rename a category, or move it, with all below it."""
-    return categories.change(audit.author(caller().user_id), category_id, values)
+    node = categories.change(audit.author(caller().user_id), category_id, values, only_if=precondition())
+    return tagged(node, node.token)
 
 
 @blueprint.route("/categories/<uuid:category_id>", methods=["DELETE"])
+@guarded
 @blueprint.response(204)
 def delete_category(category_id: UUID) -> None:
     """Delete a category that holds no listing, and none below it."""
-    categories.delete(audit.author(caller().user_id), category_id)
+    categories.delete(audit.author(caller().user_id), category_id, only_if=precondition())
 
 
 @blueprint.route("/audit-log")

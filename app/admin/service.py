@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from app.admin import repository
 from app.admin.criteria import AuditSearch, EquipmentFilters, UserFilters
 from app.admin.projection import AuditRow, EquipmentRow, Stats, UserRow
@@ -14,6 +16,7 @@ from app.errors import Forbidden
 from app.messages import service as messages
 from app.models import Role
 from app.paging import Page, PageRequest
+from app.precondition import UNCONDITIONAL, Precondition
 from app.users import service as users
 
 
@@ -46,19 +49,31 @@ def get_user(user_id: UUID) -> UserRow:
         return repository.get_user(session, user_id)
 
 
-def change_role(author: Author, user_id: UUID, role: Role) -> UserRow:
-    """Give a user a role. Raises as `users.service.give_role`."""
+def change_role(author: Author, user_id: UUID, role: Role, *, only_if: Precondition = UNCONDITIONAL) -> UserRow:
+    """Give a user a role. Raises PreconditionFailed, and as `users.service.hold_for_role`."""
     with transaction() as session:
-        users.give_role(session, author, user_id, role)
+        user = users.hold_for_role(session, author, user_id, role)
+        _check(session, user_id, only_if)
+        users.give_role(session, author, user, role)
         return repository.get_user(session, user_id)
 
 
-def delete_user(author: Author, user_id: UUID) -> None:
-    """Delete a user. Raises as `users.service.hold_for_deletion`."""
+def delete_user(author: Author, user_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+    """Delete a user. Raises PreconditionFailed, and as `users.service.hold_for_deletion`.
+
+    A condition is one of the listings, too, which go with the user: nobody is deleted with more than was seen.
+    """
     with transaction() as session:
         user = users.hold_for_deletion(session, author, user_id)
+        _check(session, user_id, only_if)
         messages.leave_all(session, user_id)
         users.delete(session, author, user)
+
+
+def _check(session: Session, user_id: UUID, only_if: Precondition) -> None:
+    """Compare with the user, whom the transaction holds: who lists something waits for that, too."""
+    if only_if is not UNCONDITIONAL:
+        only_if.check(repository.get_user(session, user_id).token)
 
 
 def list_equipment(filters: EquipmentFilters, page: PageRequest) -> Page[EquipmentRow]:
@@ -69,17 +84,19 @@ def list_equipment(filters: EquipmentFilters, page: PageRequest) -> Page[Equipme
         return repository.list_equipment(session, filters, page, category_ids=category_ids)
 
 
-def set_availability(author: Author, equipment_id: UUID, *, is_available: bool) -> EquipmentRow:
+def set_availability(
+    author: Author, equipment_id: UUID, *, is_available: bool, only_if: Precondition = UNCONDITIONAL
+) -> EquipmentRow:
     """Offer a listing, or not. Raises as `equipment.service.set_availability`."""
     with transaction() as session:
-        equipment.set_availability(session, author, equipment_id, is_available=is_available)
+        equipment.set_availability(session, author, equipment_id, is_available=is_available, only_if=only_if)
         return repository.get_equipment(session, equipment_id)
 
 
-def delete_equipment(author: Author, equipment_id: UUID) -> None:
+def delete_equipment(author: Author, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
     """Take a listing down for good. Raises as `equipment.service.take_down`."""
     with transaction() as session:
-        equipment.take_down(session, author, equipment_id)
+        equipment.take_down(session, author, equipment_id, only_if=only_if)
 
 
 def list_entries(wanted: AuditSearch) -> Page[AuditRow]:

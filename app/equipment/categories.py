@@ -13,6 +13,7 @@ from app.audit import Action, Author
 from app.database import transaction
 from app.equipment import category_repository as repository
 from app.errors import Conflict, NotFound, Problem
+from app.precondition import UNCONDITIONAL, Precondition, digest
 
 # Each category is shown once more inside each of those above it: the depth bounds what the whole list can weigh.
 MAX_DEPTH = 8
@@ -33,6 +34,11 @@ class CategoryNode:
         yield self
         for child in self.children:
             yield from child.subtree()
+
+    @property
+    def token(self) -> str:
+        """Another one whenever the category shows anything else, those below it among it."""
+        return digest(self)
 
     @property
     def height(self) -> int:
@@ -78,18 +84,21 @@ def create(author: Author, *, name: str, parent_id: UUID | None) -> CategoryNode
         return node
 
 
-def change(author: Author, category_id: UUID, changes: Mapping[str, Any]) -> CategoryNode:
+def change(
+    author: Author, category_id: UUID, changes: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
+) -> CategoryNode:
     """Rename a category, or move it with all below it; write it down, unless that changes nothing.
 
     No two changes of the tree overlap: so none that is right by itself closes a circle together with another.
 
     Raises:
-        NotFound. InvalidInput: its new parent is unknown. Conflict: that is below it, or a sibling has its name, or
-            the tree would be too deep.
+        NotFound, PreconditionFailed. InvalidInput: its new parent is unknown. Conflict: that is below it, or a sibling
+            has its name, or the tree would be too deep.
     """
     with transaction() as session:
         tree = _lock(session)
         before = _node(tree, category_id)
+        only_if.check(before.token)
         if _details(before) == _details(before) | _as_details(changes):
             return before
         _check_move(tree, before, changes.get("parent_id", before.parent_id))
@@ -100,14 +109,15 @@ def change(author: Author, category_id: UUID, changes: Mapping[str, Any]) -> Cat
         return after
 
 
-def delete(author: Author, category_id: UUID) -> None:
+def delete(author: Author, category_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
     """Remove a category that is not in use, and write it down.
 
     Raises:
-        NotFound. Conflict: there is a listing in it, or a category below it.
+        NotFound, PreconditionFailed. Conflict: there is a listing in it, or a category below it.
     """
     with transaction() as session:
         before = _node(_lock(session), category_id)
+        only_if.check(before.token)
         repository.delete_category(session, category_id)
         audit.record(session, author, Action.CATEGORY_DELETED, category_id, before=_details(before))
 

@@ -12,7 +12,7 @@ from app.equipment.criteria import Search
 from app.models import EquipmentPhoto
 from app.web.accept import GEO_JSON
 from app.web.api import BASE_PATH, Blueprint
-from app.web.conditional import digest, guarded, listing, page, precondition, single, tagged
+from app.web.conditional import guarded, listing, page, precondition, single, tagged
 from app.web.idempotency import idempotent
 from app.web.limits import limited
 from app.web.negotiation import also_gives, chosen
@@ -96,7 +96,7 @@ def delete_photo(equipment_id: UUID, photo_id: UUID) -> None:
 @categories_blueprint.response(200, schemas.Category(many=True))
 def list_categories() -> Any:
     """List every category, each with those below it."""
-    return listing(categories.list_all(), token=digest)
+    return listing(categories.list_all(), token=attrgetter("token"))
 
 
 @categories_blueprint.route("/<uuid:category_id>")
@@ -104,4 +104,4 @@ def list_categories() -> Any:
 @categories_blueprint.response(200, schemas.Category)
 def get_category(category_id: UUID) -> Any:
     """Show one category, with those below it."""
-    return single(lambda: categories.get(category_id), token=digest)
+    return single(lambda: categories.get(category_id), token=attrgetter("token"))

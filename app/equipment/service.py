@@ -82,13 +82,16 @@ def delete(who: Identity, equipment_id: UUID, *, only_if: Precondition = UNCONDI
         repository.delete_equipment(session, equipment_id)
 
 
-def set_availability(session: Session, author: Author, equipment_id: UUID, *, is_available: bool) -> None:
+def set_availability(
+    session: Session, author: Author, equipment_id: UUID, *, is_available: bool, only_if: Precondition = UNCONDITIONAL
+) -> None:
     """Offer anyone's listing or not, for a moderator, and write it down; where it is so already, do neither.
 
     Raises:
-        NotFound.
+        NotFound, PreconditionFailed.
     """
     listing = repository.lock_state(session, equipment_id)
+    only_if.check(str(listing.version))
     if listing.is_available is is_available:
         return
     repository.update_equipment(session, equipment_id, {"is_available": is_available})
@@ -97,9 +100,10 @@ def set_availability(session: Session, author: Author, equipment_id: UUID, *, is
     audit.record(session, author, Action.EQUIPMENT_AVAILABILITY_CHANGED, equipment_id, before=before, after=after)
 
 
-def take_down(session: Session, author: Author, equipment_id: UUID) -> None:
-    """Remove anyone's listing for good, for a moderator, and write it down. Raises NotFound."""
+def take_down(session: Session, author: Author, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+    """Remove anyone's listing for good, for a moderator, and write it down. Raises NotFound, PreconditionFailed."""
     listing = repository.lock_state(session, equipment_id)
+    only_if.check(str(listing.version))
     repository.delete_equipment(session, equipment_id)
     audit.record(session, author, Action.EQUIPMENT_DELETED, equipment_id, before=_details(listing))
 

@@ -57,23 +57,27 @@ def promote(email: str, role: Role) -> User:
     """
     with transaction() as session:
         user_id = repository.get_id_by_email(session, email)
-        give_role(session, OPERATOR, user_id, role)
+        give_role(session, OPERATOR, hold_for_role(session, OPERATOR, user_id, role), role)
         return repository.get_user(session, user_id)
 
 
-def give_role(session: Session, author: Author, user_id: UUID, role: Role) -> None:
-    """Give a user a role, at once, and write it down; where it is the user's already, do neither.
+def hold_for_role(session: Session, author: Author, user_id: UUID, role: Role) -> User:
+    """The user, who is to have this role, and whom nobody else changes until the transaction ends.
 
     Raises:
         NotFound. Forbidden: the author is no admin any more. Conflict: it is the author, or the last admin, and the
             role another.
     """
-    user = _hold(session, author, user_id, still_admin=role is Role.ADMIN)
+    return _hold(session, author, user_id, still_admin=role is Role.ADMIN)
+
+
+def give_role(session: Session, author: Author, user: User, role: Role) -> None:
+    """Give a held user a role, at once, and write it down; where it is the user's already, do neither."""
     if user.role is role:
         return
     before, after = {"role": user.role.value}, {"role": role.value}
-    repository.set_role(session, user_id, role)
-    audit.record(session, author, Action.USER_ROLE_CHANGED, user_id, before=before, after=after)
+    repository.set_role(session, user.id, role)
+    audit.record(session, author, Action.USER_ROLE_CHANGED, user.id, before=before, after=after)
 
 
 def hold_for_deletion(session: Session, author: Author, user_id: UUID) -> User:

@@ -29,12 +29,11 @@ from werkzeug.http import quote_etag
 from app.auth.identity import is_public
 from app.errors import MalformedRequest, PreconditionFailed
 from app.paging import Page
-from app.precondition import UNCONDITIONAL, Precondition, Tokens
+from app.precondition import UNCONDITIONAL, Precondition, Tokens, digest
 from app.web.negotiation import chosen
 from app.web.pagination import link_header
 
 MATCH, NONE_MATCH = "If-Match", "If-None-Match"
-DIGEST_BYTES = 12
 SHAPE_BYTES = 3
 READS = frozenset({"GET", "HEAD"})
 GUARDED_METHODS = frozenset({"PUT", "PATCH", "DELETE"})
@@ -119,11 +118,6 @@ def tagged(thing: Any, token: object, **headers: str) -> tuple[Any, dict[str, st
     a thing, the answer is all of it.
     """
     return thing, {"ETag": quote_etag(_tag(token)), **headers}
-
-
-def digest(*parts: object) -> str:
-    """A text that is another one for other parts."""
-    return blake2b(repr(parts).encode(errors="surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
 
 
 def _tag(token: object) -> str:

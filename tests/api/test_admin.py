@@ -109,7 +109,7 @@ class TestOthers:
         former = Author(user_id=owner.id, request_id=None)
         for user_id in (renter.id, admin.id, uuid4()):
             with pytest.raises(Forbidden), transaction() as session:
-                service.give_role(session, former, user_id, Role.ADMIN)
+                service.hold_for_role(session, former, user_id, Role.ADMIN)
             with pytest.raises(Forbidden), transaction() as session:
                 service.hold_for_deletion(session, former, user_id)
 

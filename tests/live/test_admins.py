@@ -404,3 +404,63 @@ def test_who_becomes_an_owner_and_who_deletes_them_do_not_wait_for_each_other(
     hold = "SELECT id FROM users WHERE id = %s FOR UPDATE"
     deletion, saved = at_the_same_instant([partial(delete, admins[0], listing_owner), save], hold, listing_owner.id)
     assert (deletion.status_code, saved.status_code) == (204, 404)
+
+
+def test_of_two_who_change_the_category_they_both_saw_at_the_same_instant_one_does(
+    admins: list[Member],
+    new_category: Callable[[], tuple[str, str]],
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+) -> None:
+    category_id, _ = new_category()
+    seen = admins[0].call("GET", f"/categories/{category_id}").headers["ETag"]
+    calls = [
+        *(partial(on_condition, who, seen, "PUT", category_id, {"name": uuid4().hex}) for who in admins),
+        *(partial(on_condition, who, seen, "DELETE", category_id) for who in admins),
+    ]
+    answers = at_the_same_instant(calls, HOLD_CATEGORIES)
+    counted = Counter(answer.status_code for answer in answers)
+    assert counted in ({200: 1, 412: 3}, {204: 1, 404: 3})
+    made = "SELECT count(*) FROM audit_log WHERE subject_id = %s AND action <> 'category.created'"
+    assert sql(made, category_id) == 1
+
+
+def on_condition(who: Member, tag: str, method: str, category_id: str, body: Any = None) -> requests.Response:
+    path, headers = f"/api/v1/admin/categories/{category_id}", {**who.headers, "If-Match": tag}
+    return who.service.request(method, path, json=body, headers=headers)
+
+
+def test_a_user_is_not_deleted_with_a_listing_that_is_made_at_the_same_instant(
+    admins: list[Member],
+    newcomer: Callable[..., Member],
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+) -> None:
+    owner = newcomer()
+    owner.call("PUT", "/users/me/owner-profile", json={"business_info": {}})
+    body = new_listing(sql("SELECT id::text FROM categories LIMIT 1"))
+    sent = {**admins[0].headers, "If-Match": admins[0].call("GET", f"/admin/users/{owner.id}").headers["ETag"]}
+    removing = partial(owner.service.request, "DELETE", f"/api/v1/admin/users/{owner.id}", headers=sent)
+    listing = partial(owner.call, "POST", "/equipment", json=body)
+    answers = at_the_same_instant([removing, listing], "SELECT FROM users WHERE id = %s FOR UPDATE", owner.id)
+    assert tuple(answer.status_code for answer in answers) in ((204, 404), (412, 201))
+
+
+def test_a_request_with_a_key_and_the_deletion_of_who_sent_it_wait_for_each_other_in_one_order(
+    admins: list[Member],
+    newcomer: Callable[..., Member],
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+) -> None:
+    owner = newcomer()
+    owner.call("PUT", "/users/me/owner-profile", json={"business_info": {}})
+    listing = owner.call("POST", "/equipment", json=new_listing(sql("SELECT id::text FROM categories LIMIT 1"))).json()
+    photo, sent = {"photo_url": "https://example.com/1.jpg"}, {**owner.headers, "Idempotency-Key": uuid4().hex}
+    adding = partial(
+        owner.service.request, "POST", f"/api/v1/equipment/{listing['id']}/photos", json=photo, headers=sent
+    )
+    answers = at_the_same_instant(
+        [adding, partial(delete, admins[0], owner)], "SELECT FROM equipment WHERE id = %s FOR UPDATE", listing["id"]
+    )
+    assert [answer.status_code for answer in answers] == [201, 204]
+    assert sql("SELECT count(*) FROM idempotency_keys WHERE user_id = %s", owner.id) == 0
