@@ -166,12 +166,9 @@ def test_a_worker_that_dies_in_the_middle_leaves_nothing_and_the_next_creates_on
     own_cluster: PostgresCluster, workers: ServiceProcess, client: Client
 ) -> None:
     with in_the_middle(own_cluster, client) as first:
-        before = set(workers.worker_pids())
-        for pid in before:
-            os.kill(pid, signal.SIGKILL)
+        kill_workers(workers)
         with pytest.raises(requests.ConnectionError):
             first.result()
-        until(lambda: len(set(workers.worker_pids()) - before) >= len(before))
     made = client.send_until_answered()
     assert listings(own_cluster, client.title) == 1
     assert client.send().content == made.content
@@ -183,12 +180,9 @@ def test_a_worker_that_dies_before_it_commits_leaves_nothing(
 ) -> None:
     """The listing is made, and the answer is about to be kept."""
     with in_the_middle(own_cluster, client, table="idempotency_keys", mode="SHARE") as first:
-        before = set(workers.worker_pids())
-        for pid in before:
-            os.kill(pid, signal.SIGKILL)
+        kill_workers(workers)
         with pytest.raises(requests.ConnectionError):
             first.result()
-        until(lambda: len(set(workers.worker_pids()) - before) >= len(before))
     client.send_until_answered()
     assert listings(own_cluster, client.title) == 1
 
@@ -239,11 +233,18 @@ def test_workers_that_die_again_and_again_lose_and_double_nothing(
         answers = [threads.submit(create, key) for key in keys]
         for enough in (10, 30, 50):
             until(partial(_are_done, answers, enough))
-            for pid in workers.worker_pids():
-                os.kill(pid, signal.SIGKILL)
+            kill_workers(workers)
         ids = {key: answer.result().json()["id"] for key, answer in zip(keys, answers, strict=True)}
     for key in keys:
         assert own_cluster.psql(f"SELECT id FROM equipment WHERE title = '{key}'", DATABASE).split() == [ids[key]]  # noqa: S608
+
+
+def kill_workers(workers: ServiceProcess) -> None:
+    """Each dies in the middle of what it does; returns once there are others in their place."""
+    before = set(workers.worker_pids())
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: len(set(workers.worker_pids()) - before) >= len(before))
 
 
 def _are_done(answers: list[Future[requests.Response]], enough: int) -> bool:
