@@ -23,6 +23,7 @@ from app.models import Role
 from app.settings import Settings
 from deploy.local.cluster import PostgresCluster
 from deploy.local.disposable import disposable_cluster
+from tests.described import CheckedClient
 from tests.factories import Person, add_person
 from tests.local.tenant_process import TenantProcess
 from tests.service_process import GENEROUS_RATES, ServiceProcess
@@ -106,8 +107,10 @@ def settings(database_url_factory: Callable[[], str], tenant: TenantProcess) -> 
 
 @pytest.fixture(scope="session")
 def app(settings: Settings) -> Flask:
-    """The service, in this process."""
-    return create_app(settings)
+    """The service, in this process; every answer that a test gets of it is held against its description."""
+    app = create_app(settings)
+    app.test_client_class = CheckedClient
+    return app
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import unquote, urlsplit
 
 import requests
 
 from deploy.local.processes import wait_until
 from deploy.local.sockets import free_port
+from tests.described import Answer, described
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 60.0
@@ -128,6 +130,11 @@ class ServiceProcess:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """One request on a connection of its own."""
+        """One request on a connection of its own. Raises NotDescribed: the answer is not what the description says."""
         timeout = options.pop("timeout", REQUEST_SECONDS)
-        return requests.request(method, self.url(path), timeout=timeout, **options)
+        answer = requests.request(method, self.url(path), timeout=timeout, **options)
+        if self._root == ROOT and not options.get("stream"):  # another checkout has a description of its own
+            sent = urlsplit(answer.request.url or "").path
+            found = Answer(method, unquote(sent), answer.status_code, answer.headers, answer.content)
+            described().check(found)
+        return answer

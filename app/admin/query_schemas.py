@@ -38,7 +38,7 @@ class UserQuery(_NumberedPageQuery):
     """Which users."""
 
     search = _search("the e-mail, username or full name")
-    role = fields.Enum(Role, by_value=True)
+    role = fields.Enum(Role, by_value=True, metadata={"description": "In this role."})
 
     @ma.post_load
     def to_criteria(self, data: dict[str, Any], **_: Any) -> tuple[UserFilters, PageRequest]:
@@ -51,9 +51,9 @@ class ModeratedEquipmentQuery(_NumberedPageQuery):
     """Which listings."""
 
     search = _search("the title, or of the owner's e-mail")
-    owner_id = fields.UUID()
+    owner_id = fields.UUID(metadata={"description": "Of this owner."})
     category_id = fields.UUID(metadata={"description": "This category and all below it."})
-    is_available = fields.Boolean()
+    is_available = fields.Boolean(metadata={"description": "Only what is on offer, or only what is not."})
 
     @ma.post_load
     def to_criteria(self, data: dict[str, Any], **_: Any) -> tuple[EquipmentFilters, PageRequest]:
@@ -83,7 +83,7 @@ class AuditLogQuery(_NumberedPageQuery):
         metadata={"description": "The `next_cursor` of the page before: what is written meanwhile moves nothing."},
     )
     actor_id = fields.UUID(metadata={"description": "By whom."})
-    action = fields.Enum(Action, by_value=True)
+    action = fields.Enum(Action, by_value=True, metadata={"description": "What was done to what."})
     subject_id = fields.UUID(metadata={"description": "What, or who, was changed."})
     since = Moment(metadata={"description": "From this time on."})
     until = Moment(metadata={"description": "Before this time."})

@@ -1,5 +1,6 @@
 """What admins see and change, over HTTP. A route of this blueprint is closed to everybody else by itself."""
 
+from http import HTTPStatus
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from app.paging import Page, PageRequest
 from app.web.api import BASE_PATH, Blueprint
 from app.web.conditional import guarded, listing, precondition, single, tagged
 from app.web.idempotency import idempotent
+from app.web.openapi.answers import headers
 
 blueprint = Blueprint("admin", __name__, url_prefix=f"{BASE_PATH}/admin", description="Moderation, for admins.")
 
@@ -54,6 +56,7 @@ def get_user(user_id: UUID) -> Any:
 @guarded
 @blueprint.arguments(schemas.RoleChange)
 @blueprint.response(200, schemas.User)
+@blueprint.refuses(HTTPStatus.CONFLICT)
 def change_role(values: dict[str, Any], user_id: UUID) -> Any:
     """Give a user another role, at once. Not one's own. It is the user's tag that a condition names."""
     user = service.change_role(audit.author(caller().user_id), user_id, **values, only_if=precondition())
@@ -63,6 +66,7 @@ def change_role(values: dict[str, Any], user_id: UUID) -> Any:
 @blueprint.route("/users/<uuid:user_id>", methods=["DELETE"])
 @guarded
 @blueprint.response(204)
+@blueprint.refuses(HTTPStatus.CONFLICT)
 def delete_user(user_id: UUID) -> None:
     """Delete a user, with all that is personal and all that they listed, for good. Not oneself."""
     service.delete_user(audit.author(caller().user_id), user_id, only_if=precondition())
@@ -105,7 +109,8 @@ def list_categories() -> Any:
 @blueprint.route("/categories", methods=["POST"])
 @idempotent
 @blueprint.arguments(schemas.NewCategory)
-@blueprint.response(201, Category)
+@blueprint.response(201, Category, headers=headers("Location"))
+@blueprint.refuses(HTTPStatus.CONFLICT)
 def create_category(values: dict[str, Any]) -> Any:
     """Add a category."""
     node = categories.create(audit.author(caller().user_id), **values)
@@ -116,6 +121,7 @@ def create_category(values: dict[str, Any]) -> Any:
 @guarded
 @blueprint.arguments(schemas.CategoryChanges)
 @blueprint.response(200, Category)
+@blueprint.refuses(HTTPStatus.CONFLICT)
 def change_category(values: dict[str, Any], category_id: UUID) -> Any:
     """Rename a category, or move it, with all below it."""
     node = categories.change(audit.author(caller().user_id), category_id, values, only_if=precondition())
@@ -125,6 +131,7 @@ def change_category(values: dict[str, Any], category_id: UUID) -> Any:
 @blueprint.route("/categories/<uuid:category_id>", methods=["DELETE"])
 @guarded
 @blueprint.response(204)
+@blueprint.refuses(HTTPStatus.CONFLICT)
 def delete_category(category_id: UUID) -> None:
     """Delete a category that holds no listing, and none below it."""
     categories.delete(audit.author(caller().user_id), category_id, only_if=precondition())

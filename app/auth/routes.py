@@ -1,5 +1,6 @@
 """Sign-up, login and refresh at the tenant; who am I."""
 
+from http import HTTPStatus
 from typing import Any
 
 from flask import request
@@ -18,6 +19,7 @@ blueprint = Blueprint("auth", __name__, url_prefix=f"{BASE_PATH}/auth", descript
 @limited("auth")
 @blueprint.arguments(schemas.SignUp)
 @blueprint.response(201, schemas.SignedUp)
+@blueprint.refuses(HTTPStatus.CONFLICT)
 def sign_up(account: dict[str, Any]) -> dict[str, Any]:
     """Make an account."""
     return service.sign_up(tenant(), **{"username": None, "full_name": None, **account})
@@ -28,6 +30,7 @@ def sign_up(account: dict[str, Any]) -> dict[str, Any]:
 @limited("auth")
 @blueprint.arguments(schemas.LogIn)
 @blueprint.response(200, schemas.Tokens)
+@blueprint.refuses(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 def log_in(credentials: dict[str, Any]) -> Any:
     """Exchange e-mail and password for tokens."""
     address = request.remote_addr or ""
@@ -39,6 +42,8 @@ def log_in(credentials: dict[str, Any]) -> Any:
 @limited("auth")
 @blueprint.arguments(schemas.Refresh)
 @blueprint.response(200, schemas.Tokens)
+@blueprint.refuses(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+@blueprint.doc(operationId="refreshTokens")
 def refresh(grant: dict[str, Any]) -> Any:
     """Exchange a refresh token for a fresh access token."""
     return service.refresh(tenant(), **grant)
@@ -46,6 +51,7 @@ def refresh(grant: dict[str, Any]) -> Any:
 
 @blueprint.route("/me")
 @blueprint.response(200, schemas.Me)
+@blueprint.doc(operationId="getMe")
 def me() -> Identity:
     """Tell who the token stands for."""
     return caller()

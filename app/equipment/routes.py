@@ -1,5 +1,6 @@
 """Listings, their photos, and categories over HTTP."""
 
+from http import HTTPStatus
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,7 @@ from app.web.conditional import guarded, listing, page, precondition, single, ta
 from app.web.idempotency import idempotent
 from app.web.limits import limited
 from app.web.negotiation import also_gives, chosen
+from app.web.openapi.answers import headers
 
 blueprint = Blueprint("equipment", __name__, url_prefix=f"{BASE_PATH}/equipment", description="Listings.")
 categories_blueprint = Blueprint(
@@ -49,7 +51,7 @@ def get_equipment(equipment_id: UUID) -> Any:
 @blueprint.route("", methods=["POST"])
 @idempotent
 @blueprint.arguments(schemas.NewEquipment)
-@blueprint.response(201, schemas.Item)
+@blueprint.response(201, schemas.Item, headers=headers("Location", "ETag"))
 def create_equipment(values: dict[str, Any]) -> Any:
     """List equipment for rent, as an owner."""
     item = service.create(caller(), values)
@@ -78,6 +80,7 @@ def delete_equipment(equipment_id: UUID) -> None:
 @idempotent
 @blueprint.arguments(schemas.NewPhoto)
 @blueprint.response(201, schemas.Photo)
+@blueprint.refuses(HTTPStatus.CONFLICT)
 def add_photo(photo: dict[str, Any], equipment_id: UUID) -> EquipmentPhoto:
     """Add a photo to a listing, by its URL."""
     return photos.add(caller(), equipment_id, **photo)

@@ -141,16 +141,24 @@ class EquipmentQuery(PageQuery):
     ALIASES: ClassVar = {"latitude": "lat", "longitude": "lng"}
 
     category_id = fields.UUID(metadata={"description": "This category and all below it."})
-    min_price = Money(most=MAX_DAILY_RATE, positive=False)
-    max_price = Money(most=MAX_DAILY_RATE, positive=False)
+    min_price = Money(most=MAX_DAILY_RATE, positive=False, metadata={"description": "At least this a day."})
+    max_price = Money(most=MAX_DAILY_RATE, positive=False, metadata={"description": "At most this a day."})
     lat = _latitude(metadata={"description": "Also `latitude`; goes with `lng`."})
     lng = _longitude(metadata={"description": "Also `longitude`; goes with `lat`."})
-    radius_km = Number(validate=validate.Range(min=0, max=MAX_RADIUS_METRES / METRES_PER_KILOMETRE))
+    radius_km = Number(
+        validate=validate.Range(min=0, max=MAX_RADIUS_METRES / METRES_PER_KILOMETRE),
+        metadata={"description": "At most so far from the point, in kilometres; needs `lat` and `lng`."},
+    )
     bbox = _BoundingBoxField(metadata={"description": "west,south,east,north; may cross the antimeridian."})
-    is_available = fields.Boolean()
-    condition = fields.Enum(Condition, by_value=True)
+    is_available = fields.Boolean(metadata={"description": "Only what is on offer, or only what is not."})
+    condition = fields.Enum(Condition, by_value=True, metadata={"description": "In this condition."})
     q = Text(longest=MAX_QUERY_LENGTH, metadata={"description": "Words of title, description or place."})
-    sort = fields.Enum(Sort, by_value=True)
+    sort = fields.Enum(
+        Sort,
+        by_value=True,
+        metadata={"description": "The order; by default `distance` where a point is given, else `newest`. `distance` "
+                  "needs a point, `relevance` needs `q`."},
+    )  # fmt: skip
 
     @ma.validates_schema
     def what_goes_together(self, data: dict[str, Any], **_: Any) -> None:

@@ -12,6 +12,7 @@ from app.messages.criteria import ConversationPage, MessagePage
 from app.messages.projection import ConversationView, MessageList
 from app.web.api import BASE_PATH, Blueprint
 from app.web.idempotency import idempotent
+from app.web.openapi.answers import headers
 
 blueprint = Blueprint(
     "conversations", __name__, url_prefix=f"{BASE_PATH}/conversations", description="Conversations and their messages."
@@ -30,8 +31,10 @@ def list_conversations(query: dict[str, Any]) -> Any:
 @blueprint.route("", methods=["POST"])
 @idempotent
 @blueprint.arguments(schemas.NewConversation)
-@blueprint.response(201, schemas.Conversation)
-@blueprint.alt_response(200, schema=schemas.Conversation, description="The one that exists already.")
+@blueprint.response(201, schemas.Conversation, headers=headers("Location"))
+@blueprint.alt_response(
+    200, schema=schemas.Conversation, description="The one that exists already.", headers=headers("Location")
+)
 def begin_conversation(wanted: dict[str, Any]) -> Any:
     """Begin a conversation; for the same people and listing it is the one that exists."""
     conversation, is_new = service.begin(caller(), **wanted)

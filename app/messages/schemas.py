@@ -39,7 +39,10 @@ def _client_msg_id() -> fields.String:
         load_default=None,
         allow_none=True,
         validate=[length, visible],
-        metadata={"description": "Made by the client: sent again with it, a message is the same message."},
+        metadata={
+            "description": "Made by the client: sent again with it, a message is the same message.",
+            "pattern": "^[!-~]*$",  # \\Z is Python's own
+        },
     )
 
 
@@ -106,7 +109,12 @@ class Conversation(ma.Schema):
 
 
 def _limit() -> Integer:
-    return Integer(load_default=DEFAULT_LIMIT, validate=validate.Range(min=1, max=MAX_LIMIT))
+    return _part("At most so many.", least=1, most=MAX_LIMIT, load_default=DEFAULT_LIMIT)
+
+
+def _part(description: str, *, least: int, most: int = MAX_SEQ, **options: Any) -> Integer:
+    within = validate.Range(min=least, max=most)
+    return Integer(validate=within, metadata={"description": description}, **options)
 
 
 class ConversationQuery(Query):
@@ -124,9 +132,9 @@ class MessageQuery(Query):
     """A part of a conversation: the newest, those before a number, or, oldest first, those after one."""
 
     limit = _limit()
-    offset = Integer(validate=validate.Range(min=0, max=MAX_SEQ))
-    before_seq = Integer(validate=validate.Range(min=1, max=MAX_SEQ))
-    after_seq = Integer(validate=validate.Range(min=0, max=MAX_SEQ))
+    offset = _part("Pass over so many of the newest.", least=0)
+    before_seq = _part("Those before this number, newest first.", least=1)
+    after_seq = _part("Those after this number, oldest first.", least=0)
 
     @ma.validates_schema
     def one_way_of_paging(self, data: dict[str, Any], **_: Any) -> None:

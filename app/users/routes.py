@@ -1,5 +1,6 @@
 """Users, their own equipment and their profiles over HTTP."""
 
+from http import HTTPStatus
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -27,6 +28,7 @@ def get_user(user_id: UUID) -> Any:
 @guarded
 @blueprint.arguments(schemas.UserChanges)
 @blueprint.response(200, schemas.UserDetails)
+@blueprint.refuses(HTTPStatus.CONFLICT)
 def change_user(values: dict[str, Any], user_id: UUID) -> Any:
     """Change one's own account, or anyone's as an admin."""
     user = service.change(caller(), user_id, values, only_if=precondition())
@@ -43,6 +45,7 @@ def list_own_equipment(query: dict[str, Any]) -> Any:
 
 @blueprint.route("/me/owner-profile")
 @blueprint.response(200, schemas.OwnerProfileView)
+@blueprint.refuses(HTTPStatus.NOT_FOUND)
 def get_owner_profile() -> Any:
     """Show one's owner profile."""
     return single(lambda: service.get_owner_profile(caller()), token=attrgetter("token"))

@@ -1,20 +1,22 @@
 """REST and its description: flask-smorest, with this API's errors in place of its own."""
 
-from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import flask_smorest
 import marshmallow as ma
-from flask import Flask, current_app
+from flask import Flask, Response, current_app
 from marshmallow import fields
 from werkzeug.exceptions import HTTPException
 
-from app.auth.identity import is_public, public
+from app.auth.identity import public
 from app.settings import Settings
 from app.web import negotiation
-from app.web.conditional import EXTENSION, IF_MATCH, is_guarded
+from app.web.conditional import EXTENSION
 from app.web.errors import http_error
 from app.web.json import BodyParser
+from app.web.openapi import fields as openapi_fields
+from app.web.openapi.document import Description
 
 BASE_PATH = "/api/v1"
 
@@ -49,7 +51,7 @@ class Error(ma.Schema):
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
-    """A slice's routes. The API's description says of each whether it needs a token and takes a condition."""
+    """A slice's routes."""
 
     ARGUMENTS_PARSER = BodyParser()
 
@@ -60,14 +62,15 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
     def route(self, rule: str, **options: Any) -> Any:
         """Register a view function for a path below `BASE_PATH`; with a slash at its end it is the same."""
-        register = super().route(rule, **{"strict_slashes": False, **options})
+        return super().route(rule, **{"strict_slashes": False, **options})
+
+    def refuses(self, *statuses: HTTPStatus) -> Any:
+        """Say that a view can also answer with these errors. What any view of its kind can give goes without saying."""
 
         def decorate(view: Any) -> Any:
-            if is_public(view):
-                view = self.doc(security=[])(view)
-            if is_guarded(view):
-                view = self.doc(parameters=[IF_MATCH])(view)
-            return register(view)
+            for status in statuses:
+                view = self.alt_response(status.value, status.name)(view)
+            return view
 
         return decorate
 
@@ -76,6 +79,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
     """The API's registry and its OpenAPI document."""
 
     ERROR_SCHEMA = Error
+    DEFAULT_ERROR_RESPONSE_NAME = None
 
     def handle_http_exception(self, error: HTTPException) -> Any:
         """Answer with the API's error body."""
@@ -93,9 +97,15 @@ def make_api(app: Flask) -> Api:
         "OPENAPI_URL_PREFIX": "/",
         "OPENAPI_JSON_PATH": "openapi.json",
     }
-    bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     api = Api(app, spec_kwargs={"security": [{"bearer": []}]})
-    api.spec.components.security_scheme("bearer", bearer)
-    app.extensions[EXTENSION] = api.spec
-    app.view_functions["api-docs.openapi_json"] = public(partial(app.view_functions["api-docs.openapi_json"]))
+    openapi_fields.install(api.ma_plugin.converter)
+    description = Description(app, api.spec)
+    app.extensions[EXTENSION] = description
+
+    @public
+    def openapi_json() -> Response:
+        """Show the description of the API."""
+        return Response(description.to_json(), content_type="application/json")
+
+    app.view_functions["api-docs.openapi_json"] = openapi_json
     return api

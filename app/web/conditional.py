@@ -41,9 +41,17 @@ EXTENSION = "api_spec"
 IF_MATCH = {
     "in": "header",
     "name": MATCH,
-    "schema": {"type": "string", "example": '"7.1f09a3"'},
+    "schema": {"type": "string"},
+    "example": '"7.1f09a3"',
     "description": "The ETag of what is to be changed: if it has changed since, nothing is done (412). Without it the "
     "last write wins.",
+}
+IF_NONE_MATCH = {
+    "in": "header",
+    "name": NONE_MATCH,
+    "schema": {"type": "string"},
+    "example": '"7.1f09a3"',
+    "description": "The ETag of what the client has: if it is still so, the answer is 304, with no body.",
 }
 _TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
 _TAGS = re.compile(rf"\s*(?:\*|{_TAG}(?:[ \t]*,[ \t]*{_TAG})*)\s*")

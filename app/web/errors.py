@@ -124,6 +124,14 @@ def code_of(status: HTTPStatus) -> str:
     return _CODES_BY_STATUS.get(status, fallback)
 
 
+def codes_by_status() -> dict[int, frozenset[str]]:
+    """Every code that an error can have, by its status."""
+    found: dict[int, set[str]] = {status: {code} for status, code in _CODES_BY_STATUS.items()}
+    for row in _TABLE.values():
+        found.setdefault(row.status.value, set()).add(row.code)
+    return {status: frozenset(codes) for status, codes in sorted(found.items())}
+
+
 def _media_type() -> str:
     return best_of((JSON, PROBLEM_JSON)) or JSON
 

@@ -193,11 +193,13 @@ class Money(fields.Decimal):
     """An amount above zero with at most two decimals: a string or a number in, a string out, never rounded."""
 
     def __init__(self, *, most: Decimal, positive: bool = True, **options: Any) -> None:
-        form = {"type": "string", "pattern": r"^\d{1,8}(\.\d{1,2})?$"}
-        if positive:  # not for a filter: Swagger UI fills in examples, and both ends of a range would be one price
-            form["example"] = "25.00"
-        super().__init__(as_string=True, metadata=form, **options)
+        super().__init__(as_string=True, **options)
         self._range = validate.Range(min=Decimal(0), min_inclusive=not positive, max=most)
+
+    def bounds(self) -> dict[str, float]:
+        """The range of a number, as JSON Schema says it (Validation §6.2)."""
+        least = "minimum" if self._range.min_inclusive else "exclusiveMinimum"
+        return {least: float(self._range.min), "maximum": float(self._range.max)}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Decimal:
         # Plain digits only: an exponent can stand for a number of any length.

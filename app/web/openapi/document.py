@@ -1,0 +1,226 @@
+"""Completing the description: what follows from a route's marks and its method, for every route in one place."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
+from typing import Any
+
+import orjson
+from apispec import APISpec
+from flask import Flask
+from werkzeug.routing import Rule
+
+from app.auth.identity import is_public
+from app.web.accept import JSON
+from app.web.conditional import GUARDED_METHODS, IF_MATCH, IF_NONE_MATCH, READS, is_guarded
+from app.web.openapi import system
+from app.web.openapi.answers import (
+    COUNTED,
+    ERROR_SCHEMA,
+    EVERYWHERE,
+    HEADERS,
+    all_codes,
+    error_answers,
+    error_reference,
+    headers,
+    not_modified,
+)
+from app.web.openapi.examples import BODIES, PATH_PARAMETERS, QUERY_PARAMETERS, REQUEST_ID
+from app.web.openapi.info import INFO, SECURITY_SCHEMES, SERVERS
+
+METHODS = frozenset({"get", "post", "put", "patch", "delete"})
+# Any operation can give these; whoever is not known, or not let in, these; one with a body, these.
+ERRORS_OF_ALL, ERRORS_OF_CLOSED, ERRORS_OF_BODIES = (400, 406, 429, 500, 503), (401, 403), (413, 415)
+NOT_FOUND, NOT_MODIFIED, PRECONDITION_FAILED = 404, 304, 412
+MAX_SUCCESS = 399
+REQUEST_ID_PARAMETER = {
+    "in": "header",
+    "name": "X-Request-Id",
+    "description": "A name for this request, of 8 to 128 of `A-Za-z0-9._-`; anything else is replaced by a new one.",
+    "schema": {"type": "string"},
+    "example": REQUEST_ID,
+}
+_PLACE = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
+_REFERENCE = re.compile(r"#/components/schemas/(\w+)")
+
+
+class Description:
+    """The whole OpenAPI document of an app; made when it is first asked for, once every route is there."""
+
+    def __init__(self, app: Flask, spec: APISpec) -> None:
+        self._app = app
+        self._spec = spec
+        self._document: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document. It is the same one each time: not to be changed."""
+        if self._document is None:
+            self._document = complete(deepcopy(self._spec.to_dict()), self._app)
+        return self._document
+
+    def to_json(self) -> bytes:
+        """The document as it is served."""
+        return orjson.dumps(self.to_dict())
+
+
+def complete(document: dict[str, Any], app: Flask) -> dict[str, Any]:
+    """Add to flask-smorest's document all that it does not know."""
+    rules = {
+        (_template(rule), method.lower()): rule for rule in app.url_map.iter_rules() for method in rule.methods or ()
+    }
+    for path, method, operation in operations(document):
+        rule = rules[path, method]
+        _complete_operation(operation, document["paths"][path], app.view_functions[rule.endpoint], rule, method.upper())
+    for item in document["paths"].values():
+        for parameter in item.get("parameters", ()):
+            parameter["description"], parameter["example"] = PATH_PARAMETERS[parameter["name"]]
+    _complete_bodies(document)
+    _complete_components(document)
+    document["paths"] |= system.PATHS
+    document["tags"].append(system.TAG)
+    document["info"] |= INFO
+    return document | {"servers": SERVERS}
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Each path, method (in lower case) and operation of a document."""
+    for path, item in document["paths"].items():
+        for method in METHODS & item.keys():
+            yield path, method, item[method]
+
+
+def _template(rule: Rule) -> str:
+    return _PLACE.sub(r"{\1}", rule.rule)
+
+
+def _complete_operation(
+    operation: dict[str, Any], item: dict[str, Any], view: Callable[..., Any], rule: Rule, method: str
+) -> None:
+    operation.setdefault("operationId", operation_id(rule.endpoint))
+    operation["summary"] = operation["summary"].rstrip(".")
+    operation["description"] = " ".join(_in_words(operation.get("description"), view, rule))
+    if is_public(view):
+        operation["security"] = []
+    _complete_parameters(operation, view, method)
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        content["example"] = _example(content["schema"])
+    is_of_a_list = any(parameter.get("name") == "limit" for parameter in operation["parameters"])
+    answers = {str(status): answer for status, answer in operation["responses"].items() if int(status) <= MAX_SUCCESS}
+    for answer in answers.values():
+        _complete_success(answer, method, is_guarded=is_guarded(view), is_of_a_list=is_of_a_list)
+    declared = [int(status) for status in operation["responses"] if int(status) > MAX_SUCCESS]
+    errors = sorted({*declared, *_errors(operation, item, view, method)})
+    if method in READS:
+        answers["304"] = not_modified()
+    operation["responses"] = answers | {str(status): error_reference(status) for status in errors}
+
+
+def operation_id(endpoint: str) -> str:
+    """The name of a function of a generated client: `equipment.get_equipment` is getEquipment."""
+    slice_name, _, function = endpoint.rpartition(".")
+    words = function.split("_")
+    words = ["admin", *words] if slice_name == "admin" else words
+    return words[0] + "".join(word.title() for word in words[1:])
+
+
+def _in_words(more: str | None, view: Callable[..., Any], rule: Rule) -> Iterator[str]:
+    if more:
+        yield more
+    if is_public(view):
+        yield "Open to everyone."
+    else:
+        yield "For admins." if rule.endpoint.startswith("admin.") else "Needs an access token."
+    if hasattr(view, "rate_limit"):
+        yield "Has a rate limit of its own."
+
+
+def _complete_parameters(operation: dict[str, Any], view: Callable[..., Any], method: str) -> None:
+    parameters = operation.setdefault("parameters", [])
+    for parameter in parameters:
+        if parameter["in"] == "query":
+            parameter["example"] = QUERY_PARAMETERS[parameter["name"]]
+            # Absent is said by leaving it out, and by a blank; null is not what it would be.
+            parameter["schema"] = _without_null(parameter["schema"])
+    if is_guarded(view):
+        parameters.append(IF_MATCH)
+    if method in READS:
+        parameters.append(IF_NONE_MATCH)
+    parameters.append({"$ref": "#/components/parameters/RequestId"})
+
+
+def _complete_bodies(document: dict[str, Any]) -> None:
+    """One in which nothing has to be said may be left out."""
+    for _, _, operation in operations(document):
+        if "requestBody" in operation:
+            name = operation["requestBody"]["content"][JSON]["schema"]["$ref"].rpartition("/")[2]
+            operation["requestBody"]["required"] = bool(document["components"]["schemas"][name].get("required"))
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(schema.get("type"), list):
+        return schema
+    kinds = [kind for kind in schema["type"] if kind != "null"]
+    found = {**schema, "type": kinds[0] if len(kinds) == 1 else kinds}
+    if found.get("default", 0) is None:
+        del found["default"]
+    return found
+
+
+def _errors(operation: dict[str, Any], item: dict[str, Any], view: Callable[..., Any], method: str) -> Iterable[int]:
+    yield from ERRORS_OF_ALL
+    if not is_public(view):
+        yield from ERRORS_OF_CLOSED
+    if item.get("parameters"):
+        yield NOT_FOUND
+    if method in READS | GUARDED_METHODS:
+        yield PRECONDITION_FAILED
+    if "requestBody" in operation:
+        yield from ERRORS_OF_BODIES
+
+
+def _complete_success(answer: dict[str, Any], method: str, *, is_guarded: bool, is_of_a_list: bool) -> None:
+    names = [*EVERYWHERE, *COUNTED]
+    if answer.get("content") and (method in READS or is_guarded):
+        names.append("ETag")
+    if method in READS:
+        names += ["Cache-Control", *(["Link"] if is_of_a_list else [])]
+    answer["headers"] = headers(*names) | answer.get("headers", {})
+    for content in answer.get("content", {}).values():
+        content["example"] = _example(content["schema"])
+
+
+def _example(schema: dict[str, Any]) -> Any:
+    """One true value of a schema of the components, or of a list of such."""
+    if schema.get("type") == "array":
+        return [_example(schema["items"])]
+    return BODIES[schema["$ref"].rpartition("/")[2]]
+
+
+def _complete_components(document: dict[str, Any]) -> None:
+    components = document["components"]
+    schemas = components["schemas"]
+    schemas.pop("PaginationMetadata", None)  # flask-smorest's own, for a header that is not sent here
+    schemas[ERROR_SCHEMA]["properties"]["code"]["enum"] = all_codes()
+    bodies = [operation.get("requestBody", {}) for _, _, operation in operations(document)]
+    closed = _reachable(bodies, schemas)
+    for name, schema in schemas.items():
+        if name not in closed:
+            # What is sent may gain members; what is taken has no others.
+            schema.pop("additionalProperties", None)
+    document["components"] = {
+        "securitySchemes": SECURITY_SCHEMES,
+        "parameters": {"RequestId": REQUEST_ID_PARAMETER},
+        "headers": HEADERS,
+        "responses": error_answers(),
+        "schemas": dict(sorted(schemas.items())),
+    }
+
+
+def _reachable(start: Any, schemas: dict[str, Any]) -> set[str]:
+    """The names of all schemas that something refers to, directly or not."""
+    found: set[str] = set()
+    waiting = {*_REFERENCE.findall(orjson.dumps(start).decode())}
+    while waiting:
+        found |= waiting
+        waiting = {*_REFERENCE.findall(orjson.dumps([schemas[name] for name in waiting]).decode())} - found
+    return found
