@@ -17,7 +17,8 @@ def _get(
     answers: dict[str, Any] = {"200": {"description": "OK", "headers": answer_headers, "content": content}}
     if "parameters" in extra:
         answers["304"] = not_modified()
-    answers |= {str(status): error_reference(status) for status in errors}
+    # Any request can be one that makes no sense: a Host that is none, say.
+    answers |= {str(status): error_reference(status) for status in (400, *errors)}
     found = {"operationId": operation_id, "summary": summary, "description": description, "tags": [TAG["name"]]}
     return {"get": {**found, "security": [], "responses": answers, **extra}}
 
