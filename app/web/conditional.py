@@ -150,7 +150,8 @@ def _tokens(header: str, tags: ETags) -> Tokens | None:
     # Werkzeug takes what it cannot read for no condition at all, or for another one.
     if _TAGS.fullmatch(raw) is None:
         raise MalformedRequest(f'{header} takes entity tags, as they were given: "…", or *.')
-    tokens = (tag.rpartition(".")[0] for tag in tags.as_set(include_weak=True))
+    # Werkzeug gives None for the empty tag, which the grammar allows.
+    tokens = ((tag or "").rpartition(".")[0] for tag in tags.as_set(include_weak=True))
     return Tokens(frozenset(tokens), any_there_is=tags.star_tag)
 
 

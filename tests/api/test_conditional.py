@@ -317,6 +317,11 @@ class TestWrites:
             assert answer.json["code"] == "BAD_REQUEST"
         assert client.get(path, headers=owner.headers).get_data() == before.get_data()
 
+    @pytest.mark.parametrize("empty", ['""', 'W/""'])
+    def test_the_empty_tag_is_nobodys(self, client: FlaskClient, owner: Person, listing: str, empty: str) -> None:
+        assert_refused(client.put(listing, json={"title": "New"}, headers={**owner.headers, "If-Match": empty}))
+        assert client.get(listing, headers={"If-None-Match": empty}).status_code == 200
+
     @EDITABLE
     def test_if_none_match_keeps_what_is_there(
         self, client: FlaskClient, owner: Person, editable: dict[str, Any], kind: str
