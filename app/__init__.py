@@ -8,8 +8,8 @@ from app.auth import identity
 from app.auth import routes as auth
 from app.demo import commands as demo
 from app.equipment import routes as equipment
+from app.messages import asyncapi, live, socket
 from app.messages import commands as messages_commands
-from app.messages import live, socket
 from app.messages import routes as messages
 from app.observability import error_tracking, health, logging, metrics
 from app.settings import Settings
@@ -60,6 +60,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     rest.register_blueprint(messages.blueprint)
     rest.register_blueprint(admin.blueprint)
     socket.init_app(app)
+    asyncapi.init_app(app)
     app.cli.add_command(users_commands.users)
     app.cli.add_command(messages_commands.chat)
     app.cli.add_command(maintenance.maintenance)

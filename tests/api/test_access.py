@@ -33,6 +33,7 @@ NOBODY, RENTER, OWNER, ADMIN = "nobody", "renter", "owner", "admin"
 ROLES = (NOBODY, RENTER, OWNER, ADMIN)
 PUBLIC_ENDPOINTS = {
     "api-docs.openapi_json",
+    "asyncapi",
     "auth.log_in",
     "auth.refresh",
     "auth.sign_up",
@@ -120,6 +121,7 @@ MATRIX = (
     Row("ready", "GET", at("/ready"), everyone(200)),
     Row("metrics", "GET", at("/metrics"), everyone(200)),
     Row("api-docs.openapi_json", "GET", at("/openapi.json"), everyone(200)),
+    Row("asyncapi", "GET", at("/asyncapi.json"), everyone(200)),
     Row("docs.first_page", "GET", at("/"), everyone(200)),
     Row("docs.rest", "GET", at("/docs"), everyone(200)),
     Row("docs.socket", "GET", at("/docs/socket"), everyone(200)),

@@ -6,6 +6,7 @@ import orjson
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from tests.realtime.described_frames import check_frame
 from tests.realtime.people import Member
 
 PATIENCE_SECONDS = 20
@@ -55,6 +56,7 @@ class ChatClient:
     def hear(self, timeout: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """The next frame, whole. Raises TimeoutError, ConnectionClosed."""
         frame: dict[str, Any] = orjson.loads(self.ws.recv(timeout))
+        check_frame(frame)
         return frame
 
     def expect(self, kind: str, timeout: float = PATIENCE_SECONDS) -> dict[str, Any]:

@@ -66,4 +66,11 @@ PATHS: dict[str, Any] = {
         headers=["ETag", "Cache-Control"],
         parameters=[IF_NONE_MATCH],
     ),
+    "/asyncapi.json": _get(
+        "getAsyncApi",
+        "Show the description of the chat's socket",
+        "AsyncAPI 3: who sends which frames at `/api/v1/ws`, and what they hold.",
+        _document("asyncapi", "3.0.0"),
+        *(429, 500),
+    ),
 }
