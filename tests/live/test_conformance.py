@@ -17,7 +17,7 @@ from tests.local.tenant_process import TenantProcess
 from tests.service_process import ServiceProcess
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
-EXAMPLES = 3  # of each operation, in each phase that makes them up
+EXAMPLES = 2  # of each operation, in each phase that makes them up
 RUN_SECONDS = 300
 
 
