@@ -109,7 +109,7 @@ def list_categories() -> Any:
 @blueprint.route("/categories", methods=["POST"])
 @idempotent
 @blueprint.arguments(schemas.NewCategory)
-@blueprint.response(201, Category, headers=headers("Location"))
+@blueprint.response(201, Category, headers=headers("Location", "ETag"))
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def create_category(values: dict[str, Any]) -> Any:
     """Add a category."""

@@ -22,7 +22,6 @@ from typing import Any, TypeVar, cast
 
 import orjson
 from flask import Response, make_response, request
-from flask_smorest import Blueprint
 
 from app import idempotency, strict_json
 from app.auth.identity import caller
@@ -38,29 +37,22 @@ MAX_KEY_CHARACTERS = 255
 _BARE = re.compile(rf"[!#-+\--~]{{1,{MAX_KEY_CHARACTERS}}}")
 _QUOTED = re.compile(rf'"((?:[!#-\[\]-~]|\\["\\]){{1,{MAX_KEY_CHARACTERS}}})"')
 _ESCAPED = re.compile(r"\\(.)")
-_PARAMETER = {
+PARAMETER = {
     "in": "header",
     "name": HEADER,
-    "schema": {"type": "string", "example": "8e03978e-40d5-43e8-bc93-6894a57f9324"},
+    "schema": {"type": "string"},
+    "example": "8e03978e-40d5-43e8-bc93-6894a57f9324",
     "description": f"Of the client's making, another one for each thing to be created: 1 to {MAX_KEY_CHARACTERS} "
     "visible ASCII characters, in double quotes or not. Sent again with it within 24 hours, the same request creates "
-    f"nothing more, and is answered as it was, with `{REPLAYED}: true`. Errors are not kept.",
-}
-_REPLAYED_HEADER = {
-    "schema": {"type": "string", "enum": ["true"]},
-    "description": f"The {HEADER} was used before: this is the answer of that time.",
-}
-_ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-_ERRORS = {
-    409: f"It clashes with what is there, or a request with this {HEADER} is being answered (see `Retry-After`).",
-    422: f"The {HEADER} came with another request before.",
+    f"nothing more, and is answered as it was, with `{REPLAYED}: true`; while the first one is being answered, 409; "
+    "another request with it, 422. Errors are not kept.",
 }
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 def idempotent(view: View) -> View:
-    """Let a view that creates something take an Idempotency-Key, and describe it so. Goes next to the route.
+    """Let a view that creates something take an Idempotency-Key. Goes next to the route.
 
     The view waits for nothing but the database, and what it lets the world know it hands to `database.once_committed`.
     """
@@ -77,7 +69,13 @@ def idempotent(view: View) -> View:
             response.headers[REPLAYED] = "true"
         return response
 
-    return cast(View, _described(once))
+    once.is_idempotent = True  # type: ignore[attr-defined]
+    return cast(View, once)
+
+
+def is_idempotent(view: Callable[..., Any]) -> bool:
+    """Tell whether a view was marked `@idempotent` (the mark survives `functools.wraps`)."""
+    return getattr(view, "is_idempotent", False)
 
 
 def _key() -> str | None:
@@ -109,10 +107,3 @@ def _canonical(body: bytes) -> bytes:
 def _as_answer(response: Response) -> Answer:
     kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
     return Answer(status=response.status_code, headers=kept, body=response.get_data())
-
-
-def _described(view: Any) -> Any:
-    successes = view._apidoc["response"]["responses"]
-    replayed = {status: {"headers": {REPLAYED: _REPLAYED_HEADER}} for status in successes}
-    errors = {status: {"description": description, "content": _ERROR} for status, description in _ERRORS.items()}
-    return Blueprint.doc(parameters=[_PARAMETER], responses=replayed | errors)(view)

@@ -391,8 +391,8 @@ class TestDescription:
             responses = operation["responses"]
             assert "Idempotent-Replayed" in responses["201"]["headers"]
             assert responses["201"]["content"]["application/json"]["schema"]
-            for status in ("409", "422"):
-                assert responses[status]["content"]["application/json"]["schema"]["$ref"].endswith("/Error")
+            for status, name in (("409", "Conflict"), ("422", "UnprocessableContent")):
+                assert responses[status] == {"$ref": f"#/components/responses/{name}"}
 
 
 def expire() -> None:

@@ -6,13 +6,14 @@ from typing import Any
 
 from app.web.accept import JSON, PROBLEM_JSON
 from app.web.errors import codes_by_status, error_body
+from app.web.idempotency import REPLAYED
 from app.web.openapi.examples import ERRORS, ETAG, REQUEST_ID
 from app.web.openapi.examples import LINK as LINK_EXAMPLE
 
 # HTTPStatus calls these otherwise in another version of Python.
 _NAMES = {413: "PayloadTooLarge", 422: "UnprocessableContent"}
 ERROR_SCHEMA = "Error"
-_UNAUTHORIZED, _BAD_REQUEST, _NOT_ALLOWED = 401, 400, 405
+_UNAUTHORIZED, _BAD_REQUEST, _NOT_ALLOWED, _CONFLICT = 401, 400, 405, 409
 _WITH_RETRY_AFTER = frozenset({429, 503})
 
 
@@ -40,6 +41,8 @@ HEADERS: dict[str, dict[str, Any]] = {
     "X-RateLimit-Limit": _header("Requests of the tightest window.", 120, required=False, minimum=0),
     "X-RateLimit-Remaining": _header("How many of them are left.", 119, required=False, minimum=0),
     "X-RateLimit-Reset": _header("When the window ends: seconds since the epoch.", 1795600000, required=False),
+    REPLAYED: _header("This is the answer of an earlier time, to the same request with the same Idempotency-Key.",
+                      "true", required=False, enum=["true"]),
     "Gearyard-Degraded": _header("What does not answer, while the service is ready without it.", "tenant",
                                  required=False),
 }  # fmt: skip
@@ -93,6 +96,8 @@ def _error_answer(status: int, codes: Iterable[str]) -> dict[str, Any]:
     found = headers(*names)
     if status == _BAD_REQUEST:  # RFC 6750 §3.1: invalid_request, where two tokens were sent
         found["WWW-Authenticate"] = {**HEADERS["WWW-Authenticate"], "required": False}
+    if status == _CONFLICT:  # where it is over in a moment: the same request is being answered
+        found["Retry-After"] = {**HEADERS["Retry-After"], "required": False}
     return {
         "description": f"{HTTPStatus(status).phrase}: {ERRORS_IN_WORDS.get(status, 'refused')}",
         "headers": found,
@@ -117,7 +122,7 @@ ERRORS_IN_WORDS = {
     412: "it is not in the state that the request made a condition of.",
     413: "the body is above 1 MiB.",
     415: "the body is of a type that is not read here.",
-    422: "it can be read, and not done.",
+    422: "the Idempotency-Key came with another request before.",
     429: "too many requests; `Retry-After` says for how long.",
     500: "something went wrong in the service; `request_id` helps to find it.",
     503: "what the service stands on does not answer; `Retry-After` says when to try again.",

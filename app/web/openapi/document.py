@@ -11,6 +11,7 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from app.auth.identity import is_public
+from app.web import idempotency
 from app.web.accept import JSON
 from app.web.conditional import GUARDED_METHODS, IF_MATCH, IF_NONE_MATCH, READS, is_guarded
 from app.web.openapi import system
@@ -31,7 +32,8 @@ from app.web.openapi.info import INFO, SECURITY_SCHEMES, SERVERS
 METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 # Any operation can give these; whoever is not known, or not let in, these; one with a body, these.
 ERRORS_OF_ALL, ERRORS_OF_CLOSED, ERRORS_OF_BODIES = (400, 406, 429, 500, 503), (401, 403), (413, 415)
-NOT_FOUND, NOT_MODIFIED, PRECONDITION_FAILED = 404, 304, 412
+NOT_FOUND, PRECONDITION_FAILED = 404, 412
+ERRORS_OF_KEYS = (409, 422)
 MAX_SUCCESS = 399
 REQUEST_ID_PARAMETER = {
     "in": "header",
@@ -107,7 +109,7 @@ def _complete_operation(
     is_of_a_list = any(parameter.get("name") == "limit" for parameter in operation["parameters"])
     answers = {str(status): answer for status, answer in operation["responses"].items() if int(status) <= MAX_SUCCESS}
     for answer in answers.values():
-        _complete_success(answer, method, is_guarded=is_guarded(view), is_of_a_list=is_of_a_list)
+        _complete_success(answer, view, method, is_of_a_list=is_of_a_list)
     declared = [int(status) for status in operation["responses"] if int(status) > MAX_SUCCESS]
     errors = sorted({*declared, *_errors(operation, item, view, method)})
     if method in READS:
@@ -143,6 +145,8 @@ def _complete_parameters(operation: dict[str, Any], view: Callable[..., Any], me
             parameter["schema"] = _without_null(parameter["schema"])
     if is_guarded(view):
         parameters.append(IF_MATCH)
+    if idempotency.is_idempotent(view):
+        parameters.append(idempotency.PARAMETER)
     if method in READS:
         parameters.append(IF_NONE_MATCH)
     parameters.append({"$ref": "#/components/parameters/RequestId"})
@@ -174,14 +178,18 @@ def _errors(operation: dict[str, Any], item: dict[str, Any], view: Callable[...,
         yield NOT_FOUND
     if method in READS | GUARDED_METHODS:
         yield PRECONDITION_FAILED
+    if idempotency.is_idempotent(view):
+        yield from ERRORS_OF_KEYS
     if "requestBody" in operation:
         yield from ERRORS_OF_BODIES
 
 
-def _complete_success(answer: dict[str, Any], method: str, *, is_guarded: bool, is_of_a_list: bool) -> None:
+def _complete_success(answer: dict[str, Any], view: Callable[..., Any], method: str, *, is_of_a_list: bool) -> None:
     names = [*EVERYWHERE, *COUNTED]
-    if answer.get("content") and (method in READS or is_guarded):
+    if answer.get("content") and (method in READS or is_guarded(view)):
         names.append("ETag")
+    if idempotency.is_idempotent(view):
+        names.append(idempotency.REPLAYED)
     if method in READS:
         names += ["Cache-Control", *(["Link"] if is_of_a_list else [])]
     answer["headers"] = headers(*names) | answer.get("headers", {})

@@ -203,6 +203,9 @@ ERRORS: dict[str, tuple[str, str, tuple[Problem, ...]]] = {
     "PRECONDITION_FAILED": (
         "This has changed since you read it; read it again, and then change it.", f"/api/v1/equipment/{EQUIPMENT}", ()
     ),
+    "IDEMPOTENCY_KEY_REUSED": (
+        "This Idempotency-Key came with another request; take a new one for each.", "/api/v1/equipment", ()
+    ),
     "PAYLOAD_TOO_LARGE": (
         "The data value transmitted exceeds the capacity limit.", "/api/v1/equipment", ()
     ),
