@@ -1,4 +1,7 @@
-"""A typed client, generated from the running service's `/openapi.json`, compiles under `strict` and does its job."""
+"""A typed client, generated from the running service's `/openapi.json`, compiles under `strict` and does its job.
+
+And the socket's `/asyncapi.json` is what it says it is.
+"""
 
 import json
 import os
@@ -9,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft7Validator
 
 from tests.local.tenant_process import PASSWORD, TenantProcess
 from tests.service_process import ServiceProcess
@@ -120,3 +124,13 @@ def test_the_lock_file_names_no_registry() -> None:
     assert packages
     assert not [name for name, package in packages.items() if "resolved" in package]
     assert all("integrity" in package for name, package in packages.items() if name)
+
+
+def test_the_socket_s_description_is_an_asyncapi_document(project: Path, service: ServiceProcess) -> None:
+    # By the schema that AsyncAPI's makers publish, which comes as a package of npm's.
+    schema = json.loads((project / "node_modules/@asyncapi/specs/schemas/3.0.0.json").read_text())
+    described = service.request("GET", "/asyncapi.json").json()
+    assert described["asyncapi"] == "3.0.0"
+    problems = [problem.message for problem in Draft7Validator(schema).iter_errors(described)]
+    assert problems == []
+    assert list(Draft7Validator(schema).iter_errors({**described, "operations": {"wrong": {"action": "shout"}}}))
