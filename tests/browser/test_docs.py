@@ -9,7 +9,7 @@ from deploy.local.plan import DEMO_EMAILS, DEMO_PASSWORD
 from tests.browser.page import Page
 
 RENTER, OWNER, ADMIN = DEMO_EMAILS
-ME = "#operations-auth-get_api_v1_auth_me"
+ME, LINK_TO_ME = "#operations-auth-getMe", "/docs#/auth/getMe"
 LOGIN = "/api/v1/auth/auth0/login"
 # What a browser keeps beyond the page's memory.
 KEPT = "return [JSON.stringify(localStorage), JSON.stringify(sessionStorage), document.cookie, location.href]"
@@ -29,6 +29,7 @@ def execute(page: Page, selector: str = ME) -> str:
 def test_from_the_first_page_to_an_authenticated_call(page: Page) -> None:
     page.open("/")
     page.shoot("first-desktop")
+    assert page.find(f'a[href="{LINK_TO_ME}"]').text == "GET /api/v1/auth/me"
     page.find("a.go").click()
     page.press("Log in as renter")
     assert RENTER in page.sees("(renter)", "#who")
