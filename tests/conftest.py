@@ -59,8 +59,15 @@ def database_url_factory(cluster: PostgresCluster) -> Iterator[Callable[[], str]
 
 
 def alembic(database_url: str, *command: str) -> str:
-    """Run alembic as an operator does; what it printed."""
-    done = subprocess.run(
+    """Run alembic as an operator does; what it printed. Raises AssertionError where it fails."""
+    done = run_alembic(database_url, *command)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_alembic(database_url: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """As `alembic`, however it ends."""
+    return subprocess.run(
         [sys.executable, "-m", "alembic", "-c", "migrations/alembic.ini", *command],
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": database_url},
@@ -69,8 +76,6 @@ def alembic(database_url: str, *command: str) -> str:
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @contextmanager

@@ -10,22 +10,17 @@ from marshmallow import ValidationError, fields, validate
 from app.admin.criteria import AuditFilters, AuditSearch, EquipmentFilters, UserFilters
 from app.audit import Action
 from app.models import Role
-from app.paging import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, MAX_PAGE, PageRequest
-from app.web.schemas import Integer, Query, Text
+from app.paging import MAX_CURSOR_LENGTH, PageRequest
+from app.web.pagination import page_length, page_number
+from app.web.schemas import Query, Text
 
 MAX_SEARCH_LENGTH = 254  # an e-mail's (RFC 5321)
 MAX_MOMENT_LENGTH = 40
 
 
 class _NumberedPageQuery(Query):
-    page = Integer(
-        validate=validate.Range(min=1, max=MAX_PAGE), metadata={"description": "Number of the page, from 1."}
-    )
-    per_page = Integer(
-        load_default=DEFAULT_LIMIT,
-        validate=validate.Range(min=1, max=MAX_LIMIT),
-        metadata={"description": "Items on a page."},
-    )
+    page = page_number()
+    per_page = page_length()
 
 
 def _search(where: str) -> Text:

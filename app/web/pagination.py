@@ -11,17 +11,27 @@ from app.paging import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, MAX_PAGE, Pa
 from app.web.schemas import ABSENT_QUERY_VALUES, Integer, Query
 
 
-class PageQuery(Query):
-    """`page` and `limit`, or `cursor` and `limit`."""
-
-    page = Integer(
+def page_number() -> Integer:
+    """Which page, in a query; not there, where nothing is said."""
+    return Integer(
         validate=validate.Range(min=1, max=MAX_PAGE), metadata={"description": "Number of the page, from 1."}
     )
-    limit = Integer(
+
+
+def page_length() -> Integer:
+    """How many items on a page, in a query."""
+    return Integer(
         load_default=DEFAULT_LIMIT,
         validate=validate.Range(min=1, max=MAX_LIMIT),
         metadata={"description": "Items on a page."},
     )
+
+
+class PageQuery(Query):
+    """`page` and `limit`, or `cursor` and `limit`."""
+
+    page = page_number()
+    limit = page_length()
     cursor = fields.String(
         validate=validate.Length(max=MAX_CURSOR_LENGTH),
         metadata={"description": "The `next_cursor` of the page before: goes to any depth, repeats and skips nothing."},

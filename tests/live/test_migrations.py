@@ -1,8 +1,5 @@
 """Migrations of a database that is in use: nobody waits long for one, and one waits long for nobody."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -15,7 +12,7 @@ from psycopg2 import sql
 from psycopg2.errors import LockNotAvailable, SerializationFailure
 
 from app.database import LOCK_TIMEOUT_MS
-from tests.conftest import ROOT, alembic
+from tests.conftest import ROOT, alembic, run_alembic
 
 USERS = 100_000
 # What a service of the first revision reads and writes.
@@ -83,18 +80,6 @@ def use(url: str, is_over: Event, table: str, change: bool) -> list[str]:
     return refused
 
 
-def upgrade(url: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", "-c", "migrations/alembic.ini", "upgrade", "head"],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": url},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def current(url: str) -> str:
     return alembic(url, "current").split()[0]
 
@@ -104,7 +89,7 @@ def test_a_migration_that_finds_a_table_in_use_gives_up_and_leaves_nothing(url: 
     with closing(psycopg2.connect(url)) as holder, holder.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM users")  # a transaction that goes on, as a forgotten one does
         cursor.execute("LOCK TABLE users IN ACCESS SHARE MODE")
-        gave_up = upgrade(url)
+        gave_up = run_alembic(url, "upgrade", "head")
         assert gave_up.returncode == 1
         assert gave_up.stderr.splitlines()[-1].startswith("Waited for a lock, and gave up")
         assert "Traceback" not in gave_up.stderr
@@ -112,13 +97,13 @@ def test_a_migration_that_finds_a_table_in_use_gives_up_and_leaves_nothing(url: 
         assert reached < revisions_after("0001")[-1]
         # What each revision up to there has done stays, and whoever migrates again goes on from it.
         holder.rollback()
-    assert upgrade(url).returncode == 0
+    assert run_alembic(url, "upgrade", "head").returncode == 0
     assert current(url) == revisions_after("0001")[-1]
 
 
 def test_two_who_migrate_at_once_migrate_one_after_the_other(url: str) -> None:
     alembic(url, "downgrade", "base")
     with ThreadPoolExecutor() as threads:
-        ended = [threads.submit(upgrade, url) for _ in range(3)]
+        ended = [threads.submit(run_alembic, url, "upgrade", "head") for _ in range(3)]
         assert [each.result().returncode for each in ended] == [0, 0, 0], [each.result().stderr for each in ended]
     assert current(url) == revisions_after("0001")[-1]
