@@ -88,7 +88,8 @@ def make_actor(tenant: TenantProcess, role: Role | None) -> Actor:
 
 def operations(app: Flask) -> list[Operation]:
     described = schemathesis.openapi.from_wsgi("/openapi.json", app)
-    found = list(described.get_all_operations())
+    # Of REST: what an operator asks for takes nothing.
+    found = list(described.include(path_regex="^/api/").get_all_operations())
     assert all(isinstance(each, Ok) for each in found), "what the document says of each can be read"
     return [each.ok() for each in found if isinstance(each, Ok)]
 
@@ -147,7 +148,8 @@ def test_what_the_description_does_not_allow_is_refused_in_order(
     subtests: pytest.Subtests, client: FlaskClient, tenant: TenantProcess, role: Role | None
 ) -> None:
     for operation in operations(client.application):
-        if any(operation.iter_parameters()) or operation.body:  # else there is nothing to get wrong
+        # Else there is nothing to get wrong: a header that every operation takes is a text of any kind.
+        if any(len(place) for place in (operation.path_parameters, operation.query, operation.body)):
             with subtests.test(operation.label):
                 send_described(operation, GenerationMode.NEGATIVE, make_actor(tenant, role))
 

@@ -174,8 +174,8 @@ def _errors(operation: dict[str, Any], item: dict[str, Any], view: Callable[...,
     yield from ERRORS_OF_ALL
     if not is_public(view):
         yield from ERRORS_OF_CLOSED
-    if item.get("parameters"):
-        yield NOT_FOUND
+    if item.get("parameters") or (method not in READS and not is_public(view)):
+        yield NOT_FOUND  # the caller, too, may be gone before the change is made
     if method in READS | GUARDED_METHODS:
         yield PRECONDITION_FAILED
     if idempotency.is_idempotent(view):
