@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
 
 from app import database
 from app.models import Role
@@ -35,12 +35,16 @@ def service(database_url: str, tenant: TenantProcess) -> Iterator[ServiceProcess
 
 
 @pytest.fixture(scope="module")
-def tokens(database_url: str, tenant: TenantProcess) -> Iterator[dict[str, str]]:
-    """A token of somebody in each role."""
-    engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg2://"))
-    database.use(engine)
-    yield {role.value: add_person(tenant, role).token for role in Role}
-    engine.dispose()
+def tokens(database_url: str, tenant: TenantProcess, engine: Engine) -> dict[str, str]:
+    """A token of somebody in each role, there."""
+    there = create_engine(database_url.replace("postgresql://", "postgresql+psycopg2://"))
+    database.use(there)
+    try:
+        found = {role.value: add_person(tenant, role).token for role in Role}
+    finally:
+        database.use(engine, join_transaction_mode="conditional_savepoint")
+        there.dispose()
+    return found
 
 
 @pytest.mark.attack("fuzz")

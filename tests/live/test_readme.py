@@ -3,13 +3,24 @@
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.local.tenant_process import TenantProcess
 from tests.service_process import ServiceProcess
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 ELIDED = "…"
+
+
+@pytest.fixture(scope="module")
+def tenant() -> Iterator[TenantProcess]:
+    """A tenant of its own, where nobody has signed up yet."""
+    with TenantProcess() as running:
+        yield running
 
 
 def matches(shown: Any, real: Any) -> bool:
