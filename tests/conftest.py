@@ -87,6 +87,13 @@ def breakable_cluster(directory: Path) -> Iterator[PostgresCluster]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresCluster]:
+    """A cluster of the module's own, which is broken there."""
+    with breakable_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
 @pytest.fixture(scope="session")
 def tenant() -> Iterator[TenantProcess]:
     """The tenant that the tests share; who breaks it uses one of their own."""

@@ -432,12 +432,11 @@ def on_condition(who: Member, tag: str, method: str, category_id: str, body: Any
 
 def test_a_user_is_not_deleted_with_a_listing_that_is_made_at_the_same_instant(
     admins: list[Member],
-    newcomer: Callable[..., Member],
+    listing_owner: Member,
     sql: Callable[..., Any],
     at_the_same_instant: Callable[..., list[Any]],
 ) -> None:
-    owner = newcomer()
-    owner.call("PUT", "/users/me/owner-profile", json={"business_info": {}})
+    owner = listing_owner
     body = new_listing(sql("SELECT id::text FROM categories LIMIT 1"))
     sent = {**admins[0].headers, "If-Match": admins[0].call("GET", f"/admin/users/{owner.id}").headers["ETag"]}
     removing = partial(owner.service.request, "DELETE", f"/api/v1/admin/users/{owner.id}", headers=sent)
@@ -448,19 +447,15 @@ def test_a_user_is_not_deleted_with_a_listing_that_is_made_at_the_same_instant(
 
 def test_a_request_with_a_key_and_the_deletion_of_who_sent_it_wait_for_each_other_in_one_order(
     admins: list[Member],
-    newcomer: Callable[..., Member],
+    listing_owner: Member,
     sql: Callable[..., Any],
     at_the_same_instant: Callable[..., list[Any]],
 ) -> None:
-    owner = newcomer()
-    owner.call("PUT", "/users/me/owner-profile", json={"business_info": {}})
-    listing = owner.call("POST", "/equipment", json=new_listing(sql("SELECT id::text FROM categories LIMIT 1"))).json()
+    owner, listing_id = listing_owner, list_something(listing_owner, sql)
     photo, sent = {"photo_url": "https://example.com/1.jpg"}, {**owner.headers, "Idempotency-Key": uuid4().hex}
-    adding = partial(
-        owner.service.request, "POST", f"/api/v1/equipment/{listing['id']}/photos", json=photo, headers=sent
-    )
+    adding = partial(owner.service.request, "POST", f"/api/v1/equipment/{listing_id}/photos", json=photo, headers=sent)
     answers = at_the_same_instant(
-        [adding, partial(delete, admins[0], owner)], "SELECT FROM equipment WHERE id = %s FOR UPDATE", listing["id"]
+        [adding, partial(delete, admins[0], owner)], "SELECT FROM equipment WHERE id = %s FOR UPDATE", listing_id
     )
     assert [answer.status_code for answer in answers] == [201, 204]
     assert sql("SELECT count(*) FROM idempotency_keys WHERE user_id = %s", owner.id) == 0

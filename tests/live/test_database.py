@@ -15,17 +15,10 @@ from sqlalchemy import Engine, text
 from app.database import IDLE_IN_TRANSACTION_TIMEOUT_MS, LOCK_TIMEOUT_MS
 from app.settings import Settings
 from deploy.local.cluster import PostgresCluster
-from tests.conftest import alembic, breakable_cluster
+from tests.conftest import alembic
 from tests.live.side_by_side import until
 from tests.local.tenant_process import TenantProcess
 from tests.service_process import ServiceProcess
-
-
-@pytest.fixture(scope="module")
-def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresCluster]:
-    """A cluster that is broken here."""
-    with breakable_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ import pytest
 import requests
 
 from deploy.local.cluster import PostgresCluster
-from tests.conftest import breakable_cluster
 from tests.live.side_by_side import until
 from tests.local.tenant_process import TenantProcess
 from tests.service_process import ServiceProcess
@@ -24,13 +23,6 @@ AT_ONCE = 20
 DATABASE = "gearyard"
 EQUIPMENT = "/api/v1/equipment"
 TOO_MANY_ROUNDS = 500
-
-
-@pytest.fixture(scope="module")
-def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresCluster]:
-    """A cluster that is broken here."""
-    with breakable_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from deploy.local.cluster import PostgresCluster
-from tests.conftest import breakable_cluster
 from tests.live.ordeal import API, Ordeal, Plants
 from tests.live.raw_ordeal import malformed, sockets
 from tests.local.tenant_process import TenantProcess
@@ -31,13 +30,6 @@ class Evidence:
     metrics: str
     tenant_log: str
     statuses: frozenset[int]
-
-
-@pytest.fixture(scope="module")
-def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresCluster]:
-    """A cluster that is broken here."""
-    with breakable_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")

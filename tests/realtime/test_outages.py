@@ -6,7 +6,6 @@ import pytest
 
 from app.database import LISTENER_NAME
 from deploy.local.cluster import PostgresCluster
-from tests.conftest import breakable_cluster
 from tests.live.side_by_side import until
 from tests.local.tenant_process import TenantProcess
 from tests.realtime.chat_client import ChatClient
@@ -17,13 +16,6 @@ from tests.service_process import ServiceProcess
 
 SENDS_WHILE_AWAY = 5
 WORKERS = 2
-
-
-@pytest.fixture(scope="module")
-def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresCluster]:
-    """A cluster that is broken here."""
-    with breakable_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")
