@@ -96,6 +96,11 @@ def whole() -> Iterator[Session]:
         act()
 
 
+def is_in_whole() -> bool:
+    """Tell whether this greenlet is inside of a `whole()`."""
+    return _current.whole is not None
+
+
 def once_committed(act: Callable[[], None]) -> None:
     """Do something that the world may see only of what is committed: now, or, inside of `whole()`, when that is over.
 

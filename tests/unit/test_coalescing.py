@@ -1,0 +1,175 @@
+"""Reads that are shared: who takes part in which, and what becomes of them when one fails."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from app import coalescing, database
+from app.coalescing import Coalesced
+from app.errors import NotFound, Unavailable
+
+SECONDS = 5
+
+
+class Table:
+    """What is read, and a log of the reads; each waits at the gate, if that is shut, until it is opened."""
+
+    def __init__(self) -> None:
+        self.rows = {"a": 1, "b": 2, "c": 3}
+        self.reads: list[list[str]] = []
+        self.is_open = Event()
+        self.is_open.set()
+
+    def read(self, keys: Sequence[str]) -> dict[str, int]:
+        self.reads.append(list(keys))
+        seen = {key: self.rows[key] for key in keys if key in self.rows}
+        self.is_open.wait(SECONDS)
+        return seen
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is, who is gathered waits for the read before."""
+    monkeypatch.setattr(coalescing, "PATIENCE_SECONDS", SECONDS)
+
+
+def begin(*calls: Callable[[], object]) -> list[gevent.Greenlet]:
+    """Let each run until it waits for something."""
+    greenlets = [gevent.spawn(call) for call in calls]
+    gevent.idle()
+    return greenlets
+
+
+def ends(greenlets: Sequence[gevent.Greenlet]) -> list[object]:
+    gevent.joinall(greenlets, timeout=SECONDS)
+    return [greenlet.get(block=False) for greenlet in greenlets]
+
+
+def test_who_comes_alone_reads_alone(table: Table) -> None:
+    shared = Coalesced(table.read)
+    assert [shared.get("a"), shared.get("b"), shared.get("nowhere")] == [1, 2, None]
+    assert table.reads == [["a"], ["b"], ["nowhere"]]
+
+
+@pytest.mark.usefixtures("patient")
+def test_those_who_come_while_a_read_is_under_way_share_the_next(table: Table) -> None:
+    shared = Coalesced(table.read)
+    table.is_open.clear()
+    asking = begin(*(partial(shared.get, key) for key in ("a", "b", "c", "b", "nowhere")))
+    table.is_open.set()
+    assert ends(asking) == [1, 2, 3, 2, None]
+    assert table.reads == [["a"], ["b", "c", "nowhere"]]
+
+
+@pytest.mark.usefixtures("patient")
+def test_nobody_is_given_what_was_read_before_the_question(table: Table) -> None:
+    shared = Coalesced(table.read)
+    table.is_open.clear()
+    early = begin(lambda: shared.get("a"))
+    table.rows["a"] = 10
+    late = begin(lambda: shared.get("a"))
+    table.is_open.set()
+    assert (ends(early), ends(late)) == ([1], [10])
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_read_that_runs_already_takes_nobody_in(table: Table) -> None:
+    shared = Coalesced(table.read)
+    table.is_open.clear()
+    first = begin(lambda: shared.get("a"))
+    second = begin(lambda: shared.get("b"))
+    table.is_open.set()
+    gevent.joinall(first, timeout=SECONDS)
+    table.is_open.clear()
+    gevent.idle()
+    table.rows["b"] = 20
+    third = begin(lambda: shared.get("b"))
+    table.is_open.set()
+    assert (ends(second), ends(third)) == ([2], [20])
+
+
+def test_a_read_that_hangs_holds_nobody_up(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coalescing, "PATIENCE_SECONDS", 0.001)
+    shared = Coalesced(table.read)
+    table.is_open.clear()
+    hanging = begin(lambda: shared.get("a"))
+    table.is_open = Event()
+    table.is_open.set()
+    assert ends(begin(lambda: shared.get("b"))) == [2]
+    assert not hanging[0].ready()
+    gevent.killall(hanging)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_failure_is_for_all_who_shared_the_read_and_for_nobody_else() -> None:
+    is_open = Event()
+    answers: Iterator[dict[str, int] | NotFound] = iter([{"a": 1}, NotFound("gone"), {"b": 2}])
+
+    def read(_: Sequence[str]) -> dict[str, int]:
+        answer = next(answers)
+        is_open.wait(SECONDS)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    shared = Coalesced(read)
+
+    def outcome(key: str) -> object:
+        try:
+            return shared.get(key)
+        except NotFound as error:
+            return error.message
+
+    asking = begin(lambda: outcome("a"), lambda: outcome("b"), lambda: outcome("c"))
+    is_open.set()
+    assert ends(asking) == [1, "gone", "gone"]
+    assert shared.get("b") == 2
+
+
+@pytest.mark.usefixtures("patient")
+def test_who_shared_a_read_that_was_cut_off_is_told_to_ask_again(table: Table) -> None:
+    shared = Coalesced(table.read)
+    table.is_open.clear()
+    first, leading = begin(lambda: shared.get("a"), lambda: shared.get("b"))
+
+    def refused() -> bool:
+        with pytest.raises(Unavailable):
+            shared.get("c")
+        return True
+
+    following = begin(refused)
+    leading.kill()
+    table.is_open.set()
+    assert ends([first, *following]) == [1, True]
+    assert shared.get("c") == 3
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_read_takes_no_more_keys_than_it_may(table: Table) -> None:
+    shared = Coalesced(table.read, most=2)
+    table.is_open.clear()
+    asking = begin(*(partial(shared.get, key) for key in ("a", "b", "c", "nowhere", "elsewhere")))
+    table.is_open.set()
+    assert ends(asking) == [1, 2, 3, None, None]
+    assert table.reads[0] == ["a"]
+    assert max(map(len, table.reads)) == 2
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_part_of_a_whole_reads_for_itself(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = Coalesced(table.read)
+    table.is_open.clear()
+    asking = begin(lambda: shared.get("a"), lambda: shared.get("b"))
+    monkeypatch.setattr(database, "is_in_whole", lambda: True)
+    asking += begin(lambda: shared.get("c"))
+    assert table.reads == [["a"], ["c"]]
+    table.is_open.set()
+    assert ends(asking) == [1, 2, 3]
