@@ -11,11 +11,12 @@ from app.equipment import routes as equipment
 from app.messages import asyncapi, live, socket
 from app.messages import commands as messages_commands
 from app.messages import routes as messages
-from app.observability import error_tracking, health, logging, metrics
+from app.observability import error_tracking, exchange, health, logging, metrics
 from app.settings import Settings
 from app.users import commands as users_commands
 from app.users import routes as users
-from app.web import api, conditional, cors, docs, errors, headers, limits, proxies, request_id
+from app.web import api, conditional, cors, docs, errors, headers, limits, proxies
+from app.web.application import Application
 from app.web.json import StrictJson
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -28,7 +29,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         InvalidSettings: without `settings`, when those of the environment are not complete and right.
     """
     settings = settings or Settings.from_env()
-    app = Flask(__name__, static_folder=None)
+    app = Application(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json = StrictJson(app)
     app.extensions["settings"] = settings
@@ -38,9 +39,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     logging.configure(settings)
     error_tracking.configure(settings)
     database.connect(settings)
-    request_id.init_app(app)
-    logging.init_app(app)
     headers.init_app(app)
+    exchange.init_app(app, settings)
     cors.init_app(app, settings)
     errors.init_app(app)
     limits.init_app(app, settings)

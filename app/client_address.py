@@ -1,9 +1,12 @@
 """Which network a client's address belongs to: what attempts and requests are counted by."""
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 UNKNOWN = "unknown"
+MAX_NODE_CHARACTERS = 100  # more than any address with its port takes
+MAX_REMEMBERED = 4096  # of those who asked last
 # RFC 7239 §6: an IPv6 address in brackets, perhaps a port, all of it perhaps in quotes.
 _NODE = re.compile(r'"?(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+))(?::[0-9]{1,5})?"?', re.ASCII)
 
@@ -16,6 +19,11 @@ def bare_address(node: str) -> str:
 
     An IPv4-mapped IPv6 address is the IPv4 address within it.
     """
+    return _bare_address(node) if len(node) <= MAX_NODE_CHARACTERS else ""
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
+def _bare_address(node: str) -> str:
     match = _NODE.fullmatch(node.strip())
     found = parsed(match["ipv6"] or match["ipv4"] if match else node.strip())
     return "" if found is None else str(found)
@@ -39,6 +47,11 @@ def network_of(address: str) -> str:
     the empty string or what a proxy passed on unread, is `UNKNOWN`. All spellings of one network give the same name,
     and no name is longer than 24 characters.
     """
+    return _network_of(address) if len(address) <= MAX_NODE_CHARACTERS else UNKNOWN
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
+def _network_of(address: str) -> str:
     # The zone (`fe80::1%eth0`) says by which interface an address is reached, not whose it is.
     found = parsed(address.partition("%")[0] if ":" in address else address)
     if isinstance(found, IPv6Address):

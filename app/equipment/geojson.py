@@ -3,15 +3,13 @@
 from typing import Any
 
 import marshmallow as ma
-from flask import Response
+import orjson
 from marshmallow import fields
 
 from app.equipment.projection import EquipmentItem
 from app.equipment.schemas import Item, ItemPage
 from app.geo import BoundingBox, Point
 from app.paging import Page
-from app.web.accept import GEO_JSON
-from app.web.json import json_response
 
 DEGREES = {"type": "number"}
 
@@ -73,9 +71,9 @@ class FeatureCollection(ItemPage):  # type: ignore[misc, valid-type]
         return {**body, "bbox": _box(places)} if places else body
 
 
-def feature_collection(page: Page[EquipmentItem]) -> Response:
-    """The page as a response of its own media type."""
-    return json_response(FeatureCollection().dump(page), content_type=GEO_JSON)
+def feature_collection(page: Page[EquipmentItem]) -> bytes:
+    """The page as GeoJSON."""
+    return orjson.dumps(FeatureCollection().dump(page))
 
 
 def _box(places: list[Point]) -> list[float]:

@@ -7,7 +7,7 @@ PROMETHEUS_MULTIPROC_DIR (see deploy/gunicorn.conf.py), and `/metrics` adds them
 
 import os
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import ParamSpec
 
 import structlog
@@ -65,9 +65,16 @@ def never_fails(count: Callable[Parameters, None]) -> Callable[Parameters, None]
 @never_fails
 def count_request(method: str, route: str, status: int, duration_seconds: float) -> None:
     """Count an answered request. `route` is a rule of the URL map, never a path; unknown methods count as `other`."""
-    labels = (method if method in METHODS else OTHER, route, str(status))
-    _requests.labels(*labels).inc()
-    _latency.labels(*labels).observe(duration_seconds)
+    requests, latency = _of_requests(method if method in METHODS else OTHER, route, status)
+    requests.inc()
+    latency.observe(duration_seconds)
+
+
+@cache
+def _of_requests(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """The series of these labels, which the library looks up under a lock, by their text, each time."""
+    labels = (method, route, str(status))
+    return _requests.labels(*labels), _latency.labels(*labels)
 
 
 @never_fails

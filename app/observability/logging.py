@@ -1,16 +1,15 @@
 """Logs: structlog for ours and for everyone else's, as JSON lines or for a person to read, to standard error."""
 
 import logging.config
-import time
 from typing import Any
 
 import gevent
 import structlog
-from flask import Flask, Response, g, request
 from sqlalchemy.engine import make_url
 
-from app.observability import error_tracking, exceptions, query_counts
+from app.observability import error_tracking, exceptions
 from app.observability.redaction import escape, keep_secret, redact_event, withhold_requests
+from app.observability.request_log import RequestLine
 from app.settings import Settings
 
 _SHARED: list[Any] = [
@@ -23,7 +22,7 @@ _SHARED: list[Any] = [
 
 OURS = "app"
 
-log = structlog.get_logger("app.request")
+log = structlog.get_logger(__name__)
 
 
 def configure(settings: Settings) -> None:
@@ -31,6 +30,8 @@ def configure(settings: Settings) -> None:
     keep_secrets_of(settings)
     gevent.get_hub().print_exception = _log_greenlet_failure  # else it goes to standard error in a form of its own
     logging.config.dictConfig(dict_config(level=settings.log_level, as_json=settings.log_json))
+    # Nobody reads which thread or process it was: there are greenlets, and gunicorn says so itself where it matters.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.captureWarnings(True)  # else they go to standard error in a form of their own
     structlog.configure(
         processors=[
@@ -64,7 +65,7 @@ def dict_config(*, level: str, as_json: bool) -> dict[str, Any]:
     plain = structlog.dev.ConsoleRenderer(colors=False)
     render: list[Any] = [structlog.processors.JSONRenderer()] if as_json else [escape, plain]
     formatter = {
-        "()": structlog.stdlib.ProcessorFormatter,
+        "()": _Formatter,
         "foreign_pre_chain": [*_SHARED, withhold_requests],
         "processors": [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -88,34 +89,15 @@ def dict_config(*, level: str, as_json: bool) -> dict[str, Any]:
     }
 
 
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """structlog's, but for the lines of requests."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if isinstance(record.msg, RequestLine):
+            return record.msg.as_json()
+        return super().format(record)
+
+
 def _at_least(floor: str, level: str) -> str:
     levels = logging.getLevelNamesMapping()
     return max(floor, level.upper(), key=levels.__getitem__)
-
-
-def init_app(app: Flask) -> None:
-    """Write one line for each request. Paths only: a query may hold what nobody should read later."""
-
-    @app.before_request
-    def begin() -> None:
-        """Start the clock and the count of queries."""
-        g.began_at = time.perf_counter()
-        g.queries = query_counts.start()
-
-    @app.after_request
-    def end(response: Response) -> Response:
-        """Write the line. A socket writes its own: its life is no request's duration."""
-        if g.get("is_socket"):
-            return response
-        log.info(
-            "request",
-            method=request.method,
-            path=request.path,
-            route=request.url_rule.rule if request.url_rule else None,
-            status=response.status_code,
-            duration_ms=round((time.perf_counter() - g.began_at) * 1000, 1),
-            queries=g.queries.statements,
-            query_ms=round(g.queries.seconds * 1000, 1),
-            client_address=request.remote_addr,
-        )
-        return response

@@ -1,10 +1,9 @@
 """`GET /metrics`, for Prometheus: right over all workers of this service, whichever of them answers."""
 
 import os
-import time
 from http import HTTPStatus
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from prometheus_flask_exporter import PrometheusMetrics
 from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
 
@@ -13,11 +12,10 @@ from app.observability import counters, dependency_metrics, metrics_access
 from app.settings import Settings
 
 PATH = "/metrics"
-UNMATCHED = "unmatched"
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Count every request, and serve the counts to whom the settings let read them."""
+    """Serve the counts to whom the settings let read them."""
     exporter = _exporter()
 
     @app.get(PATH)
@@ -38,15 +36,6 @@ def init_app(app: Flask, settings: Settings) -> None:
         # Always the same format: the library fails on versions in `Accept` that are no numbers.
         text, content_type = exporter.generate_metrics()
         return Response(text, status=HTTPStatus.OK, content_type=content_type)
-
-    @app.after_request
-    def count(response: Response) -> Response:
-        """Count it under its rule, as paths are for anybody to make up. A socket's life is no request's duration."""
-        if not g.get("is_socket"):
-            route = request.url_rule.rule if request.url_rule else UNMATCHED
-            duration_seconds = time.perf_counter() - g.began_at
-            counters.count_request(request.method, route, response.status_code, duration_seconds)
-        return response
 
 
 def _exporter() -> PrometheusMetrics:

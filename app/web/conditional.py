@@ -85,11 +85,16 @@ def precondition() -> Precondition:
 
 
 def single(
-    read: Callable[[], Thing], *, token: Callable[[Thing], object], peek: Callable[[], object] | None = None
+    read: Callable[[], Thing],
+    *,
+    token: Callable[[Thing], object],
+    peek: Callable[[], object] | None = None,
+    body: Callable[[Thing], bytes] | None = None,
 ) -> Any:
     """The answer to GET: the thing for its schema, with a strong ETag; or 304, before the thing is even read.
 
-    `peek` is a cheap way to its token, taken only where a client has something to compare it with.
+    `peek` is a cheap way to its token, taken only where a client has something to compare it with. What is JSON already
+    is given by `body`, and goes out as it is.
     """
     if peek is not None and _has_condition():
         known = _answer_to(quote_etag(_tag(peek())))
@@ -97,20 +102,21 @@ def single(
             return known
     thing = read()
     etag = quote_etag(_tag(token(thing)))
-    return _answer_to(etag) or (thing, {"ETag": etag, **_caching()})
+    return _answer_to(etag) or _given(thing, body, {"ETag": etag, **_caching()})
 
 
 def page(
-    found: Page[Thing], *, token: Callable[[Thing], object], body: Callable[[Page[Thing]], Any] | None = None
+    found: Page[Thing], *, token: Callable[[Thing], object], body: Callable[[Page[Thing]], bytes] | None = None
 ) -> Any:
-    """The answer to GET: the page for its schema (or what `body` makes of it), with a weak ETag and its links; or 304.
+    """The answer to GET: the page for its schema, with a weak ETag and its links; or 304.
 
-    The tag is of all that the page shows: each item by its token, in their order, and what is counted.
+    The tag is of all that the page shows: each item by its token, in their order, and what is counted. What is written
+    already, in the form that was `chosen`, is given by `body`, and goes out as it is.
     """
     counts = (found.total, found.page, found.limit, found.next_cursor)
     etag = quote_etag(_tag(digest(chosen(), *counts, *map(token, found.items))), weak=True)
     headers = {"ETag": etag, **link_header(found), **_caching()}
-    return _answer_to(etag) or (found if body is None else body(found), headers)
+    return _answer_to(etag) or _given(found, body, headers)
 
 
 def listing(found: list[Thing], *, token: Callable[[Thing], object]) -> Any:
@@ -119,13 +125,29 @@ def listing(found: list[Thing], *, token: Callable[[Thing], object]) -> Any:
     return _answer_to(etag) or (found, {"ETag": etag, **_caching()})
 
 
-def tagged(thing: Any, token: object, **headers: str) -> tuple[Any, dict[str, str]]:
+def tagged(
+    thing: Thing,
+    token: object,
+    *,
+    body: Callable[[Thing], bytes] | None = None,
+    status: HTTPStatus = HTTPStatus.OK,
+    **headers: str,
+) -> Any:
     """The answer to a write: the thing as it is now, with the tag to make the next one on.
 
-    RFC 9110 §9.3.4 keeps the tag from those who might take what they sent for what is stored. Here a body is a part of
-    a thing, the answer is all of it.
+    The status is for what is given by `body`; a schema's answer has that of its route. RFC 9110 §9.3.4 keeps the tag
+    from those who might take what they sent for what is stored. Here a body is a part of a thing, the answer all of it.
     """
-    return thing, {"ETag": quote_etag(_tag(token)), **headers}
+    return _given(thing, body, {"ETag": quote_etag(_tag(token)), **headers}, status)
+
+
+def _given(
+    thing: Thing, body: Callable[[Thing], bytes] | None, headers: dict[str, str], status: HTTPStatus = HTTPStatus.OK
+) -> Any:
+    """What flask-smorest dumps by the route's schema, or a response, which it passes on."""
+    if body is None:
+        return thing, headers
+    return Response(body(thing), status=status, headers=headers, content_type=chosen())
 
 
 def _tag(token: object) -> str:

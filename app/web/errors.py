@@ -17,11 +17,11 @@ from app import errors
 from app.database import is_unavailable
 from app.errors import GearyardError, Problem
 from app.observability import counters
+from app.observability.exchange import current_request_id
 from app.observability.failures import report_unexpected
 from app.settings import REALM
 from app.web.accept import JSON, PROBLEM_JSON, best_of
 from app.web.json import json_response
-from app.web.request_id import current_request_id
 
 RETRY_AFTER_SECONDS = 2
 # What a client sent comes back in an error, so it is cut.

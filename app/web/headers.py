@@ -1,6 +1,9 @@
 """Security headers, on every response whatever its status. They tell browsers what this API is not for."""
 
-from flask import Flask, Response
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flask import Flask
 
 HEADERS = {
     "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
@@ -12,14 +15,20 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-site",
 }
+# What does not say that it may be cached is personal.
+_DEFAULTS = [(name.lower(), (name, value)) for name, value in {**HEADERS, "Cache-Control": "no-store"}.items()]
 
 
 def init_app(app: Flask) -> None:
-    """Add what a view has not set itself. What does not say that it may be cached is personal: `no-store`."""
+    """Add what a view has not set itself, to whatever leaves the application."""
+    application = app.wsgi_app
 
-    @app.after_request
-    def add(response: Response) -> Response:
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        response.headers.setdefault("Cache-Control", "no-store")
-        return response
+    def with_headers(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            present = {name.lower() for name, _ in headers}
+            headers.extend(header for name, header in _DEFAULTS if name not in present)
+            return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
+
+        return application(environ, start)
+
+    app.wsgi_app = with_headers  # type: ignore[method-assign]

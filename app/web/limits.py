@@ -1,4 +1,5 @@
-"""How often one caller may ask. Flask-Limiter counts; who is counted, when, and what is answered is said here.
+"""How often one caller may ask. The `limits` library reads what the settings say; who is counted, when, and what is
+answered is said here.
 
 **Who.** A request counts once: against the user if its token was good, else against the client's network. A bad token
 is judged before it is counted, and answered 429 in place of 401 once its network has used up what strangers may: so a
@@ -13,27 +14,26 @@ the limit that applies (`10/minute` has one, `10/minute;100/day` two), and no da
 `limit_storage` tells what happens without Redis.
 """
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from http import HTTPMethod
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Literal, TypeVar
 
-from flask import Flask, Response, current_app, g, request
-from flask_limiter import Limiter, RequestLimit
-from limits import parse_many
+from flask import Flask, Request, Response, current_app, g, request
+from limits import RateLimitItem, parse_many
 
 from app.client_address import network_of
 from app.errors import TooManyRequests
 from app.settings import RateLimits, Settings
-from app.web import limit_storage
+from app.web.limit_storage import WindowStorage
 
-View = TypeVar("View", bound=Callable[..., Any])
+View = TypeVar("View", bound=Callable[..., object])
 
 HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+EXTENSION = "request_counter"
 # Load balancers ask these, often and from one address; a refusal would take the service out. Not `/metrics`: Prometheus
 # asks a few times a minute, and others that ask are to be limited.
 EXEMPT_ENDPOINTS = frozenset({"health", "ready"})
@@ -53,28 +53,9 @@ def limited(by: Literal["public_search", "auth"]) -> Callable[[View], View]:
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Make the app's counter; unless limits are off. Connects to nothing yet."""
-    rates = settings.rate_limits
-    if not rates.enabled:
-        return
-    limiter = Limiter(
-        _counted_for,
-        storage_uri="gearyard://",
-        storage_options={"redis_url": settings.redis_url or ""},
-        request_identifier=_subject,
-        headers_enabled=False,  # its own tell of the shortest window, not the tightest, and put Retry-After on a 200
-        on_breach=lambda _: _refuse(limiter, rates),
-    )
-    limiter.logger.setLevel(logging.WARNING)  # at INFO, every refusal: the request's own line says so already
-    limiter.request_filter(_is_exempt)
-    limiter.init_app(app)
-
-    # Its own hook comes too early, before anybody knows who is calling. This counts whenever it is called.
-    @limiter.shared_limit(lambda: _limit(rates), scope=_scope)
-    def count() -> None:
-        """Count the request being served."""
-
-    app.extensions["count_request"] = count
-    app.after_request(partial(_describe, limiter, rates))
+    if settings.rate_limits.enabled:
+        app.extensions[EXTENSION] = _Counter(settings.rate_limits, WindowStorage(settings.redis_url))
+        app.after_request(_describe)
 
 
 @contextmanager
@@ -98,70 +79,71 @@ def count_stranger() -> None:
         _count()
 
 
-def _count() -> None:
-    count: Callable[[], None] | None = current_app.extensions.get("count_request")
-    if count is not None:
-        limit_storage.begin_counting()
-        count()
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """A window that a request was counted in; it ends at `ends_at`, in seconds since the epoch."""
+
+    amount: int
+    requests: int
+    ends_at: float
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.amount - self.requests)
 
 
-def _subject() -> str:
-    """What Flask-Limiter limits: by default an endpoint, so that requests without one go free; nothing, in its hook."""
-    return "request" if limit_storage.is_counting() else ""
+class _Counter:
+    """Counts requests in the windows of the limits that apply to them."""
 
+    def __init__(self, rates: RateLimits, storage: WindowStorage) -> None:
+        # The shortest window first: one that is full keeps the request out of the longer ones.
+        self._limits: dict[str, list[RateLimitItem]] = {
+            name: sorted(set(parse_many(getattr(rates, name))))
+            for name in ("public_search", "auth", "anonymous", "authenticated")
+        }
+        self._storage = storage
 
-def _is_exempt() -> bool:
-    return request.method == HTTPMethod.OPTIONS or request.endpoint in EXEMPT_ENDPOINTS
-
-
-def _counted_for() -> str:
-    identity = g.get("identity")
-    return f"user:{identity.user_id}" if identity is not None else f"address:{network_of(request.remote_addr or '')}"
-
-
-def _own_limit() -> str | None:
-    view = current_app.view_functions.get(request.endpoint or "")
-    return getattr(view, "rate_limit", None)
-
-
-def _scope(endpoint: str) -> str:
-    return endpoint if _own_limit() is not None else "all"
-
-
-def _limit(rates: RateLimits) -> str:
-    name = _own_limit() or ("authenticated" if g.get("identity") is not None else "anonymous")
-    limit: str = getattr(rates, name)
-    return limit
-
-
-def _windows(limiter: Limiter, rates: RateLimits) -> list[RequestLimit]:
-    """Every window of the limit that the request was counted by; none if it was not."""
-    counted = limiter.current_limits
-    if not counted or not counted[-1].breached:
+    def count(self, limit: str, *, of: str, where: str) -> list[_Counted]:
+        """Count one more request in each window of a limit, until one is full; then only look at those behind it."""
+        counted: list[_Counted] = []
+        amount = 1
+        for window in self._limits[limit]:
+            found = self._storage.add(window.key_for(of, where), window.get_expiry(), amount)
+            counted.append(_Counted(window.amount, found.requests, time.time() + found.seconds_left))
+            if amount and found.requests > window.amount:
+                amount = 0
         return counted
-    # Flask-Limiter looks no further than the first that is full. A longer one may be, too, and end later.
-    seen = [window.limit for window in counted]
-    others = [limit for limit in parse_many(_limit(rates)) if limit not in seen]
-    return [*counted, *(RequestLimit(limiter, limit, counted[-1].request_args, False, True) for limit in others)]
 
 
-def _tightest(windows: list[RequestLimit]) -> RequestLimit:
+def _count() -> None:
+    """Count the request being served. Raises TooManyRequests, with the time after which it would be let in."""
+    counter: _Counter | None = current_app.extensions.get(EXTENSION)
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+    if counter is None or asked.method == HTTPMethod.OPTIONS or asked.endpoint in EXEMPT_ENDPOINTS:
+        return
+    own_limit = getattr(current_app.view_functions.get(asked.endpoint or ""), "rate_limit", None)
+    identity = g.get("identity")
+    if identity is None:
+        limit, who = own_limit or "anonymous", f"address:{network_of(asked.remote_addr or '')}"
+    else:
+        limit, who = own_limit or "authenticated", f"user:{identity.user_id}"
+    where = "all" if own_limit is None else str(asked.endpoint)
+    g.counted_by = counter.count(limit, of=who, where=where)
+    if any(window.requests > window.amount for window in g.counted_by):
+        seconds_left = math.ceil(_tightest(g.counted_by).ends_at - time.time())
+        raise TooManyRequests("Too many requests; slow down.", retry_after_seconds=max(1, seconds_left))
+
+
+def _tightest(windows: list[_Counted]) -> _Counted:
     """The one that leaves the least; of several that leave nothing, the one that ends last."""
-    return min(windows, key=lambda window: (window.remaining, -window.window.reset_time))
+    return min(windows, key=lambda window: (window.remaining, -window.ends_at))
 
 
-def _refuse(limiter: Limiter, rates: RateLimits) -> NoReturn:
-    """Raise TooManyRequests, with the time after which the request would be let in."""
-    tightest = _tightest(_windows(limiter, rates))
-    seconds_left = math.ceil(tightest.window.reset_time - time.time())
-    raise TooManyRequests("Too many requests; slow down.", retry_after_seconds=max(1, seconds_left))
-
-
-def _describe(limiter: Limiter, rates: RateLimits, response: Response) -> Response:
+def _describe(response: Response) -> Response:
     """Tell how many are left until when: seconds since the epoch, rounded up."""
-    windows = _windows(limiter, rates)
+    windows = g.get("counted_by")
     if windows:
-        tightest = _tightest(windows)
-        values = (tightest.limit.amount, tightest.remaining, math.ceil(tightest.window.reset_time))
-        response.headers.update(zip(HEADERS, map(str, values), strict=True))
+        tightest = windows[0] if len(windows) == 1 else _tightest(windows)
+        values = (tightest.amount, tightest.remaining, math.ceil(tightest.ends_at))
+        response.headers.extend(zip(HEADERS, map(str, values), strict=True))
     return response

@@ -7,6 +7,7 @@ from flask import Response, current_app, request
 
 from app.errors import NotAcceptable
 from app.web.accept import JSON, PROBLEM_JSON, best_of, is_named
+from app.web.vary import vary_by
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -38,7 +39,7 @@ def refuse_unacceptable() -> None:
 
 def vary_by_accept(response: Response) -> Response:
     """Tell caches that another Accept may be answered otherwise."""
-    response.vary.add("Accept")
+    vary_by(response, "Accept")
     return response
 
 
