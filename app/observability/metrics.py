@@ -3,13 +3,14 @@
 import os
 from http import HTTPStatus
 
-from flask import Flask, Response, request
+from flask import Flask, request
 from prometheus_flask_exporter import PrometheusMetrics
 from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
 
 from app.auth.identity import public
 from app.observability import counters, dependency_metrics, metrics_access
 from app.settings import Settings
+from app.web.response import Response
 
 PATH = "/metrics"
 

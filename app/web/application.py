@@ -13,6 +13,7 @@ from flask.sessions import SessionInterface
 from werkzeug.routing import MapAdapter
 
 from app.observability import exchange
+from app.web.response import Response
 
 
 class _NoSessions(SessionInterface):
@@ -29,6 +30,7 @@ class _NoSessions(SessionInterface):
 class Application(Flask):
     """Flask, for views and hooks that are plain functions, served under whatever name a client has used."""
 
+    response_class = Response
     session_interface = _NoSessions()
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:

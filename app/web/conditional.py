@@ -22,7 +22,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 import orjson
-from flask import Flask, Response, current_app, request
+from flask import Flask, current_app, request
 from werkzeug.datastructures import ETags
 from werkzeug.http import quote_etag
 
@@ -32,6 +32,7 @@ from app.paging import Page
 from app.precondition import UNCONDITIONAL, Precondition, Tokens, digest
 from app.web.negotiation import chosen
 from app.web.pagination import link_header
+from app.web.response import Response
 
 MATCH, NONE_MATCH = "If-Match", "If-None-Match"
 SHAPE_BYTES = 3
@@ -208,17 +209,18 @@ def _caching() -> dict[str, str]:
 
 
 def _refuse_unguarded() -> None:
-    view = current_app.view_functions.get(request.endpoint or "")
-    if request.method not in GUARDED_METHODS or view is None or is_guarded(view):
+    if request.method not in GUARDED_METHODS:
         return
-    if _has_condition():
+    view = current_app.view_functions.get(request.endpoint or "")
+    if view is not None and not is_guarded(view) and _has_condition():
         raise PreconditionFailed("This is not changed on a condition; ask without If-Match and If-None-Match.")
 
 
 def _tag_by_content(response: Response) -> Response:
     """A tag for what has no cheaper one. It saves the way, not the work."""
-    is_json = response.status_code == HTTPStatus.OK and response.is_json and request.blueprint is not None
-    if request.method not in READS or not is_json or "ETag" in response.headers:
+    if response.status_code != HTTPStatus.OK or "ETag" in response.headers or not response.is_json:
+        return response
+    if request.method not in READS or request.blueprint is None:
         return response
     body = response.get_data()
     tag = _tag(digest(body))

@@ -8,7 +8,6 @@ from urllib.parse import unquote_to_bytes
 
 import flask
 import orjson
-from flask import Response
 from flask.json.provider import JSONProvider
 from gevent import Timeout
 from gunicorn.http.errors import ParseException
@@ -18,6 +17,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from app import strict_json
 from app.errors import InvalidInput, MalformedRequest, UnsupportedMediaType
+from app.web.response import Response
 
 BODY_TIMEOUT_SECONDS = 20
 IDENTITY = "identity"  # RFC 9110 §8.4.1: no encoding

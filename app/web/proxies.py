@@ -21,4 +21,5 @@ def init_app(app: Flask, settings: Settings) -> None:
         environ[REMOTE_ADDR] = bare_address(environ.get(REMOTE_ADDR, ""))
         return application(environ, start_response)
 
-    app.wsgi_app = ProxyFix(with_bare_address, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
+    around = ProxyFix(with_bare_address, x_for=proxies, x_proto=proxies) if proxies else with_bare_address
+    app.wsgi_app = around  # type: ignore[method-assign]
