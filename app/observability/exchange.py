@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask, Request, request
+from flask import Flask, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from app.observability import counters, query_counts, request_log
@@ -34,14 +34,8 @@ class Exchange:
     request_id: str
     began_at: float
     queries: QueryCount
-    request: Request | None = None
+    route: str | None = None  # the rule of the URL map that was matched: paths are for anybody to make up
     is_socket: bool = False
-
-    @property
-    def route(self) -> str | None:
-        """The rule of the URL map that was matched: paths are for anybody to make up."""
-        rule = self.request.url_rule if self.request is not None else None
-        return rule.rule if rule is not None else None
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -54,7 +48,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             headers.append((HEADER, exchange.request_id))
             if not exchange.is_socket:
-                _conclude(exchange, int(status[:3]), as_json=settings.log_json)
+                _conclude(exchange, environ, int(status[:3]), as_json=settings.log_json)
             return start_response(status, headers, exc_info)
 
         return application(environ, start)
@@ -62,11 +56,11 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.wsgi_app = observed  # type: ignore[method-assign]
 
 
-def show(asked: Request) -> None:
-    """Let the exchange, if it is one, know the application's view of the request."""
-    exchange: Exchange | None = asked.environ.get(_KEY)
+def note_route(environ: dict[str, Any], route: str) -> None:
+    """Let the exchange, if this is one, know which rule was matched."""
+    exchange: Exchange | None = environ.get(_KEY)
     if exchange is not None:
-        exchange.request = asked
+        exchange.route = route
 
 
 def exchange_of(environ: dict[str, Any]) -> Exchange:
@@ -89,22 +83,20 @@ def _begin(environ: dict[str, Any]) -> Exchange:
     return Exchange(request_id, time.perf_counter(), query_counts.start())
 
 
-def _conclude(exchange: Exchange, status: int, *, as_json: bool) -> None:
+def _conclude(exchange: Exchange, environ: dict[str, Any], status: int, *, as_json: bool) -> None:
     duration_seconds = time.perf_counter() - exchange.began_at
-    asked, route = exchange.request, exchange.route
-    if asked is None:  # it was no request to the application
-        return
-    counters.count_request(asked.method, route or UNMATCHED, status, duration_seconds)
+    method = environ["REQUEST_METHOD"]
+    counters.count_request(method, exchange.route or UNMATCHED, status, duration_seconds)
     request_log.write(
         {
-            "method": asked.method,
-            "path": asked.path,
-            "route": route,
+            "method": method,
+            "path": environ["PATH_INFO"].encode("latin-1").decode(errors="replace"),  # PEP 3333
+            "route": exchange.route,
             "status": status,
             "duration_ms": round(duration_seconds * 1000, 1),
             "queries": exchange.queries.statements,
             "query_ms": round(exchange.queries.seconds * 1000, 1),
-            "client_address": asked.remote_addr,
+            "client_address": environ.get("REMOTE_ADDR"),
         },
         as_json=as_json,
     )

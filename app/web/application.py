@@ -27,6 +27,13 @@ class _NoSessions(SessionInterface):
         return True
 
 
+class _Context(RequestContext):
+    def match_request(self) -> None:
+        super().match_request()
+        if self.request.url_rule is not None:
+            exchange.note_route(self.request.environ, self.request.url_rule.rule)
+
+
 class Application(Flask):
     """Flask, for views and hooks that are plain functions, served under whatever name a client has used."""
 
@@ -38,10 +45,8 @@ class Application(Flask):
         return func
 
     def request_context(self, environ: dict[str, Any]) -> RequestContext:
-        """As Flask's; who observes the exchange is shown the request."""
-        context = super().request_context(environ)
-        exchange.show(context.request)
-        return context
+        """As Flask's; who observes the exchange is told the route."""
+        return _Context(self, environ)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """What finds the route of a request: by its path alone, whatever its Host says.

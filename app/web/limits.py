@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPMethod
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from flask import Flask, Request, Response, current_app, g, request
 from limits import RateLimitItem, parse_many
@@ -34,6 +34,7 @@ View = TypeVar("View", bound=Callable[..., object])
 
 HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 EXTENSION = "request_counter"
+_COUNTED = "gearyard.counted_by"
 # Load balancers ask these, often and from one address; a refusal would take the service out. Not `/metrics`: Prometheus
 # asks a few times a minute, and others that ask are to be limited.
 EXEMPT_ENDPOINTS = frozenset({"health", "ready"})
@@ -80,7 +81,7 @@ def count_stranger() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
+class Counted:
     """A window that a request was counted in; it ends at `ends_at`, in seconds since the epoch."""
 
     amount: int
@@ -89,6 +90,7 @@ class _Counted:
 
     @property
     def remaining(self) -> int:
+        """How many more it lets in."""
         return max(0, self.amount - self.requests)
 
 
@@ -103,23 +105,47 @@ class _Counter:
         }
         self._storage = storage
 
-    def count(self, limit: str, *, of: str, where: str) -> list[_Counted]:
+    def count(self, limit: str, *, of: str, where: str) -> list[Counted]:
         """Count one more request in each window of a limit, until one is full; then only look at those behind it."""
-        counted: list[_Counted] = []
+        counted: list[Counted] = []
         amount = 1
         for window in self._limits[limit]:
             found = self._storage.add(window.key_for(of, where), window.get_expiry(), amount)
-            counted.append(_Counted(window.amount, found.requests, time.time() + found.seconds_left))
+            counted.append(Counted(window.amount, found.requests, time.time() + found.seconds_left))
             if amount and found.requests > window.amount:
                 amount = 0
         return counted
 
 
+def count_address(app: Flask, environ: dict[str, Any], *, limit: str, where: str) -> list[Counted]:
+    """Count a request before any context of it is made, by the client's network; the same one is not counted again.
+
+    Raises:
+        TooManyRequests: with the time after which it would be let in.
+    """
+    counter: _Counter | None = app.extensions.get(EXTENSION)
+    if counter is None:
+        return []
+    counted = counter.count(limit, of=f"address:{network_of(environ.get('REMOTE_ADDR') or '')}", where=where)
+    return _noted(environ, counted)
+
+
+def head(counted: list[Counted]) -> list[tuple[str, str]]:
+    """The headers that tell how many are left until when: seconds since the epoch, rounded up."""
+    if not counted:
+        return []
+    tightest = counted[0] if len(counted) == 1 else _tightest(counted)
+    values = (tightest.amount, tightest.remaining, math.ceil(tightest.ends_at))
+    return list(zip(HEADERS, map(str, values), strict=True))
+
+
 def _count() -> None:
-    """Count the request being served. Raises TooManyRequests, with the time after which it would be let in."""
+    """Count the request being served. Raises TooManyRequests."""
     counter: _Counter | None = current_app.extensions.get(EXTENSION)
     asked: Request = request._get_current_object()  # type: ignore[attr-defined]
     if counter is None or asked.method == HTTPMethod.OPTIONS or asked.endpoint in EXEMPT_ENDPOINTS:
+        return
+    if _COUNTED in asked.environ:
         return
     own_limit = getattr(current_app.view_functions.get(asked.endpoint or ""), "rate_limit", None)
     identity = g.get("identity")
@@ -128,22 +154,23 @@ def _count() -> None:
     else:
         limit, who = own_limit or "authenticated", f"user:{identity.user_id}"
     where = "all" if own_limit is None else str(asked.endpoint)
-    g.counted_by = counter.count(limit, of=who, where=where)
-    if any(window.requests > window.amount for window in g.counted_by):
-        seconds_left = math.ceil(_tightest(g.counted_by).ends_at - time.time())
+    _noted(asked.environ, counter.count(limit, of=who, where=where))
+
+
+def _noted(environ: dict[str, Any], counted: list[Counted]) -> list[Counted]:
+    """Remember what a request was counted by, for its answer; refuse it where it was one too many."""
+    environ[_COUNTED] = counted
+    if any(window.requests > window.amount for window in counted):
+        seconds_left = math.ceil(_tightest(counted).ends_at - time.time())
         raise TooManyRequests("Too many requests; slow down.", retry_after_seconds=max(1, seconds_left))
+    return counted
 
 
-def _tightest(windows: list[_Counted]) -> _Counted:
+def _tightest(counted: list[Counted]) -> Counted:
     """The one that leaves the least; of several that leave nothing, the one that ends last."""
-    return min(windows, key=lambda window: (window.remaining, -window.ends_at))
+    return min(counted, key=lambda window: (window.remaining, -window.ends_at))
 
 
 def _describe(response: Response) -> Response:
-    """Tell how many are left until when: seconds since the epoch, rounded up."""
-    windows = g.get("counted_by")
-    if windows:
-        tightest = windows[0] if len(windows) == 1 else _tightest(windows)
-        values = (tightest.amount, tightest.remaining, math.ceil(tightest.ends_at))
-        response.headers.extend(zip(HEADERS, map(str, values), strict=True))
+    response.headers.extend(head(request.environ.get(_COUNTED, [])))
     return response
