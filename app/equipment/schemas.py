@@ -139,6 +139,7 @@ class EquipmentQuery(PageQuery):
     """The public search: filters that all combine, an order, a page."""
 
     ALIASES: ClassVar = {"latitude": "lat", "longitude": "lng"}
+    loads_value = True
 
     category_id = fields.UUID(metadata={"description": "This category and all below it."})
     min_price = Money(most=MAX_DAILY_RATE, positive=False, metadata={"description": "At least this a day."})

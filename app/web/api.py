@@ -65,6 +65,10 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         """Register a view function for a path below `BASE_PATH`; with a slash at its end it is the same."""
         return super().route(rule, **{"strict_slashes": False, **options})
 
+    def arguments(self, schema: Any, **options: Any) -> Any:
+        """Read a part of the request by a schema: by one instance of a class, not a new one for each request."""
+        return super().arguments(schema() if isinstance(schema, type) else schema, **options)
+
     def refuses(self, *statuses: HTTPStatus) -> Any:
         """Say that a view can also answer with these errors. What any view of its kind can give goes without saying."""
 
