@@ -1,9 +1,10 @@
 """Access tokens: which of them hold. Knows neither Flask nor the database.
 
 `KeySetCache` keeps the tenant's public keys (RFC 7517); `TokenVerifier` checks a token against them (RFC 7519,
-RFC 8725). Both are safe to use from any number of greenlets at once.
+RFC 8725), and remembers what it has checked. Both are safe to use from any number of greenlets at once.
 """
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from joserfc import jws, jwt
 from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import RSAKey
 
+from app.auth.digest_cache import DigestCache
 from app.auth.strict_jose import MAX_NAME_LENGTH, parse_claims, parse_header
 from app.email_address import email_claims
 from app.errors import InvalidToken, TokenExpired, Unavailable
@@ -29,11 +31,14 @@ MIN_RSA_BITS = 2048
 COOL_DOWN_SECONDS = 10
 STALE_LIMIT_SECONDS = 86_400
 FETCH_WAIT_SECONDS = 5  # longer than one fetch takes at the most
+# Of so many users who are active at the same time, each token is checked once; at their usual size 11 MB of them.
+MAX_REMEMBERED = 10_000
+MAX_REMEMBERED_BYTES = 16 * 1024 * 1024
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class VerifiedToken:
     """What a token that holds says. `email_verified` is true only where the claim is boolean true, with an e-mail.
 
@@ -46,6 +51,26 @@ class VerifiedToken:
     expires_at: float
     email: str | None
     email_verified: bool
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it weighs in memory."""
+        parts = (self, self.issuer, self.subject, self.audience, *self.audience, self.email)
+        return sum(map(sys.getsizeof, parts))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Verification:
+    """What a whole verification found, and what it rests on: its key, and the times that the token names."""
+
+    token: VerifiedToken
+    kid: str
+    key: RSAKey
+    begins_at: float
+
+    def is_timely(self, now: int) -> bool:
+        """Whether the token's times would pass at that second, by the very comparisons of joserfc's registry."""
+        return self.begins_at <= now + LEEWAY_SECONDS and self.token.expires_at > now - LEEWAY_SECONDS
 
 
 class KeySetCache:
@@ -156,7 +181,11 @@ def _signing_key(entry: Any) -> RSAKey | None:
 
 
 class TokenVerifier:
-    """Decides whether a token was made by this issuer, for this audience, and holds now."""
+    """Decides whether a token was made by this issuer, for this audience, and holds now.
+
+    A token that held is remembered, so that its signature is checked once and not at each request. Only what holds gets
+    in: a flood of made-up tokens neither takes room nor pushes a good one out.
+    """
 
     def __init__(
         self,
@@ -168,6 +197,7 @@ class TokenVerifier:
     ) -> None:
         self._key_of = key_of
         self._clock = clock
+        self._verified: DigestCache[_Verification] = DigestCache(most=MAX_REMEMBERED, most_bytes=MAX_REMEMBERED_BYTES)
         self._registry = jwt.JWTClaimsRegistry(
             now=lambda: int(clock()),
             leeway=LEEWAY_SECONDS,
@@ -191,6 +221,23 @@ class TokenVerifier:
         """
         if len(token) > MAX_TOKEN_BYTES:
             raise InvalidToken("The token is too large.")
+        return self._recall(token) or self._verify_all_of(token)
+
+    def _recall(self, token: str) -> VerifiedToken | None:
+        """What `verify` has found of this very token, if it would find the same now; None if it has to look again.
+
+        What is the token's own does not change, so it is not looked at again. Whatever else an answer rests on is: the
+        time; and that its key is still trusted, and is the very one that checked the signature.
+
+        Raises:
+            InvalidToken: the tenant has withdrawn its key. Unavailable: as `verify`.
+        """
+        before = self._verified.find(token)
+        if before is None or not before.is_timely(int(self._clock())) or self._key_of(before.kid) is not before.key:
+            return None
+        return before.token
+
+    def _verify_all_of(self, token: str) -> VerifiedToken:
         header = parse_header(token)
         key = self._key_of(header["kid"])
         try:
@@ -201,21 +248,26 @@ class TokenVerifier:
             raise TokenExpired("The token has expired.") from error
         except (JoseError, ValueError) as error:
             raise InvalidToken("The token is not valid.") from error
-        return self._verified(claims)
+        verified = _verified(claims)
+        begins_at = max(claims["iat"], claims.get("nbf", 0))
+        verification = _Verification(token=verified, kid=header["kid"], key=key, begins_at=begins_at)
+        self._verified.keep(token, verification, size_bytes=verified.size_bytes)
+        return verified
 
-    def _verified(self, claims: dict[str, Any]) -> VerifiedToken:
-        subject = claims["sub"]
-        if not 0 < len(subject) <= MAX_NAME_LENGTH or not subject.isprintable():
-            raise InvalidToken("The token's subject is not valid.")
-        if claims["exp"] - claims["iat"] > MAX_LIFETIME_SECONDS:
-            raise InvalidToken("The token lives too long.")
-        email, email_verified = email_claims(claims)
-        audience = claims["aud"]
-        return VerifiedToken(
-            issuer=claims["iss"],
-            subject=subject,
-            audience=frozenset([audience] if isinstance(audience, str) else audience),
-            expires_at=float(claims["exp"]),
-            email=email,
-            email_verified=email_verified,
-        )
+
+def _verified(claims: dict[str, Any]) -> VerifiedToken:
+    subject = claims["sub"]
+    if not 0 < len(subject) <= MAX_NAME_LENGTH or not subject.isprintable():
+        raise InvalidToken("The token's subject is not valid.")
+    if claims["exp"] - claims["iat"] > MAX_LIFETIME_SECONDS:
+        raise InvalidToken("The token lives too long.")
+    email, email_verified = email_claims(claims)
+    audience = claims["aud"]
+    return VerifiedToken(
+        issuer=claims["iss"],
+        subject=subject,
+        audience=frozenset([audience] if isinstance(audience, str) else audience),
+        expires_at=float(claims["exp"]),
+        email=email,
+        email_verified=email_verified,
+    )

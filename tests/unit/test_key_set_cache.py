@@ -3,14 +3,12 @@
 Time and the tenant are played here, because hours must pass; `tests/live` shows the same against real ones.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
-from threading import Barrier, Event, Lock
+from threading import Barrier
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
@@ -18,58 +16,10 @@ from app.auth import tokens
 from app.auth.tokens import COOL_DOWN_SECONDS, STALE_LIMIT_SECONDS, KeySetCache, TokenVerifier
 from app.errors import InvalidToken, Unavailable
 from tests.live.side_by_side import until
+from tests.unit.played_tenant import PATIENCE_SECONDS, Clock, Tenant, public_jwk, rsa_key
 
 TTL_SECONDS = 3600
 THREADS = 100
-PATIENCE_SECONDS = 30  # for what must happen at once; only a defect waits for it
-
-
-class Clock:
-    """Time that passes when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Tenant:
-    """Publishes keys, counts who asks, and can be down or slow."""
-
-    def __init__(self, *kids: str) -> None:
-        self.document: Mapping[str, Any] = key_set(*kids)
-        self.fetches = 0
-        self.is_down = False
-        self.answering = Event()
-        self.answering.set()
-        self._lock = Lock()
-
-    def fetch(self) -> Mapping[str, Any]:
-        with self._lock:
-            self.fetches += 1
-        assert self.answering.wait(PATIENCE_SECONDS)
-        if self.is_down:
-            raise Unavailable("down")
-        return self.document
-
-    def publish(self, *kids: str) -> None:
-        self.document = key_set(*kids)
-
-
-@cache
-def rsa_key(name: str, bits: int = 2048) -> RSAKey:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
-    return RSAKey.import_key(key, {"kid": name, "use": "sig", "alg": "RS256"})
-
-
-def public_jwk(name: str, **changes: Any) -> dict[str, Any]:
-    members = rsa_key(name).as_dict(private=False) | changes
-    return {name: value for name, value in members.items() if value is not None}
-
-
-def key_set(*kids: str) -> dict[str, Any]:
-    return {"keys": [public_jwk(kid) for kid in kids]}
 
 
 @pytest.fixture
