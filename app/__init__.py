@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from app import database, maintenance
+from app import database, maintenance, prepared
 from app.admin import routes as admin
 from app.auth import identity
 from app.auth import routes as auth
@@ -39,6 +39,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     logging.configure(settings)
     error_tracking.configure(settings)
     database.connect(settings)
+    prepared.configure(settings)
     headers.init_app(app)
     exchange.init_app(app, settings)
     cors.init_app(app, settings)

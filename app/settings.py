@@ -119,6 +119,7 @@ class Settings:
     db_pool_recycle_seconds: int
     db_pool_pre_ping: bool
     db_statement_timeout_ms: int
+    db_prepare_statements: bool
     log_level: str
     log_json: bool
     sentry_dsn: str | None = field(repr=False)
@@ -202,6 +203,7 @@ def _read(env: Env) -> dict[str, Any]:
         "db_pool_recycle_seconds": env.int("DB_POOL_RECYCLE_SECONDS", 1800, validate=rules.between(1, 86_400)),
         "db_pool_pre_ping": env.bool("DB_POOL_PRE_PING", True),
         "db_statement_timeout_ms": env.int("DB_STATEMENT_TIMEOUT_MS", 5000, validate=rules.between(1, 600_000)),
+        "db_prepare_statements": env.bool("DB_PREPARE_STATEMENTS", True),
         "log_level": env.str("LOG_LEVEL", "info", validate=rules.log_level),
         "log_json": env.bool("LOG_JSON", app_env is AppEnv.PRODUCTION),
         "sentry_dsn": env.str("SENTRY_DSN", "", validate=rules.blank_or_sentry_dsn) or None,

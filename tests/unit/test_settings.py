@@ -93,6 +93,7 @@ WRONG: dict[str, list[str]] = {
     "DB_POOL_RECYCLE_SECONDS": [*COUNTS, "0", "86401"],
     "DB_POOL_PRE_PING": WORDS,
     "DB_STATEMENT_TIMEOUT_MS": [*COUNTS, "0", "600001"],
+    "DB_PREPARE_STATEMENTS": WORDS,
     "REDIS_URL": [
         SECRET,
         f"http://{SECRET}/",

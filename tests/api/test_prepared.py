@@ -1,0 +1,236 @@
+"""Prepared statements: parsed once for each connection, and never in the way of what happens to one."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import psycopg2
+import pytest
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    DateTime,
+    Double,
+    Engine,
+    Integer,
+    Numeric,
+    String,
+    Uuid,
+    bindparam,
+    event,
+    func,
+    literal,
+    select,
+    text,
+)
+from sqlalchemy.exc import CompileError, DataError, DBAPIError, ProgrammingError
+from sqlalchemy.orm import Session
+
+from app import database, prepared
+from app.models import Condition, Equipment
+from app.prepared import MOST_PER_CONNECTION, Shape
+from app.settings import Settings
+from tests.conftest import StatementCounter
+
+NUMBER_BIND = bindparam("number", type_=Integer)
+NUMBER = prepared.shape("number", select(NUMBER_BIND))
+QUOTIENT = prepared.shape("quotient", text("SELECT 100 / :n").bindparams(bindparam("n", type_=Integer)))
+
+
+@pytest.fixture
+def own_engine(settings: Settings) -> Iterator[Engine]:
+    """Connections of the test's own, so that what they hold begins and ends with it."""
+    engine = database.make_engine(settings)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def session(own_engine: Engine) -> Iterator[Session]:
+    with Session(own_engine) as session:
+        yield session
+
+
+@pytest.fixture(params=[True, False], ids=["prepared", "whole"])
+def either_way(request: pytest.FixtureRequest, settings: Settings) -> Iterator[None]:
+    prepared.configure(replace(settings, db_prepare_statements=request.param))
+    yield
+    prepared.configure(settings)
+
+
+def number(session: Session, value: int = 1) -> Any:
+    return prepared.execute(session, NUMBER, {"number": value}).scalar_one()
+
+
+def held(session: Session) -> list[str]:
+    """What the server says that the connection has prepared, in the order of its making."""
+    return list(session.scalars(text("SELECT name FROM pg_prepared_statements ORDER BY prepare_time, name")))
+
+
+def test_a_connection_prepares_a_statement_once_and_in_the_round_trip_of_its_first_use(
+    session: Session, own_engine: Engine
+) -> None:
+    counted = StatementCounter()
+    event.listen(own_engine, "before_cursor_execute", counted.note)
+    assert [number(session, value) for value in (1, 2, 3)] == [1, 2, 3]
+    assert len(counted) == 3
+    assert counted.statements[1:] == [f"EXECUTE {NUMBER.name} (%(number)s)"] * 2
+    assert held(session) == [NUMBER.name]
+
+
+def test_it_outlasts_the_transaction_and_goes_with_the_connection(session: Session, own_engine: Engine) -> None:
+    number(session)
+    session.rollback()
+    assert (number(session), held(session)) == (1, [NUMBER.name])
+    session.commit()
+    own_engine.pool.dispose()
+    own_engine.pool = own_engine.pool.recreate()
+    assert held(session) == []
+    assert (number(session), held(session)) == (1, [NUMBER.name])
+
+
+def test_a_connection_keeps_those_that_it_used_last(session: Session) -> None:
+    shapes = [prepared.shape("many", select(literal(n), NUMBER_BIND)) for n in range(MOST_PER_CONNECTION + 5)]
+    for each in shapes[:MOST_PER_CONNECTION]:
+        prepared.execute(session, each, {"number": 1})
+    prepared.execute(session, shapes[0], {"number": 1})
+    for each in shapes[MOST_PER_CONNECTION:]:
+        assert prepared.execute(session, each, {"number": 7}).one()[1] == 7
+    left = {shapes[0].name, *(each.name for each in shapes[6:])}
+    assert set(held(session)) == left
+    assert len(left) == MOST_PER_CONNECTION
+
+
+class TestWhatHappensToAConnection:
+    def test_discarded_statements_are_prepared_anew(self, session: Session) -> None:
+        number(session)
+        session.execute(text("DEALLOCATE ALL"))
+        session.commit()
+        assert (number(session), held(session)) == (1, [NUMBER.name])
+
+    def test_inside_a_transaction_that_could_lose_something_their_absence_is_an_error_once(
+        self, session: Session
+    ) -> None:
+        number(session)
+        session.execute(text("DEALLOCATE ALL"))
+        with pytest.raises(DBAPIError):
+            number(session)
+        session.rollback()
+        assert number(session) == 1
+
+    def test_a_column_that_a_migration_changes_is_read_as_it_is_now(self, session: Session) -> None:
+        session.execute(text("CREATE TEMPORARY TABLE scratch AS SELECT 7 AS value"))
+        session.commit()
+        value = prepared.shape("value", text("SELECT value FROM scratch"))
+        assert prepared.execute(session, value, {}).scalar_one() == 7
+        session.execute(text("ALTER TABLE scratch ALTER COLUMN value TYPE text"))
+        session.commit()
+        assert prepared.execute(session, value, {}).scalar_one() == "7"
+
+    def test_in_autocommit_it_is_sent_once_more_too(self, own_engine: Engine) -> None:
+        with Session(own_engine.execution_options(isolation_level="AUTOCOMMIT")) as session:
+            number(session)
+            session.execute(text("DISCARD ALL"))
+            assert number(session) == 1
+
+    @pytest.mark.parametrize("uses_before", [0, 1])
+    def test_a_statement_that_fails_is_as_good_as_new_the_next_time(self, session: Session, uses_before: int) -> None:
+        for _ in range(uses_before):
+            prepared.execute(session, QUOTIENT, {"n": 5})
+        number(session)
+        session.commit()
+        for _ in range(2):
+            with pytest.raises(DataError):
+                prepared.execute(session, QUOTIENT, {"n": 0})
+            session.rollback()
+        assert prepared.execute(session, QUOTIENT, {"n": 5}).scalar_one() == 20
+        assert number(session) == 1
+        assert sorted(held(session)) == sorted([NUMBER.name, QUOTIENT.name])
+
+    def test_one_that_the_server_cannot_read_fails_alone(self, session: Session) -> None:
+        nonsense = prepared.shape("nonsense", text("SELECT FROM nothing WHERE"))
+        with pytest.raises(ProgrammingError):
+            prepared.execute(session, nonsense, {})
+        session.rollback()
+        assert (number(session), held(session)) == (1, [NUMBER.name])
+
+    def test_a_killed_backend_is_told_as_one_and_its_successor_begins_anew(
+        self, session: Session, settings: Settings
+    ) -> None:
+        number(session)
+        backend = session.scalar(select(func.pg_backend_pid()))
+        with psycopg2.connect(settings.database_url.replace("+psycopg2", "")) as other:
+            other.cursor().execute("SELECT pg_terminate_backend(%s, 5000)", (backend,))
+        other.close()
+        with pytest.raises(DBAPIError) as died:
+            number(session)
+        assert database.is_unavailable(died.value)
+        session.rollback()
+        assert (number(session), held(session)) == (1, [NUMBER.name])
+
+
+def test_a_pooler_of_transactions_is_sent_no_prepared_statement(session: Session, settings: Settings) -> None:
+    prepared.configure(replace(settings, db_prepare_statements=False))
+    try:
+        assert [number(session, value) for value in (1, 2)] == [1, 2]
+        assert held(session) == []
+    finally:
+        prepared.configure(settings)
+
+
+VALUES: list[tuple[Any, list[Any]]] = [
+    (Uuid(), [UUID(int=0), None]),
+    (ARRAY(Uuid()), [[UUID(int=1), UUID(int=2)], []]),
+    (ARRAY(String()), [["it's", "50%", "{a,b}", 'c"d', "\\"], []]),
+    (Integer(), [0, -1, None]),
+    (BigInteger(), [2**62]),
+    (Double(), [0.1, 47.37000000000001, 1e300, 5e-324, -180.0]),
+    (Numeric(), [Decimal("99999999.99"), Decimal("-0.01")]),
+    (String(), ["", "it's 50% of %(number)s; $1 -- \\", "é🚲", None]),
+    (DateTime(timezone=True), [datetime(2026, 1, 1, 12, 30, 15, 999_999, tzinfo=UTC), None]),
+]
+
+
+@pytest.mark.parametrize(("type_", "value"), [(type_, value) for type_, values in VALUES for value in values], ids=str)
+def test_a_value_arrives_as_it_was_given(either_way: None, session: Session, type_: Any, value: Any) -> None:
+    given = bindparam("value", type_=type_)
+    same = prepared.shape("same", select(given.label("value"), func.pg_typeof(given)))
+    for _ in range(2):
+        received, received_as = prepared.execute(session, same, {"value": value}).one()
+        assert received == value
+        assert repr(received) == repr(value)
+        assert session.scalar(text("SELECT (:shape)::regtype::text"), {"shape": same.types["value"]}) == received_as
+
+
+def test_an_enum_and_a_percent_sign_are_what_they_are(either_way: None, session: Session) -> None:
+    condition = bindparam("condition", type_=Equipment.condition.type)
+    wanted = prepared.shape("percent", select(condition, literal("50%"), literal("it's"), func.mod(7, 4)))
+    for _ in range(2):
+        row = prepared.execute(session, wanted, {"condition": Condition.GOOD}).one()
+        assert tuple(row) == ("good", "50%", "it's", 3)
+
+
+class TestShape:
+    def test_a_value_without_a_type_is_refused(self) -> None:
+        with pytest.raises(CompileError):
+            prepared.shape("untyped", text("SELECT :value"))
+
+    def test_a_value_that_is_missing_is_refused(self, session: Session) -> None:
+        with pytest.raises(KeyError):
+            prepared.execute(session, NUMBER, {})
+
+    def test_equal_statements_have_one_name_and_others_another(self) -> None:
+        def shape(label: str, type_: Any, constant: int) -> Shape:
+            return prepared.shape(label, select(bindparam("value", type_=type_), literal(constant)))
+
+        first = shape("label", Integer, 1)
+        assert first == shape("label", Integer, 1)
+        others = {shape("other", Integer, 1).name, shape("label", BigInteger, 1).name, shape("label", Integer, 2).name}
+        assert len({first.name, *others}) == 4
+
+    def test_it_can_be_written_for_another_client(self) -> None:
+        wanted = prepared.shape("x", select(bindparam("a", type_=Integer) + literal(1), literal("5%")))
+        assert wanted.written(lambda name: f":{name}") == "SELECT CAST(:a AS INTEGER) + 1 AS anon_1, '5%' AS anon_2"
