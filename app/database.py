@@ -1,22 +1,25 @@
-"""The engine, its pool, and `transaction()`: the only way from a service to the database.
+"""The engine, its pool, and `transaction()` or `single_statement()`: the only ways from a service to the database.
 
 Every wait is bounded: for a pooled connection, for a connect, for a statement, for a lock, for a client that forgot
 to end its transaction, and for a peer that vanished from the network.
 """
 
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import psycopg2
 import psycopg2.extensions
+from gevent.monkey import get_original
 from gevent.socket import wait_read, wait_write
-from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import Dialect, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection, QueuePool
@@ -31,11 +34,18 @@ TCP_USER_TIMEOUT_MS = 10_000
 # The server ends a statement at DB_STATEMENT_TIMEOUT_MS; a client that has heard nothing this long after it gives up.
 SILENT_SERVER_GRACE_SECONDS = 2
 PROBE_TIMEOUT_SECONDS = 1
+# For so long an idle connection is believed to be alive unless something has come over it. A peer that vanished without
+# a word is found by asking alone; in so short a time it is as unlikely as in the midst of a statement.
+IDLE_UNASKED_SECONDS = 5.0
 LISTENER_NAME = "gearyard-listener"
 
 # SQLSTATE classes and codes that mean "not now" (PostgreSQL, Appendix A): connection, resources, operator, cancelled,
 # lock not available, deadlock, serialization.
 _TRANSIENT_SQLSTATES = ("08", "53", "57", "55P03", "40P01", "40001")
+
+# When a pooled connection was last given back, by the monotonic clock; in the pool's notes about it.
+_RETURNED_AT = "returned_at"
+_poll = get_original("select", "poll")  # gevent's gives way to other greenlets, even where there is no wait
 
 _KEEPALIVES = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count": 3}
 
@@ -58,6 +68,31 @@ def transaction() -> Iterator[Session]:
     options = {} if around is None else {"bind": around.connection, "join_transaction_mode": "create_savepoint"}
     with _new_session(**options) as session, session.begin():
         yield session
+
+
+@contextmanager
+def single_statement() -> Iterator[Connection]:
+    """A connection for one statement, which is a transaction by itself: committed when its answer is there.
+
+    So is what it notifies of, and all or nothing of what it writes. It takes one round trip; `transaction()`, with
+    BEGIN and COMMIT, takes three. Two statements would be two transactions. Inside of `whole()` it is a part, as there.
+
+    Raises:
+        As `transaction()`.
+    """
+    shared = _current.whole.connection if _current.whole is not None else _bound.connection
+    if shared is not None:
+        with shared.begin_nested():
+            yield shared
+        return
+    with _bound.engine.connect() as connection:
+        driver: Any = connection.connection.dbapi_connection
+        driver.autocommit = True
+        try:
+            yield connection
+        finally:
+            if not driver.closed:
+                driver.autocommit = False
 
 
 @dataclass(frozen=True)
@@ -131,9 +166,21 @@ def connect(settings: Settings) -> Engine:
     return engine
 
 
-def use(bind: Any, **session_options: Any) -> None:
+def use(bind: Engine | Connection, **session_options: Any) -> None:
     """Let `transaction()` work on this engine, or on one connection of it (as a test that rolls back does)."""
     _new_session.configure(bind=bind, **session_options)
+    _bound.engine = bind.engine
+    _bound.connection = bind if isinstance(bind, Connection) else None
+
+
+class _Bound:
+    """What `use` was given: an engine, or one connection of it."""
+
+    engine: Engine
+    connection: Connection | None = None
+
+
+_bound = _Bound()
 
 
 class CountedPool(QueuePool):
@@ -147,20 +194,23 @@ class CountedPool(QueuePool):
         """As the pool's."""
         began_at = time.perf_counter()
         self._waiting += 1
-        self._show()
+        if not self.checkedin():  # else nobody waits, but for a question that `show` is called before
+            self.show()
         try:
             return super().connect()
         finally:
             self._waiting -= 1
-            self._show()
+            self.show()
             dependency_metrics.observe_pool_wait(time.perf_counter() - began_at)
 
-    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        super()._do_return_conn(record)
-        self._show()
-
-    def _show(self) -> None:
+    def show(self) -> None:
+        """Show how many connections are in use, and how many are waited for."""
         dependency_metrics.show_pool(in_use=self.checkedout(), waiting=self._waiting)
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        record.info[_RETURNED_AT] = time.monotonic()
+        super()._do_return_conn(record)
+        self.show()
 
 
 def make_engine(settings: Settings) -> Engine:
@@ -176,7 +226,6 @@ def make_engine(settings: Settings) -> Engine:
         max_overflow=settings.db_max_overflow,
         pool_timeout=settings.db_pool_timeout_seconds,
         pool_recycle=settings.db_pool_recycle_seconds,
-        pool_pre_ping=settings.db_pool_pre_ping,
         hide_parameters=True,  # an error's text goes to the log, and values are people's
         pool_use_lifo=True,  # the idle ones at the bottom of the stack get old enough to be recycled
         connect_args=_connect_args(
@@ -186,8 +235,39 @@ def make_engine(settings: Settings) -> Engine:
             idle_in_transaction_session_timeout=IDLE_IN_TRANSACTION_TIMEOUT_MS,
         ),
     )
+    if settings.db_pool_pre_ping:
+        pool: Any = engine.pool
+        event.listen(engine, "checkout", partial(_refuse_dead, engine.dialect, pool))
     query_counts.watch(engine)
     return engine
+
+
+def _refuse_dead(
+    dialect: Dialect, pool: CountedPool, connection: Any, record: ConnectionPoolEntry, _: PoolProxiedConnection
+) -> None:
+    """Let the pool make another connection in place of one whose server is gone, and believe none of the same age.
+
+    SQLAlchemy's own pre-ping asks each time, which takes a round trip. But a server that ends says so, or its kernel
+    does: over a connection on which nothing is awaited, something has come. Who finds nothing need not ask.
+
+    Raises:
+        InvalidatePoolError: it is gone.
+    """
+    returned_at = record.info.get(_RETURNED_AT)
+    if returned_at is None:  # it was made just now
+        return
+    try:
+        if time.monotonic() - returned_at >= IDLE_UNASKED_SECONDS or _has_something_to_read(connection):
+            pool.show()
+            dialect.do_ping(connection)
+    except psycopg2.Error as error:
+        raise InvalidatePoolError from error
+
+
+def _has_something_to_read(connection: Any) -> bool:
+    poll = _poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def make_probe_engine(settings: Settings) -> Engine:

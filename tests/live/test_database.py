@@ -45,7 +45,6 @@ def test_every_limit_of_pool_and_server_is_set(engine: Engine, settings: Setting
     assert pool._max_overflow == settings.db_max_overflow  # type: ignore[attr-defined]
     assert pool.timeout() == settings.db_pool_timeout_seconds  # type: ignore[attr-defined]
     assert pool._recycle == settings.db_pool_recycle_seconds
-    assert pool._pre_ping == settings.db_pool_pre_ping
     with engine.connect() as connection:
         shown = {
             name: connection.scalar(text(f"SELECT setting::int FROM pg_settings WHERE name = '{name}'"))  # noqa: S608

@@ -1,0 +1,242 @@
+"""The ways to the database, by what they promise: what is committed when, what is undone, and how often it is asked."""
+
+import select
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import psycopg2.extensions
+import pytest
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from app import database
+from app.database import connect_listener, single_statement, transaction, whole
+from app.settings import Settings
+
+ADD = text("INSERT INTO users (full_name) VALUES (:name)")
+FIND = text("SELECT count(*) FROM users WHERE full_name = :name")
+NAME = {"name": "Made by a test"}
+ADD_AND_NOTIFY = text(
+    "WITH added AS (INSERT INTO users (full_name) VALUES (:name)) SELECT pg_notify('of_a_test', 'heard')"
+)
+PID = text("SELECT pg_backend_pid()")
+IMPOSSIBLE = text("SELECT 1 / 0")
+SECONDS = 20
+
+
+@pytest.fixture
+def own(settings: Settings, database_url_factory: Callable[[], str]) -> Settings:
+    """Settings of a database of one's own, and of a pool of one connection."""
+    url = database_url_factory().replace("postgresql:", "postgresql+psycopg2:")
+    return replace(settings, database_url=url, db_pool_size=1, db_max_overflow=0)
+
+
+@contextmanager
+def using(settings: Settings, engine: Engine) -> Iterator[Engine]:
+    """A pool of the block's own, whose first connection has been made; then `engine` again."""
+    pool = database.make_engine(settings)
+    database.use(pool)
+    try:
+        backend_pid()
+        yield pool
+    finally:
+        database.use(engine, join_transaction_mode="conditional_savepoint")
+        pool.dispose()
+
+
+@pytest.fixture
+def pooled(own: Settings, engine: Engine) -> Iterator[Engine]:
+    """As `using`, for the test."""
+    with using(own, engine) as pool:
+        yield pool
+
+
+@pytest.fixture
+def round_trips(pooled: Engine) -> Iterator[list[int]]:
+    """One entry for each time that the server was waited for."""
+    waits: list[int] = []
+    usual = psycopg2.extensions.get_wait_callback()
+    assert usual is not None
+
+    def wait(connection: Any) -> None:
+        waits.append(connection.fileno())
+        usual(connection)
+
+    psycopg2.extensions.set_wait_callback(wait)
+    yield waits
+    psycopg2.extensions.set_wait_callback(usual)
+
+
+def count(executor: Session | Connection) -> int:
+    return int(executor.scalar(FIND, NAME) or 0)
+
+
+def committed(settings: Settings) -> int:
+    """How many there are, seen from outside."""
+    with closing(connect_listener(settings)) as other, other.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM users WHERE full_name = %(name)s", NAME)
+        return int(cursor.fetchall()[0][0])
+
+
+def add_and_fail(way: Callable[[], AbstractContextManager[Session | Connection]], error: type[Exception]) -> None:
+    """Add one, and then let something go wrong: here, or in the database."""
+
+    def add() -> None:
+        with way() as executor:
+            executor.execute(ADD, NAME)
+            if error is not DBAPIError:
+                raise error
+            executor.execute(IMPOSSIBLE)
+
+    with pytest.raises(error):
+        add()
+
+
+def backend_pid() -> int:
+    with single_statement() as connection:
+        return int(connection.scalar(PID) or 0)
+
+
+def end_backend(settings: Settings, pid: int) -> None:
+    """Returns when the backend is gone."""
+    with closing(connect_listener(settings)) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+        assert cursor.fetchall() == [(True,)]
+
+
+class TestSingleStatement:
+    def test_it_is_committed_when_its_answer_is_there(self, own: Settings, pooled: Engine) -> None:
+        with single_statement() as connection:
+            connection.execute(ADD, NAME)
+            assert committed(own) == 1
+
+    def test_what_it_notifies_of_is_told_then(self, own: Settings, pooled: Engine) -> None:
+        with closing(connect_listener(own)) as listener:
+            listener.cursor().execute("LISTEN of_a_test")
+            with single_statement() as connection:
+                connection.execute(ADD_AND_NOTIFY, NAME)
+                listener.cursor().execute("SELECT")  # what was sent before comes before the answer
+                assert [heard.payload for heard in listener.notifies] == ["heard"]
+        assert committed(own) == 1
+
+    def test_it_takes_one_round_trip_and_a_transaction_three(self, round_trips: list[int]) -> None:
+        with single_statement() as connection:
+            count(connection)
+        assert len(round_trips) == 1
+        with transaction() as session:
+            count(session)
+        assert len(round_trips) == 1 + 3
+
+    def test_who_uses_its_connection_next_has_a_transaction_again(self, own: Settings, pooled: Engine) -> None:
+        with single_statement() as connection:
+            connection.execute(ADD, NAME)
+        add_and_fail(transaction, KeyError)
+        assert committed(own) == 1
+
+    @pytest.mark.parametrize("error", [DBAPIError, KeyError])
+    def test_so_it_has_after_a_failure(self, own: Settings, pooled: Engine, error: type[Exception]) -> None:
+        add_and_fail(single_statement, error)
+        assert committed(own) == 1
+        add_and_fail(transaction, KeyError)
+        assert committed(own) == 1
+
+    def test_a_connection_that_is_lost_in_it_is_replaced(self, own: Settings, pooled: Engine) -> None:
+        pid = backend_pid()
+        with single_statement() as connection:
+            end_backend(own, pid)
+            with pytest.raises(DBAPIError) as lost:
+                count(connection)
+        assert database.is_unavailable(lost.value)
+        assert backend_pid() != pid
+
+    def test_in_a_whole_it_is_undone_with_it(self, own: Settings, pooled: Engine) -> None:
+        with whole() as session:
+            with single_statement() as connection:
+                connection.execute(ADD, NAME)
+            assert count(session) == 1
+            assert committed(own) == 0
+            session.rollback()
+        assert committed(own) == 0
+
+    def test_in_a_whole_it_is_undone_by_itself_when_it_raises(self, own: Settings, pooled: Engine) -> None:
+        with whole() as session:
+            add_and_fail(single_statement, DBAPIError)
+            assert count(session) == 0
+            session.execute(ADD, NAME)
+        assert committed(own) == 1
+
+    def test_in_a_test_it_is_undone_with_all_the_rest(self, engine: Engine, settings: Settings) -> None:
+        with engine.connect() as connection, connection.begin() as outer:
+            database.use(connection, join_transaction_mode="create_savepoint")
+            with single_statement() as statement:
+                statement.execute(ADD, NAME)
+            with transaction() as session:
+                assert count(session) == 1
+            outer.rollback()
+            database.use(engine, join_transaction_mode="conditional_savepoint")
+        assert committed(settings) == 0
+
+
+class TestDeadConnections:
+    """What a killed backend leaves in the pool; `DB_POOL_PRE_PING` keeps it from whoever comes next."""
+
+    def test_one_whose_server_is_gone_is_never_handed_out(
+        self, own: Settings, pooled: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(database, "IDLE_UNASKED_SECONDS", float("inf"))
+        for _ in range(3):
+            pid = backend_pid()
+            end_backend(own, pid)
+            assert backend_pid() != pid
+
+    def test_when_one_is_gone_none_of_its_age_is_believed(
+        self, own: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(database, "IDLE_UNASKED_SECONDS", float("inf"))
+        with using(replace(own, db_pool_size=3), engine) as pool:
+            several = [pool.connect() for _ in range(3)]
+            pids = {connection.scalar(PID) for connection in several}
+            for connection in several:
+                connection.close()
+            end_backend(own, backend_pid())
+            several = [pool.connect() for _ in range(3)]
+            assert pids.isdisjoint(connection.scalar(PID) for connection in several)
+            for connection in several:
+                connection.close()
+
+    def test_one_that_was_used_just_now_is_not_asked(
+        self, round_trips: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(database, "IDLE_UNASKED_SECONDS", float("inf"))
+        backend_pid()
+        assert len(round_trips) == 1
+
+    def test_one_that_was_idle_for_long_is_asked(self, round_trips: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+        # For who was cut off without a word, by a firewall or a host that stopped, has nothing to read either.
+        monkeypatch.setattr(database, "IDLE_UNASKED_SECONDS", 0)
+        backend_pid()
+        assert len(round_trips) == 2
+
+    def test_one_that_has_something_else_to_say_is_asked_and_kept(
+        self, own: Settings, pooled: Engine, round_trips: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(database, "IDLE_UNASKED_SECONDS", float("inf"))
+        with single_statement() as connection:
+            connection.execute(text("LISTEN of_a_test"))
+        pid, descriptor = backend_pid(), round_trips[-1]
+        with closing(connect_listener(own)) as other:
+            other.cursor().execute("NOTIFY of_a_test")
+        assert select.select([descriptor], [], [], SECONDS)[0]
+        before = len(round_trips)
+        assert backend_pid() == pid
+        assert len(round_trips) == before + 2
+
+    def test_without_the_setting_nothing_is_looked_at(self, own: Settings, engine: Engine) -> None:
+        with using(replace(own, db_pool_pre_ping=False), engine):
+            end_backend(own, backend_pid())
+            with pytest.raises(DBAPIError) as lost:
+                backend_pid()
+            assert database.is_unavailable(lost.value)
