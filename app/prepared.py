@@ -101,7 +101,7 @@ def shape(label: str, statement: ClauseElement) -> Shape:
     )
 
 
-def execute(session: Session, wanted: Shape, values: Mapping[str, Any]) -> CursorResult[*tuple[Any, ...]]:
+def execute(executor: Session | Connection, wanted: Shape, values: Mapping[str, Any]) -> CursorResult[*tuple[Any, ...]]:
     """Run a statement with these values: a list for an array, else what its type takes. One round trip.
 
     The result's values are the driver's: an enum's and citext's are text, JSON is text, too.
@@ -109,7 +109,7 @@ def execute(session: Session, wanted: Shape, values: Mapping[str, Any]) -> Curso
     Raises:
         KeyError: a value is missing. sqlalchemy.exc.DBAPIError: as from `Session.execute`.
     """
-    connection = session.connection()
+    connection = executor.connection() if isinstance(executor, Session) else executor
     bound = wanted.bound(values)
     if not _Mode.prepares:
         return connection.exec_driver_sql(wanted.whole, bound)

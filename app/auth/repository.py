@@ -1,16 +1,31 @@
 """SQL of identities and of the users behind them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import exists, insert, select, update
+from sqlalchemy import ARRAY, Connection, Text, bindparam, exists, insert, select, text, update
 from sqlalchemy.orm import Session
 
+from app import prepared
 from app.auth.principal import Identity, SubjectClaims
 from app.database import refusing
 from app.email_address import is_same_email
 from app.errors import Conflict, InvalidToken, NotFound, UsernameTaken
-from app.models import ExternalIdentity, User
+from app.models import ExternalIdentity, Role, User
+
+IdentityKey = tuple[str, str]  # issuer, subject
+
+_FIND_IDENTITIES = prepared.shape(
+    "find_identities",
+    text("""
+SELECT wanted.issuer, wanted.subject, u.id, u.email, u.email_verified, u.role, u.username, u.full_name, u.avatar_url
+FROM unnest(:issuers, :subjects) AS wanted (issuer, subject)
+JOIN identities i ON i.issuer = wanted.issuer AND i.subject = wanted.subject
+LEFT JOIN users u ON u.id = i.user_id
+""").bindparams(bindparam("issuers", type_=ARRAY(Text)), bindparam("subjects", type_=ARRAY(Text))),
+)
 
 
 class IdentityTaken(Conflict):
@@ -18,6 +33,18 @@ class IdentityTaken(Conflict):
 
     def __init__(self) -> None:
         super().__init__("This account is being set up by another request; try again.")
+
+
+class KnownIdentity(NamedTuple):
+    """An identity that was here before, and its user; None if that one was deleted."""
+
+    user: Identity | None
+
+    def user_still_there(self) -> Identity:
+        """Raise InvalidToken if it was deleted: nothing brings that user back."""
+        if self.user is None:
+            raise InvalidToken("The account of this token was deleted.")
+        return self.user
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,31 +59,34 @@ class EmailHolder:
         return is_same_email(self.email, email)
 
 
-def find_identity(session: Session, issuer: str, subject: str) -> Identity | None:
-    """The user of an identity: one query, by primary key.
+def find_identities(
+    executor: Session | Connection, identities: Sequence[IdentityKey]
+) -> dict[IdentityKey, KnownIdentity]:
+    """Those of these identities that were here before: one query, by primary key."""
+    issuers, subjects = ([key[part] for key in identities] for part in (0, 1))
+    rows = prepared.execute(executor, _FIND_IDENTITIES, {"issuers": issuers, "subjects": subjects})
+    return {(issuer, subject): KnownIdentity(_identity(*user)) for issuer, subject, *user in rows}
 
-    Raises:
-        InvalidToken: it had a user, who was deleted.
-    """
-    row = session.execute(
-        select(
-            User.id.label("user_id"),
-            User.email,
-            User.email_verified,
-            User.role,
-            User.username,
-            User.full_name,
-            User.avatar_url,
-        )
-        .select_from(ExternalIdentity)
-        .outerjoin(User, ExternalIdentity.user_id == User.id)
-        .where(ExternalIdentity.issuer == issuer, ExternalIdentity.subject == subject)
-    ).one_or_none()
-    if row is None:
+
+def _identity(user_id: UUID | None, email: str | None, email_verified: bool, role: str, *names: Any) -> Identity | None:
+    if user_id is None:
         return None
-    if row.user_id is None:
-        raise InvalidToken("The account of this token was deleted.")
-    return Identity(**row._mapping)
+    username, full_name, avatar_url = names
+    return Identity(
+        user_id=user_id,
+        email=email,
+        email_verified=email_verified,
+        role=Role(role),
+        username=username,
+        full_name=full_name,
+        avatar_url=avatar_url,
+    )
+
+
+def find_identity(session: Session, issuer: str, subject: str) -> Identity | None:
+    """The user of one identity. Raises InvalidToken: it had a user, who was deleted."""
+    known = find_identities(session, [(issuer, subject)]).get((issuer, subject))
+    return known.user_still_there() if known is not None else None
 
 
 def get_identity(session: Session, issuer: str, subject: str) -> Identity:
@@ -67,9 +97,9 @@ def get_identity(session: Session, issuer: str, subject: str) -> Identity:
     return identity
 
 
-def find_holder(session: Session, email: str) -> EmailHolder | None:
+def find_holder(executor: Session | Connection, email: str) -> EmailHolder | None:
     """The user whose verified address this is to the database, which allows one: see `EmailHolder.has_proven`."""
-    row = session.execute(select(User.id, User.email).where(User.email == email, User.email_verified)).one_or_none()
+    row = executor.execute(select(User.id, User.email).where(User.email == email, User.email_verified)).one_or_none()
     return EmailHolder(user_id=row.id, email=row.email) if row is not None else None
 
 

@@ -5,7 +5,7 @@ are proven: the token says `email_verified: true`, and the user's own address wa
 unverified token, nor an account made beforehand with somebody else's address, takes anything over.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +17,10 @@ from zxcvbn import zxcvbn
 from app.auth import repository, throttle
 from app.auth.auth0 import Auth0Client
 from app.auth.principal import Identity, SubjectClaims
+from app.auth.repository import IdentityKey, KnownIdentity
 from app.auth.tokens import TokenVerifier, VerifiedToken
-from app.database import transaction
+from app.coalescing import Coalesced
+from app.database import single_statement, transaction
 from app.email_address import email_claims
 from app.errors import Forbidden, GearyardError, InvalidInput, UsernameTaken
 from app.settings import LoginLimits
@@ -34,7 +36,8 @@ log = structlog.get_logger(__name__)
 
 
 def identify(token: VerifiedToken, *, fetch_userinfo: Callable[[], Mapping[str, Any]]) -> Identity:
-    """Find the user of a token, or make one: first use provisions. One query for a user who is known.
+    """Find the user of a token, or make one: first use provisions. One query for a user who is known, and for others
+    who are asked for at the same time.
 
     An access token need not carry an e-mail (Auth0's do not, without an Action); then, at first use only, the tenant
     is asked for it.
@@ -47,21 +50,33 @@ def identify(token: VerifiedToken, *, fetch_userinfo: Callable[[], Mapping[str, 
     if token.subject.endswith(MACHINE_SUBJECT_SUFFIX):
         raise Forbidden("This token stands for an application, not for a person.")
     claims = _claims_of(token)
-    with transaction() as session:
-        known = repository.find_identity(session, token.issuer, token.subject)
-        if known is not None and _email_to_confirm(session, known, claims) is None:
-            return known
-    if known is None and claims.email is None and f"{token.issuer}userinfo" in token.audience:
+    known = _known.get((token.issuer, token.subject))
+    if known is not None:
+        user = known.user_still_there()
+        email = _email_to_prove(user, claims)
+        if email is None or _is_proven(email):
+            return user
+    elif claims.email is None and f"{token.issuer}userinfo" in token.audience:
         claims = _claims_of_userinfo(token, fetch_userinfo())
     return provision(claims)
 
 
-def _email_to_confirm(session: Session, known: Identity, claims: SubjectClaims) -> str | None:
-    """The address that the issuer vouches for, if it is not proven yet, by this user or another."""
-    email = claims.verified_email
-    if known.email_verified or email is None:
-        return None
-    return email if repository.find_holder(session, email) is None else None
+def _find_known(keys: Sequence[IdentityKey]) -> Mapping[IdentityKey, KnownIdentity]:
+    with single_statement() as connection:
+        return repository.find_identities(connection, keys)
+
+
+_known: Coalesced[IdentityKey, KnownIdentity] = Coalesced(_find_known)
+
+
+def _email_to_prove(user: Identity, claims: SubjectClaims) -> str | None:
+    """The address that the issuer vouches for, where the user's own is not proven yet."""
+    return None if user.email_verified else claims.verified_email
+
+
+def _is_proven(email: str) -> bool:
+    with single_statement() as connection:
+        return repository.find_holder(connection, email) is not None
 
 
 def provision(claims: SubjectClaims, *, username: str | None = None, full_name: str | None = None) -> Identity:
@@ -88,8 +103,8 @@ def _find_link_or_create(
 ) -> Identity:
     known = repository.find_identity(session, claims.issuer, claims.subject)
     if known is not None:
-        email = _email_to_confirm(session, known, claims)
-        if email is None:
+        email = _email_to_prove(known, claims)
+        if email is None or repository.find_holder(session, email) is not None:
             return known
         repository.confirm_email(session, known.user_id, email)
         return repository.get_identity(session, claims.issuer, claims.subject)

@@ -308,15 +308,15 @@ def log_in(service: ServiceProcess, tenant: TenantProcess) -> None:
 def test_connections_in_use_and_those_who_wait_for_one(environment: dict[str, str], tenant: TenantProcess) -> None:
     narrow = {"DB_POOL_SIZE": "1", "DB_MAX_OVERFLOW": "0", "DB_POOL_TIMEOUT_SECONDS": "30"}
     with ServiceProcess({**environment, **narrow}) as service:
-        ada = new_member(service, tenant)
         until(lambda: value(service, POOL_IN_USE) == value(service, POOL_WAITING) == 0)
         before = Growth(service)
         with (
             closing(psycopg2.connect(environment["DATABASE_URL"])) as holder,
             ThreadPoolExecutor(2 * WAITING) as threads,
         ):
-            holder.cursor().execute("LOCK TABLE conversations")
-            asking = [threads.submit(ada.call, "GET", "/conversations") for _ in range(2 * WAITING)]
+            holder.cursor().execute("LOCK TABLE equipment")
+            # A search is made for each who asks, unlike what is shared (`app/coalescing.py`).
+            asking = [threads.submit(service.request, "GET", "/api/v1/equipment") for _ in range(2 * WAITING)]
             # Whichever workers got them, one connection each is in use, and all others wait.
             until(lambda: value(service, POOL_IN_USE) + value(service, POOL_WAITING) == 2 * WAITING)
             assert 1 <= value(service, POOL_IN_USE) <= 2
