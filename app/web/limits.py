@@ -34,6 +34,7 @@ View = TypeVar("View", bound=Callable[..., object])
 
 HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 EXTENSION = "request_counter"
+EVERYWHERE = "all"  # where the general limits count: over all routes together
 _COUNTED = "gearyard.counted_by"
 # Load balancers ask these, often and from one address; a refusal would take the service out. Not `/metrics`: Prometheus
 # asks a few times a minute, and others that ask are to be limited.
@@ -153,7 +154,7 @@ def _count() -> None:
         limit, who = own_limit or "anonymous", f"address:{network_of(asked.remote_addr or '')}"
     else:
         limit, who = own_limit or "authenticated", f"user:{identity.user_id}"
-    where = "all" if own_limit is None else str(asked.endpoint)
+    where = EVERYWHERE if own_limit is None else str(asked.endpoint)
     _noted(asked.environ, counter.count(limit, of=who, where=where))
 
 
