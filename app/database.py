@@ -7,11 +7,12 @@ to end its transaction, and for a peer that vanished from the network.
 import select
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import psycopg2
 import psycopg2.extensions
@@ -37,6 +38,8 @@ PROBE_TIMEOUT_SECONDS = 1
 # For so long an idle connection is believed to be alive unless something has come over it. A peer that vanished without
 # a word is found by asking alone; in so short a time it is as unlikely as in the midst of a statement.
 IDLE_UNASKED_SECONDS = 5.0
+# Above the time between two peaks of a load that comes and goes.
+SURPLUS_SECONDS = 60.0
 LISTENER_NAME = "gearyard-listener"
 
 # SQLSTATE classes and codes that mean "not now" (PostgreSQL, Appendix A): connection, resources, operator, cancelled,
@@ -184,11 +187,26 @@ _bound = _Bound()
 
 
 class CountedPool(QueuePool):
-    """SQLAlchemy's pool, whose state and waits are counted."""
+    """SQLAlchemy's pool, whose state and waits are counted, and which does not part with connections in haste.
+
+    SQLAlchemy's closes each that comes back when `pool_size` others lie idle, and under a load that goes up and down it
+    makes dozens a second, for each of which the server starts a process. Here one beyond `pool_size` goes when it has
+    lain idle for `SURPLUS_SECONDS`. There are `pool_size` and `max_overflow` together at the most, as there.
+    """
 
     # Its logger goes by this name; one of ours would speak below `warning`, of connections and of their errors.
     __module__ = "sqlalchemy.pool"
-    _waiting = 0
+
+    def __init__(self, creator: Any, pool_size: int, max_overflow: int, **options: Any) -> None:
+        super().__init__(creator, pool_size=pool_size + max_overflow, max_overflow=0, **options)
+        self.kept = pool_size
+        self._waiting = 0
+
+    def recreate(self) -> "CountedPool":
+        """As the pool's: another one like this, empty."""
+        another: Any = super().recreate()
+        another.kept = self.kept
+        return cast(CountedPool, another)
 
     def connect(self) -> PoolProxiedConnection:
         """As the pool's."""
@@ -208,9 +226,18 @@ class CountedPool(QueuePool):
         dependency_metrics.show_pool(in_use=self.checkedout(), waiting=self._waiting)
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        record.info[_RETURNED_AT] = time.monotonic()
+        now = record.info[_RETURNED_AT] = time.monotonic()
         super()._do_return_conn(record)
+        self._part_with_surplus(now)
         self.show()
+
+    def _part_with_surplus(self, now: float) -> None:
+        idle: deque[ConnectionPoolEntry] = self._pool.queue  # type: ignore[attr-defined]
+        # Who came back last goes out first, so those at the other end have been there for longest.
+        while len(idle) > self.kept and now - idle[0].info.get(_RETURNED_AT, 0.0) >= SURPLUS_SECONDS:
+            surplus = idle.popleft()
+            self._dec_overflow()
+            surplus.close()
 
 
 def make_engine(settings: Settings) -> Engine:

@@ -2,7 +2,7 @@
 
 import select
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import psycopg2.extensions
 import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from app import database
@@ -240,3 +241,41 @@ class TestDeadConnections:
             with pytest.raises(DBAPIError) as lost:
                 backend_pid()
             assert database.is_unavailable(lost.value)
+
+
+class TestSurplus:
+    """Connections beyond `DB_POOL_SIZE`."""
+
+    @pytest.fixture
+    def wide(self, own: Settings, engine: Engine) -> Iterator[Engine]:
+        """A pool that keeps one, and of three more at the most."""
+        with using(replace(own, db_max_overflow=3, db_pool_timeout_seconds=0), engine) as pool:
+            yield pool
+
+    def test_there_are_so_many_at_once_and_no_more(self, wide: Engine) -> None:
+        with ExitStack() as stack:
+            for _ in range(4):
+                stack.enter_context(wide.connect())
+            with pytest.raises(PoolTimeout):
+                wide.connect()
+
+    def test_those_in_use_again_and_again_are_made_once(self, wide: Engine) -> None:
+        assert len(set.union(*(pids_of(wide, 4) for _ in range(3)))) == 4
+
+    def test_one_that_was_not_needed_for_long_goes(self, wide: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        pids_of(wide, 4)
+        monkeypatch.setattr(database, "SURPLUS_SECONDS", 0)
+        pid = backend_pid()
+        assert wide.pool.checkedin() == 1  # type: ignore[attr-defined]
+        assert backend_pid() == pid
+        assert len(pids_of(wide, 4)) == 4  # their places are free again
+
+    def test_a_pool_made_anew_is_like_the_old_one(self, wide: Engine) -> None:
+        wide.dispose()
+        assert (wide.pool.kept, wide.pool.size()) == (1, 4)  # type: ignore[attr-defined]
+
+
+def pids_of(pool: Engine, number: int) -> set[int]:
+    """The backends of so many connections that are in use together."""
+    with ExitStack() as stack:
+        return {stack.enter_context(pool.connect()).scalar(PID) or 0 for _ in range(number)}
