@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Uuid, bindparam, insert, select, text
+from sqlalchemy import ARRAY, Connection, DateTime, Integer, Uuid, bindparam, insert, select, text
 from sqlalchemy.orm import Session
 
+from app import prepared
 from app.database import refusing
 from app.errors import InvalidInput
 from app.messages.criteria import ConversationPage
@@ -48,10 +49,15 @@ LEFT JOIN conversation_participants p ON p.conversation_id = c.id AND p.user_id 
 LEFT JOIN messages last ON last.conversation_id = c.id AND last.seq = c.last_seq
 LEFT JOIN users sender ON sender.id = last.sender_id
 """  # noqa: S608 - parts of this module's own
-_GET = text(f"{_VIEW} WHERE c.id = :conversation_id").bindparams(
-    bindparam("conversation_id", type_=Uuid), bindparam("user_id", type_=Uuid)
+_GET = prepared.shape(
+    "get_conversation",
+    text(f"{_VIEW} WHERE c.id = :conversation_id").bindparams(
+        bindparam("conversation_id", type_=Uuid), bindparam("user_id", type_=Uuid)
+    ),
 )
-_LIST = text(f"""
+_LIST = prepared.shape(
+    "list_conversations",
+    text(f"""
 WITH {_MINE},
 page AS (
     SELECT id FROM mine
@@ -62,17 +68,24 @@ page AS (
 {_VIEW}
 WHERE c.id IN (SELECT id FROM page) AND p.user_id IS NOT NULL
 ORDER BY c.updated_at DESC, c.id""").bindparams(  # noqa: S608 - parts of this module's own
-    bindparam("user_id", type_=Uuid),
-    bindparam("before", type_=DateTime(timezone=True)),
-    bindparam("behind", type_=Uuid),
+        bindparam("user_id", type_=Uuid),
+        bindparam("before", type_=DateTime(timezone=True)),
+        bindparam("behind", type_=Uuid),
+        bindparam("limit", type_=Integer),
+    ),
 )
 # Those in which nothing was said come last: they are easily made, and must not take the place of others.
-_HEADS = text(f"""
+_HEADS = prepared.shape(
+    "list_heads",
+    text(f"""
 WITH {_MINE},
 c AS (SELECT id, last_seq, updated_at FROM mine ORDER BY last_seq = 0, updated_at DESC, id LIMIT :limit)
 SELECT c.id, c.last_seq, p.last_read_seq, {_UNREAD.strip()} AS unread
 FROM c JOIN conversation_participants p ON p.conversation_id = c.id AND p.user_id = :user_id
-ORDER BY c.updated_at DESC, c.id""").bindparams(bindparam("user_id", type_=Uuid))  # noqa: S608 - parts of this module's own
+ORDER BY c.updated_at DESC, c.id""").bindparams(  # noqa: S608 - parts of this module's own
+        bindparam("user_id", type_=Uuid), bindparam("limit", type_=Integer)
+    ),
+)
 _CHANGED = text("""
 SELECT p.user_id, c.id AS conversation_id, c.last_seq, COALESCE((
         SELECT m.seq FROM messages m WHERE m.conversation_id = c.id AND m.created_at <= :since
@@ -138,9 +151,9 @@ def leave_all(session: Session, user_id: UUID) -> None:
     session.execute(_LEAVE, {"user_id": user_id})
 
 
-def get_conversation(session: Session, conversation_id: UUID, user_id: UUID) -> ConversationView:
+def get_conversation(executor: Session | Connection, conversation_id: UUID, user_id: UUID) -> ConversationView:
     """One conversation, as this user sees it. Raises NotFound, Forbidden."""
-    row = session.execute(_GET, {"conversation_id": conversation_id, "user_id": user_id}).one_or_none()
+    row = prepared.execute(executor, _GET, {"conversation_id": conversation_id, "user_id": user_id}).one_or_none()
     if row is None:
         raise no_such_conversation()
     if not row.is_member:
@@ -148,11 +161,13 @@ def get_conversation(session: Session, conversation_id: UUID, user_id: UUID) -> 
     return _view(row)
 
 
-def list_conversations(session: Session, page: ConversationPage) -> tuple[list[ConversationView], str | None]:
+def list_conversations(
+    executor: Session | Connection, page: ConversationPage
+) -> tuple[list[ConversationView], str | None]:
     """A page of a user's conversations, latest activity first, and the cursor of the next one."""
     before, behind = _place(page.position)
     values = {"user_id": page.user_id, "before": before, "behind": behind, "limit": page.limit + 1}
-    found = [_view(row) for row in session.execute(_LIST, values)]
+    found = [_view(row) for row in prepared.execute(executor, _LIST, values)]
     shown = found[: page.limit]
     if len(found) == len(shown):
         return shown, None
@@ -162,9 +177,9 @@ def list_conversations(session: Session, page: ConversationPage) -> tuple[list[C
     return shown, encode_cursor(position, of_list=page.list_name)
 
 
-def list_heads(session: Session, user_id: UUID, *, limit: int) -> list[ConversationHead]:
+def list_heads(executor: Session | Connection, user_id: UUID, *, limit: int) -> list[ConversationHead]:
     """Where a user's conversations stand, those of the latest activity first."""
-    rows = session.execute(_HEADS, {"user_id": user_id, "limit": limit})
+    rows = prepared.execute(executor, _HEADS, {"user_id": user_id, "limit": limit})
     return [ConversationHead(**row._mapping) for row in rows]
 
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Integer, Row, String, Uuid, bindparam, text
+from sqlalchemy import ARRAY, Connection, Integer, Row, String, Text, Uuid, bindparam, text
 from sqlalchemy.orm import Session
 
+from app import prepared
 from app.database import refusing
 from app.errors import Conflict, Forbidden, NotFound
 from app.messages.criteria import MessagePage
@@ -38,7 +39,9 @@ _IDS = (bindparam("conversation_id", type_=Uuid), bindparam("user_id", type_=Uui
 # both find none; the second waits for the conversation's row, meets the unique key, and is undone, number and all.
 # The time is taken under the lock, so that it rises with `seq`. The sender's row is held before the conversation's, as
 # whoever deletes a user holds them: the other way round each could wait for the other.
-_ADD_MESSAGE = text(f"""
+_ADD_MESSAGE = prepared.shape(
+    "add_message",
+    text(f"""
 WITH {_ACCESS},
 sender AS (SELECT id, username FROM users WHERE id = :user_id FOR KEY SHARE),
 repeated AS (
@@ -71,10 +74,11 @@ SELECT access.id AS conversation_id, access.is_member, heard.participant_ids,
     END AS notified
 FROM access CROSS JOIN heard LEFT JOIN stored ON true
 """).bindparams(  # noqa: S608 - parts of this module's own
-    *_IDS,
-    bindparam("client_msg_id", type_=String),
-    bindparam("content", type_=String),
-    bindparam("channel", type_=String),
+        *_IDS,
+        bindparam("client_msg_id", type_=String),
+        bindparam("content", type_=String),
+        bindparam("channel", type_=Text),
+    ),
 )
 
 _MESSAGE_COLUMNS = """
@@ -96,13 +100,20 @@ LEFT JOIN LATERAL (
 ORDER BY shown.seq {direction}
 """
 _LIST = {
-    direction: text(
-        _LIST_MESSAGES.format(access=_ACCESS, columns=_MESSAGE_COLUMNS, direction=direction)  # SQL of this module's own
-    ).bindparams(*_IDS)
+    direction: prepared.shape(
+        f"list_messages_{direction.lower()}",
+        text(
+            _LIST_MESSAGES.format(access=_ACCESS, columns=_MESSAGE_COLUMNS, direction=direction)  # of this module's own
+        ).bindparams(
+            *_IDS, *(bindparam(name, type_=Integer) for name in ("after_seq", "before_seq", "offset", "limit"))
+        ),
+    )
     for direction in ("ASC", "DESC")
 }
 
-_LIST_BATCHES = text(f"""
+_LIST_BATCHES = prepared.shape(
+    "list_batches",
+    text(f"""
 SELECT access.id AS conversation_id, {_PARTICIPANT_IDS.strip()}, shown.*
 FROM unnest(:conversation_ids, :after_seqs) AS access (id, after_seq)
 LEFT JOIN LATERAL (
@@ -114,10 +125,15 @@ LEFT JOIN LATERAL (
 ) shown ON true
 ORDER BY access.id, shown.seq
 """).bindparams(  # noqa: S608 - parts of this module's own
-    bindparam("conversation_ids", type_=ARRAY(Uuid)), bindparam("after_seqs", type_=ARRAY(Integer))
+        bindparam("conversation_ids", type_=ARRAY(Uuid)),
+        bindparam("after_seqs", type_=ARRAY(Integer)),
+        bindparam("limit", type_=Integer),
+    ),
 )
 
-_MARK_READ = text(f"""
+_MARK_READ = prepared.shape(
+    "mark_read",
+    text(f"""
 WITH {_ACCESS},
 marked AS (
     UPDATE conversation_participants p
@@ -129,15 +145,19 @@ marked AS (
 )
 SELECT access.is_member, marked.last_read_seq, marked.last_read_at AS read_at, {_PARTICIPANT_IDS.strip()}
 FROM access LEFT JOIN marked ON true
-""").bindparams(*_IDS, bindparam("seq", type_=Integer))  # noqa: S608 - parts of this module's own
+""").bindparams(*_IDS, bindparam("seq", type_=Integer)),  # noqa: S608 - parts of this module's own
+)
 
-_GET_PARTICIPANT_IDS = text(
-    f"WITH {_ACCESS} SELECT access.is_member, {_PARTICIPANT_IDS.strip()} FROM access"  # noqa: S608 - of this module's own
-).bindparams(*_IDS)
+_GET_PARTICIPANT_IDS = prepared.shape(
+    "get_participant_ids",
+    text(
+        f"WITH {_ACCESS} SELECT access.is_member, {_PARTICIPANT_IDS.strip()} FROM access"  # noqa: S608 - as above
+    ).bindparams(*_IDS),
+)
 
 
 def add_message(
-    session: Session,
+    executor: Session | Connection,
     conversation_id: UUID,
     sender_id: UUID,
     *,
@@ -153,11 +173,15 @@ def add_message(
     Raises:
         NotFound, Forbidden. AlreadySent: it was just stored by another transaction; this one must be begun again.
     """
-    values = {"content": content, "client_msg_id": client_msg_id, "channel": channel}
-    with refusing(
-        uq_messages_sender_id_conversation_id_client_msg_id=AlreadySent,
-    ):
-        rows = session.execute(_ADD_MESSAGE, {"conversation_id": conversation_id, "user_id": sender_id, **values}).all()
+    values = {
+        "conversation_id": conversation_id,
+        "user_id": sender_id,
+        "content": content,
+        "client_msg_id": client_msg_id,
+        "channel": channel,
+    }
+    with refusing(uq_messages_sender_id_conversation_id_client_msg_id=AlreadySent):
+        rows = prepared.execute(executor, _ADD_MESSAGE, values).all()
     row = _accessible(rows)[0]
     if row.id is None:  # the sender was deleted since this statement began
         raise not_a_participant()
@@ -166,44 +190,52 @@ def add_message(
     )
 
 
-def list_messages(session: Session, conversation_id: UUID, user_id: UUID, page: MessagePage) -> MessageList:
+def list_messages(
+    executor: Session | Connection, conversation_id: UUID, user_id: UUID, page: MessagePage
+) -> MessageList:
     """A part of a conversation, in the order that `page` asks for. Raises NotFound, Forbidden."""
     statement = _LIST["ASC" if page.oldest_first else "DESC"]
     bounds = {"after_seq": page.after_seq, "before_seq": page.before_seq, "offset": page.offset, "limit": page.limit}
-    rows = session.execute(statement, {"conversation_id": conversation_id, "user_id": user_id, **bounds}).all()
+    rows = prepared.execute(
+        executor, statement, {"conversation_id": conversation_id, "user_id": user_id, **bounds}
+    ).all()
     found = _accessible(rows)
     return MessageList(messages=[_message(row) for row in found if row.seq is not None], last_seq=found[0].last_seq)
 
 
 def list_batches(
-    session: Session, after: Mapping[UUID, int], *, limit: int
+    executor: Session | Connection, after: Mapping[UUID, int], *, limit: int
 ) -> dict[UUID, tuple[tuple[UUID, ...], list[MessageView]]]:
     """Of several conversations at once, who takes part now and the messages behind a number, at most `limit` each."""
     values = {"conversation_ids": list(after), "after_seqs": list(after.values()), "limit": limit}
     batches: dict[UUID, tuple[tuple[UUID, ...], list[MessageView]]] = {}
-    for row in session.execute(_LIST_BATCHES, values):
+    for row in prepared.execute(executor, _LIST_BATCHES, values):
         _, messages = batches.setdefault(row.conversation_id, (tuple(row.participant_ids), []))
         if row.seq is not None:
             messages.append(_message(row))
     return batches
 
 
-def mark_read(session: Session, conversation_id: UUID, user_id: UUID, seq: int | None) -> ReadMark:
+def mark_read(executor: Session | Connection, conversation_id: UUID, user_id: UUID, seq: int | None) -> ReadMark:
     """Note that the user has read up to `seq`, or all; never fewer than before, never more than there are.
 
     Raises:
         NotFound, Forbidden.
     """
-    rows = session.execute(_MARK_READ, {"conversation_id": conversation_id, "user_id": user_id, "seq": seq}).all()
+    rows = prepared.execute(
+        executor, _MARK_READ, {"conversation_id": conversation_id, "user_id": user_id, "seq": seq}
+    ).all()
     row = _accessible(rows)[0]
     if row.last_read_seq is None:  # the membership ended while this waited for its row
         raise not_a_participant()
     return ReadMark(last_read_seq=row.last_read_seq, read_at=row.read_at, participant_ids=tuple(row.participant_ids))
 
 
-def get_participant_ids(session: Session, conversation_id: UUID, user_id: UUID) -> tuple[UUID, ...]:
+def get_participant_ids(executor: Session | Connection, conversation_id: UUID, user_id: UUID) -> tuple[UUID, ...]:
     """Everybody in a conversation of this user's. Raises NotFound, Forbidden."""
-    rows = session.execute(_GET_PARTICIPANT_IDS, {"conversation_id": conversation_id, "user_id": user_id}).all()
+    rows = prepared.execute(
+        executor, _GET_PARTICIPANT_IDS, {"conversation_id": conversation_id, "user_id": user_id}
+    ).all()
     return tuple(_accessible(rows)[0].participant_ids)
 
 

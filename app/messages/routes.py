@@ -1,5 +1,6 @@
 """Conversations over HTTP, for clients that open no socket: all that a socket has, but pushes."""
 
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -12,6 +13,7 @@ from app.messages.criteria import ConversationPage, MessagePage
 from app.messages.projection import ConversationView, MessageList
 from app.web.api import BASE_PATH, Blueprint
 from app.web.idempotency import idempotent
+from app.web.json import json_response
 from app.web.openapi.answers import headers
 
 blueprint = Blueprint(
@@ -20,7 +22,7 @@ blueprint = Blueprint(
 
 
 @blueprint.route("")
-@blueprint.arguments(schemas.ConversationQuery, location="query")
+@blueprint.arguments(schemas.ConversationQuery(), location="query")
 @blueprint.response(200, schemas.Conversation(many=True))
 def list_conversations(query: dict[str, Any]) -> Any:
     """List one's conversations, latest activity first; `Link: rel="next"` leads on."""
@@ -30,7 +32,7 @@ def list_conversations(query: dict[str, Any]) -> Any:
 
 @blueprint.route("", methods=["POST"])
 @idempotent
-@blueprint.arguments(schemas.NewConversation)
+@blueprint.arguments(schemas.NewConversation())
 @blueprint.response(201, schemas.Conversation, headers=headers("Location"))
 @blueprint.alt_response(
     200, schema=schemas.Conversation, description="The one that exists already.", headers=headers("Location")
@@ -50,27 +52,29 @@ def get_conversation(conversation_id: UUID) -> ConversationView:
 
 
 @blueprint.route("/<uuid:conversation_id>/messages")
-@blueprint.arguments(schemas.MessageQuery, location="query")
+@blueprint.arguments(schemas.MessageQuery(), location="query")
 @blueprint.response(200, schemas.Message(many=True))
 def list_messages(page: MessagePage, conversation_id: UUID) -> Any:
     """List messages, newest first, or, with `after_seq`, oldest first; `Link: rel="next"` leads on."""
     found = service.list_messages(caller(), conversation_id, page)
-    return found.messages, _link_behind(found, page)
+    response = json_response([message.as_json() for message in found.messages])
+    response.headers.update(_link_behind(found, page))
+    return response
 
 
 @blueprint.route("/<uuid:conversation_id>/messages", methods=["POST"])
 @idempotent
-@blueprint.arguments(schemas.NewMessage)
+@blueprint.arguments(schemas.NewMessage())
 @blueprint.response(201, schemas.Message)
 @blueprint.alt_response(200, schema=schemas.Message, description="It was sent before, with this client_msg_id.")
 def send_message(message: dict[str, Any], conversation_id: UUID) -> Any:
     """Send a message."""
     sent = service.send(live.bus(), caller(), conversation_id, **message)
-    return sent.message, 200 if sent.is_repeated else 201
+    return json_response(sent.message.as_json(), HTTPStatus.OK if sent.is_repeated else HTTPStatus.CREATED)
 
 
 @blueprint.route("/<uuid:conversation_id>/read", methods=["POST"])
-@blueprint.arguments(schemas.Read)
+@blueprint.arguments(schemas.Read())
 @blueprint.response(204)
 def mark_read(read: dict[str, Any], conversation_id: UUID) -> None:
     """Note how far one has read: up to `seq`, or all."""

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.auth.principal import Identity
-from app.database import once_committed, transaction
+from app.database import once_committed, single_statement, transaction
 from app.errors import InvalidInput
 from app.messages import conversations, repository
 from app.messages.criteria import ConversationPage, MessagePage
@@ -61,20 +61,20 @@ def _with_caller(who: Identity, others: set[UUID]) -> list[UUID]:
 
 def get(who: Identity, conversation_id: UUID) -> ConversationView:
     """One of the caller's conversations. Raises NotFound, Forbidden."""
-    with transaction() as session:
-        return conversations.get_conversation(session, conversation_id, who.user_id)
+    with single_statement() as connection:
+        return conversations.get_conversation(connection, conversation_id, who.user_id)
 
 
 def list_own(page: ConversationPage) -> tuple[list[ConversationView], str | None]:
     """A page of a user's conversations, latest activity first, and the next cursor. Raises InvalidInput."""
-    with transaction() as session:
-        return conversations.list_conversations(session, page)
+    with single_statement() as connection:
+        return conversations.list_conversations(connection, page)
 
 
 def list_messages(who: Identity, conversation_id: UUID, page: MessagePage) -> MessageList:
     """A part of one of the caller's conversations. Raises NotFound, Forbidden."""
-    with transaction() as session:
-        return repository.list_messages(session, conversation_id, who.user_id, page)
+    with single_statement() as connection:
+        return repository.list_messages(connection, conversation_id, who.user_id, page)
 
 
 def send(
@@ -90,9 +90,9 @@ def send(
     """
     for attempt in range(1, SEND_ATTEMPTS + 1):
         try:
-            with transaction() as session:
+            with single_statement() as connection:
                 sent = repository.add_message(
-                    session,
+                    connection,
                     conversation_id,
                     who.user_id,
                     content=content,
@@ -137,8 +137,8 @@ def show_typing(bus: Bus, who: Identity, conversation_id: UUID, *, is_typing: bo
 
 def check_access(who: Identity, conversation_id: UUID) -> None:
     """Raise NotFound or Forbidden, unless it is one of the caller's conversations."""
-    with transaction() as session:
-        repository.get_participant_ids(session, conversation_id, who.user_id)
+    with single_statement() as connection:
+        repository.get_participant_ids(connection, conversation_id, who.user_id)
 
 
 def leave_all(session: Session, user_id: UUID) -> None:
@@ -151,14 +151,14 @@ def leave_all(session: Session, user_id: UUID) -> None:
 
 def heads(user_id: UUID, *, limit: int) -> list[ConversationHead]:
     """Where a user's conversations stand, those of the latest activity first."""
-    with transaction() as session:
-        return conversations.list_heads(session, user_id, limit=limit)
+    with single_statement() as connection:
+        return conversations.list_heads(connection, user_id, limit=limit)
 
 
 def batches(after: Mapping[UUID, int], *, limit: int) -> dict[UUID, tuple[tuple[UUID, ...], list[MessageView]]]:
     """Of several conversations, who takes part now and what was said behind a number, oldest first."""
-    with transaction() as session:
-        return repository.list_batches(session, after, limit=limit)
+    with single_statement() as connection:
+        return repository.list_batches(connection, after, limit=limit)
 
 
 def changes(

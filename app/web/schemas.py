@@ -107,6 +107,8 @@ class Text(fields.String):
         """Refuse what must not be in a text, and what would take long to normalise."""
         if len(text) > self._longest_before_normalising:
             self._length(text)
+        if text.isascii() and text.isprintable():  # most are, and each of these characters is acceptable
+            return
         marks = 0
         for character in text:
             category = unicodedata.category(character)
