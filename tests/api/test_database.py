@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import replace
 from typing import Any
 
+import gevent
 import psycopg2.extensions
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -25,6 +26,7 @@ ADD_AND_NOTIFY = text(
 )
 PID = text("SELECT pg_backend_pid()")
 IMPOSSIBLE = text("SELECT 1 / 0")
+SLEEP = text("SELECT pg_sleep(60)")
 SECONDS = 20
 
 
@@ -152,6 +154,19 @@ class TestSingleStatement:
                 count(connection)
         assert database.is_unavailable(lost.value)
         assert backend_pid() != pid
+
+    def test_who_is_cut_off_in_it_leaves_no_connection_behind(self, own: Settings, pooled: Engine) -> None:
+        def wait() -> None:
+            with single_statement() as connection:
+                connection.execute(SLEEP)
+
+        pid = backend_pid()
+        waiting = gevent.spawn(wait)
+        gevent.idle()
+        waiting.kill()
+        assert backend_pid() != pid
+        add_and_fail(transaction, KeyError)
+        assert committed(own) == 0
 
     def test_in_a_whole_it_is_undone_with_it(self, own: Settings, pooled: Engine) -> None:
         with whole() as session:
