@@ -241,6 +241,24 @@ class Equipment(_HasId, _HasTimes, _HasVersion, Base):
     search: Mapped[str] = mapped_column(TSVECTOR, Computed(_search_vector(), persisted=True), deferred=True)
 
 
+class EquipmentTally(Base):
+    """How many listings there are of a category and an availability: the sum over its rows, kept by triggers.
+
+    Exact in every transaction, what it has changed itself included; and no transaction waits for another because of it.
+    """
+
+    __tablename__ = "equipment_tally"
+    __table_args__ = (
+        Index("ix_equipment_tally_kind", "category_id", "is_available"),
+        {"postgresql_with": {"fillfactor": 50}},
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    category_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("categories.id", ondelete="CASCADE"))
+    is_available: Mapped[bool]
+    listings: Mapped[int] = mapped_column(BigInteger)
+
+
 class EquipmentPhoto(_HasId, Base):
     """A picture of a listing, by URL. At most one of a listing's is primary; `order_index` orders them."""
 
