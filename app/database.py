@@ -357,8 +357,8 @@ def _connect_args(*, connect_timeout: int, **server_settings: int) -> dict[str, 
         "application_name": "gearyard",
         "connect_timeout": connect_timeout,
         "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
-        # Compiling a query of milliseconds takes longer than running it.
-        "options": f"{options} -c timezone=UTC -c jit=off",
+        # Compiling a query of milliseconds takes longer than running it. Of prepared statements: see `app.prepared`.
+        "options": f"{options} -c timezone=UTC -c jit=off -c plan_cache_mode=force_generic_plan",
         **_KEEPALIVES,
     }
 

@@ -8,6 +8,9 @@
 A shape is a statement without its values: each is a `bindparam` with a type and no value. What varies in a statement,
 apart from its values, makes another shape; who has many keeps them in a `functools.lru_cache` by what they vary in.
 
+It is planned once, too, for any values: by `_connect_args` of `app.database`, so that what a plan is does not depend on
+what was asked before. Where other values want another plan, a shape says `replanned`, and is planned with each use.
+
 A connection prepares a shape when it first uses it, in the same round trip, and keeps the `MOST_PER_CONNECTION` that it
 used last. What it holds is noted with the pooled connection, and goes with it: its successor begins anew. So does one
 whose statements are gone (`DISCARD`), or give other columns since a migration: if nothing else of the transaction can
@@ -36,6 +39,7 @@ NAME_DIGEST_BYTES = 6
 # What PostgreSQL says of a prepared statement that is not there, and of one whose columns are others now.
 _GONE, _CHANGED = "26000", "0A000"
 _HELD = "prepared"
+_PLANNED_FOR_ITS_VALUES = "SET LOCAL plan_cache_mode TO force_custom_plan; "
 _DIALECT = psycopg2.dialect()  # type: ignore[no-untyped-call]
 
 Converter = Callable[[Any], Any]
@@ -76,8 +80,10 @@ class Shape:
         return {**values, **{name: convert(values[name]) for name, convert in self.converters.items()}}
 
 
-def shape(label: str, statement: ClauseElement) -> Shape:
+def shape(label: str, statement: ClauseElement, *, replanned: bool = False) -> Shape:
     """Build a statement, named `label` and a digest of its SQL. A parameter with a value becomes a constant in it.
+
+    Planning costs a tenth of a millisecond or more; with `replanned` it is done for the values of each use.
 
     Raises:
         sqlalchemy.exc.CompileError: a value has no type.
@@ -89,6 +95,7 @@ def shape(label: str, statement: ClauseElement) -> Shape:
     template = _filled(str(compiled), {**{name: f"%({name})s" for name in values}, **constants})
     types = {name: bind.type.compile(dialect=_DIALECT) for name, bind in values.items()}
     sql = template % {name: f"${number}" for number, name in enumerate(types, start=1)}
+    given = _in_brackets(f"%({value})s" for value in types)
     name = f"{label}_{blake2b(f'{types}{sql}'.encode(), digest_size=NAME_DIGEST_BYTES).hexdigest()}"
     return Shape(
         name=name,
@@ -96,7 +103,7 @@ def shape(label: str, statement: ClauseElement) -> Shape:
         template=template,
         whole=_filled(template, {value: f"CAST(%({value})s AS {type_})" for value, type_ in types.items()}),
         preparing=f"PREPARE {name}{_in_brackets(types.values())} AS {sql.replace('%', '%%')}",
-        calling=f"EXECUTE {name}{_in_brackets(f'%({value})s' for value in types)}",
+        calling=f"{_PLANNED_FOR_ITS_VALUES if replanned else ''}EXECUTE {name}{given}",
         converters=dict(_converters(values)),
     )
 

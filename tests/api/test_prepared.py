@@ -104,6 +104,25 @@ def test_a_connection_keeps_those_that_it_used_last(session: Session) -> None:
     assert len(left) == MOST_PER_CONNECTION
 
 
+@pytest.mark.parametrize("replanned", [True, False])
+def test_a_statement_is_planned_once_or_with_each_use_as_its_shape_says(session: Session, replanned: bool) -> None:
+    wanted = prepared.shape("planned", select(NUMBER_BIND), replanned=replanned)
+    for _ in range(8):
+        prepared.execute(session, wanted, {"number": 1})
+        session.commit()
+    plans = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE name = :name"
+    assert session.execute(text(plans), {"name": wanted.name}).one() == ((0, 8) if replanned else (8, 0))
+
+
+def test_in_autocommit_it_is_planned_with_each_use_too(own_engine: Engine) -> None:
+    wanted = prepared.shape("planned", select(NUMBER_BIND), replanned=True)
+    with Session(own_engine.execution_options(isolation_level="AUTOCOMMIT")) as session:
+        for _ in range(3):
+            assert prepared.execute(session, wanted, {"number": 7}).scalar_one() == 7
+        assert session.scalar(text("SELECT custom_plans FROM pg_prepared_statements")) == 3
+        assert session.scalar(text("SHOW plan_cache_mode")) == "force_generic_plan"
+
+
 class TestWhatHappensToAConnection:
     def test_discarded_statements_are_prepared_anew(self, session: Session) -> None:
         number(session)
