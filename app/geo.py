@@ -6,10 +6,21 @@ from itertools import pairwise
 
 from geoalchemy2 import Geography, Geometry
 from sqlalchemy import ColumnElement, Double, cast, func
+from sqlalchemy.types import UserDefinedType
 
 # Half of the equator: nothing on earth is farther away.
 MAX_RADIUS_METRES = 20_037_508.0
 METRES_PER_KILOMETRE = 1000.0
+
+
+class GeographyText(UserDefinedType[str]):
+    """A geography as PostGIS reads one (EWKT), for a parameter that the planner is to see as a constant."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        """Its name in SQL."""
+        return "geography"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +29,10 @@ class Point:
 
     longitude: float
     latitude: float
+
+    def as_text(self) -> str:
+        """The point on the ellipsoid, exactly, as the value of a `GeographyText`."""
+        return f"SRID=4326;POINT({self.longitude!r} {self.latitude!r})"
 
     def as_geometry(self) -> ColumnElement[object]:
         """The point on the plane of degrees, longitude first, as PostGIS takes it."""

@@ -57,8 +57,8 @@ class Search:
 
     @property
     def reach(self) -> int:
-        """How many listings are read: the page's, and one that tells whether there is a next page."""
-        return self.page.limit + 1
+        """How many listings are read: the page's; behind a cursor one more, to tell whether there is a next page."""
+        return self.page.limit + bool(self.page.cursor)
 
     @cached_property
     def position(self) -> Position | None:

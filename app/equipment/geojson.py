@@ -6,12 +6,10 @@ import marshmallow as ma
 import orjson
 from marshmallow import fields
 
-from app.equipment.projection import EquipmentItem
+from app.equipment.projection import EquipmentDocument
 from app.equipment.schemas import Item, ItemPage
 from app.geo import BoundingBox, Point
 from app.paging import Page
-
-DEGREES = {"type": "number"}
 
 
 def _is(name: str) -> fields.Constant[str]:
@@ -22,11 +20,7 @@ class PointGeometry(ma.Schema):
     """A place: longitude, latitude (§3.1.1)."""
 
     type = _is("Point")
-    coordinates = fields.Function(
-        lambda point: [point.longitude, point.latitude],
-        required=True,
-        metadata={"type": "array", "items": DEGREES, "minItems": 2, "maxItems": 2},
-    )
+    coordinates = fields.List(fields.Float(), required=True, metadata={"minItems": 2, "maxItems": 2})
 
 
 class FeatureProperties(Item):
@@ -44,11 +38,6 @@ class Feature(ma.Schema):
     geometry = fields.Nested(PointGeometry, required=True, allow_none=True)
     properties = fields.Nested(FeatureProperties, required=True)
 
-    @ma.pre_dump
-    def parts(self, item: EquipmentItem, **_: Any) -> dict[str, Any]:
-        """Lay the listing out."""
-        return {"id": item.id, "geometry": item.coordinates, "properties": item}
-
 
 class FeatureCollection(ItemPage):  # type: ignore[misc, valid-type]
     """A page of listings; what says which page it is are foreign members (§6.1)."""
@@ -62,18 +51,22 @@ class FeatureCollection(ItemPage):  # type: ignore[misc, valid-type]
         metadata={"description": "West, south, east, north; west is above east across the antimeridian (§5.2).",
                   "minItems": 4, "maxItems": 4},
     )  # fmt: skip
-    features = fields.List(fields.Nested(Feature), attribute="items", required=True)
-
-    @ma.post_dump(pass_original=True)
-    def add_box(self, body: dict[str, Any], page: Page[EquipmentItem], **_: Any) -> dict[str, Any]:
-        """Tell where all of it is, if any of it is anywhere."""
-        places = [item.coordinates for item in page.items if item.coordinates is not None]
-        return {**body, "bbox": _box(places)} if places else body
+    features = fields.List(fields.Nested(Feature), required=True)
 
 
-def feature_collection(page: Page[EquipmentItem]) -> bytes:
+def feature_collection(page: Page[EquipmentDocument]) -> bytes:
     """The page as GeoJSON."""
-    return orjson.dumps(FeatureCollection().dump(page))
+    items = [orjson.loads(document.json) for document in page.items]
+    places = [Point(**item["coordinates"]) for item in items if item["coordinates"] is not None]
+    counts = {name: getattr(page, name) for name in ("total", "page", "limit", "total_pages", "next_cursor")}
+    box = {"bbox": _box(places)} if places else {}
+    return orjson.dumps({"type": "FeatureCollection", **counts, **box, "features": list(map(_feature, items))})
+
+
+def _feature(item: dict[str, Any]) -> dict[str, Any]:
+    place = item.pop("coordinates")
+    geometry = place and {"type": "Point", "coordinates": [place["longitude"], place["latitude"]]}
+    return {"type": "Feature", "id": item["id"], "geometry": geometry, "properties": item}
 
 
 def _box(places: list[Point]) -> list[float]:

@@ -1,39 +1,31 @@
-"""What a listing looks like from outside, made in one place: every endpoint reads these columns and gives this item."""
+"""What a listing looks like from outside, made in one place: PostgreSQL writes it as JSON, and nobody reads that again.
 
-from dataclasses import dataclass, fields
-from datetime import datetime
-from decimal import Decimal
-from typing import Any
+Every endpoint gives this JSON as it is, so a listing is the same from each of them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 from uuid import UUID
 
+import orjson
 from geoalchemy2 import Geometry
-from sqlalchemy import ColumnElement, Double, Row, SQLColumnExpression, cast, func, null, select
-from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+from sqlalchemy import ColumnElement, Double, SQLColumnExpression, Text, case, cast, func, literal, select
 
-from app.geo import METRES_PER_KILOMETRE, Point
-from app.models import Condition, Equipment, EquipmentPhoto
+from app.geo import METRES_PER_KILOMETRE
+from app.models import Equipment, EquipmentPhoto
+from app.paging import Page
 
 
-@dataclass(frozen=True, kw_only=True)
-class EquipmentItem:
-    """A listing with its photos, in their order; `distance_km` where a point was asked for and the place is known."""
+class EquipmentDocument(NamedTuple):
+    """A listing with its photos, in their order, as JSON; with its distance where a point was asked for.
 
-    id: UUID
-    owner_id: UUID
-    category_id: UUID
-    title: str
-    description: str
-    daily_rate: Decimal
-    condition: Condition
-    location: str
-    coordinates: Point | None
-    is_available: bool
-    photos: list[dict[str, Any]]
-    created_at: datetime
-    updated_at: datetime
-    distance_km: float | None
-    has_distance: bool
+    `version` is another one whenever anything of the listing but its distance is.
+    """
+
+    id: str
     version: int
+    json: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,40 +38,31 @@ class EquipmentState:
     version: int
 
 
-def item_columns(point: Point | None = None) -> tuple[SQLColumnExpression[Any], ...]:
-    """The columns of an item; its distance is measured from `point`, in metres."""
-    lng, lat = longitude_latitude()
+def item_body(item: EquipmentDocument) -> bytes:
+    """A listing as a response's body."""
+    return item.json.encode()
+
+
+def page_body(page: Page[EquipmentDocument]) -> bytes:
+    """A page of listings as a response's body."""
+    items = ",".join([item.json for item in page.items])
     return (
-        Equipment.id,
-        Equipment.owner_id,
-        Equipment.category_id,
-        Equipment.title,
-        Equipment.description,
-        Equipment.daily_rate,
-        Equipment.condition,
-        Equipment.location,
-        Equipment.is_available,
-        Equipment.created_at,
-        Equipment.updated_at,
-        Equipment.version,
-        lng.label("longitude"),
-        lat.label("latitude"),
-        (null() if point is None else distance_metres(point)).label("distance_metres"),
-        _photos().label("photos"),
+        (
+            f'{{"items":[{items}],"total":{page.total},"page":{page.page},"limit":{page.limit}'
+            f',"total_pages":{page.total_pages},"next_cursor":'
+        ).encode()
+        + orjson.dumps(page.next_cursor)
+        + b"}"
     )
 
 
-def item(row: Row[Any], *, has_distance: bool = False) -> EquipmentItem:
-    """Make the item of a row of `item_columns`."""
-    columns = row._mapping
-    place = None if row.longitude is None else Point(longitude=row.longitude, latitude=row.latitude)
-    distance = None if row.distance_metres is None else row.distance_metres / METRES_PER_KILOMETRE
-    plain = {name: columns[name] for name in _PLAIN_COLUMNS}
-    return EquipmentItem(**plain, coordinates=place, distance_km=distance, has_distance=has_distance)
-
-
-_COMPUTED = {"coordinates", "distance_km", "has_distance"}
-_PLAIN_COLUMNS = tuple(field.name for field in fields(EquipmentItem) if field.name not in _COMPUTED)
+def document_columns(*, distance: ColumnElement[Any] | None = None) -> tuple[SQLColumnExpression[Any], ...]:
+    """The columns of an `EquipmentDocument`; `distance`, in metres, is shown where it is given."""
+    return (
+        cast(Equipment.id, Text).label("id"),
+        Equipment.version,
+        _document(distance).label("json"),
+    )
 
 
 def as_geometry() -> ColumnElement[Any]:
@@ -93,16 +76,89 @@ def longitude_latitude() -> tuple[ColumnElement[float], ColumnElement[float]]:
     return func.ST_X(place, type_=Double), func.ST_Y(place, type_=Double)
 
 
-def distance_metres(point: Point) -> ColumnElement[float]:
+def distance_metres(point: ColumnElement[Any]) -> ColumnElement[float]:
     """The geodesic from a point to a listing, on the WGS 84 ellipsoid (PostGIS, ST_Distance on geography)."""
-    return func.ST_Distance(Equipment.coordinates, point.as_geography(), type_=Double)
+    return func.ST_Distance(Equipment.coordinates, point, type_=Double)
 
 
-def _photos() -> ColumnElement[Any]:
-    photo = func.jsonb_build_object(
-        *("id", EquipmentPhoto.id, "photo_url", EquipmentPhoto.photo_url),
-        *("is_primary", EquipmentPhoto.is_primary, "order_index", EquipmentPhoto.order_index),
+# JSON is written piece by piece: json_build_object looks up how to write each of its arguments for each row, and takes
+# nearly twice as long. A value is a part of a text, or a column between two of them.
+_Value = tuple[str | SQLColumnExpression[Any], ...]
+
+
+def _document(distance: ColumnElement[Any] | None) -> ColumnElement[str]:
+    shown = {} if distance is None else {"distance_km": _kilometres(distance)}
+    return _object(
+        id=_quoted(Equipment.id),
+        owner_id=_quoted(Equipment.owner_id),
+        category_id=_quoted(Equipment.category_id),
+        title=_text(Equipment.title),
+        description=_text(Equipment.description),
+        daily_rate=_quoted(Equipment.daily_rate),
+        condition=_quoted(Equipment.condition),
+        location=_text(Equipment.location),
+        coordinates=(_place(),),
+        is_available=(cast(Equipment.is_available, Text),),
+        photos=("[", _photos(), "]"),
+        created_at=_quoted(_time(Equipment.created_at)),
+        updated_at=_quoted(_time(Equipment.updated_at)),
+        **shown,
     )
-    in_order = func.jsonb_agg(aggregate_order_by(photo, EquipmentPhoto.order_index))
-    photos = select(in_order).where(EquipmentPhoto.equipment_id == Equipment.id).scalar_subquery()
-    return func.coalesce(photos, cast([], JSONB), type_=JSONB)
+
+
+def _object(**members: _Value) -> ColumnElement[str]:
+    parts = [part for name, value in members.items() for part in (f',"{name}":', *value)]
+    parts[0] = "{" + str(parts[0]).removeprefix(",")
+    return func.concat(*_joined([*parts, "}"]), type_=Text)
+
+
+def _joined(parts: list[str | SQLColumnExpression[Any]]) -> Iterator[SQLColumnExpression[Any]]:
+    """The parts, as few as can be."""
+    text = ""
+    for part in parts:
+        if isinstance(part, str):
+            text += part
+        else:
+            yield from (literal(text), part)
+            text = ""
+    yield literal(text)
+
+
+def _quoted(value: SQLColumnExpression[Any]) -> _Value:
+    """Of what has no character that JSON escapes: identifiers, numbers, times, names of ours."""
+    return ('"', value, '"')
+
+
+def _text(value: SQLColumnExpression[Any]) -> _Value:
+    return (func.to_json(value),)
+
+
+def _time(value: SQLColumnExpression[Any]) -> ColumnElement[str]:
+    """RFC 3339 in UTC, with microseconds where there are any, as Python writes it."""
+    # Quoted, a colon is no parameter to whoever writes them as :name.
+    seconds = 'YYYY-MM-DD"T"HH24":"MI":"SS'
+    whole = func.date_trunc("second", value) == value
+    form = case((whole, literal(f'{seconds}"+00:00"')), else_=literal(f'{seconds}.US"+00:00"'))
+    return func.to_char(func.timezone("UTC", value), form)
+
+
+def _kilometres(distance: ColumnElement[Any]) -> _Value:
+    """To the metre; null where there is no place."""
+    return (func.coalesce(cast(func.round(distance) / METRES_PER_KILOMETRE, Text), "null"),)
+
+
+def _place() -> ColumnElement[str]:
+    longitude, latitude = longitude_latitude()
+    place = _object(latitude=(latitude,), longitude=(longitude,))
+    return case((Equipment.coordinates.is_(None), "null"), else_=place)
+
+
+def _photos() -> ColumnElement[str]:
+    photo = _object(
+        id=_quoted(EquipmentPhoto.id),
+        photo_url=_text(EquipmentPhoto.photo_url),
+        is_primary=(cast(EquipmentPhoto.is_primary, Text),),
+        order_index=(EquipmentPhoto.order_index,),
+    )
+    of_this = select(photo).where(EquipmentPhoto.equipment_id == Equipment.id).order_by(EquipmentPhoto.order_index)
+    return func.array_to_string(func.array(of_this.scalar_subquery()), ",")

@@ -1,55 +1,67 @@
 """SQL of listings and their photos."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ARRAY, Connection, Uuid, any_, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
+from app import prepared
 from app.database import refusing
 from app.equipment import search as query
 from app.equipment.criteria import Search
-from app.equipment.projection import EquipmentItem, EquipmentState, item, item_columns
+from app.equipment.form import form_of, values_of
+from app.equipment.projection import EquipmentDocument, EquipmentState, document_columns
 from app.errors import InvalidInput, NotFound
 from app.models import Equipment, EquipmentPhoto
 from app.paging import Page, Position, encode_cursor
 
+Found = TypeVar("Found")
 
-def search(session: Session, wanted: Search) -> Page[EquipmentItem]:
-    """One page and the exact total, in one statement."""
-    rows = session.execute(query.statement(wanted)).all()
-    found = [row for row in rows if row.id is not None]
+_IS_ONE_OF = Equipment.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
+_GET_ITEMS = prepared.shape("get_items", select(*document_columns()).where(_IS_ONE_OF))
+_GET_VERSIONS = prepared.shape("get_versions", select(Equipment.id, Equipment.version).where(_IS_ONE_OF))
+
+
+def search(executor: Session | Connection, wanted: Search) -> Page[EquipmentDocument]:
+    """One page and the exact total, in one statement. Raises InvalidInput for a cursor of another list."""
+    rows = prepared.execute(executor, query.shape_of(form_of(wanted)), values_of(wanted)).all()
+    total = rows[0][0]
+    found = [(key, EquipmentDocument(*document)) for _, key, *document in rows if document[0] is not None]
     shown = found[: wanted.page.limit]
     number = wanted.position.page if wanted.position else wanted.page.page
+    is_last = len(found) == len(shown) if wanted.position else wanted.offset + len(shown) >= total
     next_cursor = None
-    if len(found) > len(shown):
-        last = shown[-1]
-        position = Position(page=number + 1, key=last.sort_key, id=str(last.id))
-        next_cursor = encode_cursor(position, of_list=wanted.list_name)
-    has_distance = wanted.filters.point is not None
-    return Page(
-        items=[item(row, has_distance=has_distance) for row in shown],
-        total=rows[0].total,
-        page=number,
-        limit=wanted.page.limit,
-        next_cursor=next_cursor,
-    )
+    if shown and not is_last:
+        key, last = shown[-1]
+        next_cursor = encode_cursor(Position(page=number + 1, key=key, id=last.id), of_list=wanted.list_name)
+    items = [document for _, document in shown]
+    return Page(items=items, total=total, page=number, limit=wanted.page.limit, next_cursor=next_cursor)
 
 
-def get_item(session: Session, equipment_id: UUID) -> EquipmentItem:
-    """One listing with its photos, in one statement."""
-    row = session.execute(select(*item_columns()).where(Equipment.id == equipment_id)).one_or_none()
-    if row is None:
+def get_items(executor: Session | Connection, ids: Sequence[UUID]) -> dict[UUID, EquipmentDocument]:
+    """Those of these listings that there are, with their photos, in one statement."""
+    rows = prepared.execute(executor, _GET_ITEMS, {"ids": list(ids)})
+    return {UUID(row.id): EquipmentDocument(*row) for row in rows}
+
+
+def get_versions(executor: Session | Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
+    """The versions of those of these listings that there are; a listing's photos are part of it."""
+    rows = prepared.execute(executor, _GET_VERSIONS, {"ids": list(ids)})
+    return {row.id: row.version for row in rows}
+
+
+def get_item(executor: Session | Connection, equipment_id: UUID) -> EquipmentDocument:
+    """One listing with its photos. Raises NotFound."""
+    return one_of(get_items(executor, [equipment_id]), equipment_id)
+
+
+def one_of(found: Mapping[UUID, Found], equipment_id: UUID) -> Found:
+    """What was found of one listing. Raises NotFound."""
+    if equipment_id not in found:
         raise _no_such_equipment()
-    return item(row)
-
-
-def get_version(session: Session, equipment_id: UUID) -> int:
-    """A listing's version, which its photos are part of. Raises NotFound."""
-    version = session.scalar(select(Equipment.version).where(Equipment.id == equipment_id))
-    if version is None:
-        raise _no_such_equipment()
-    return version
+    return found[equipment_id]
 
 
 def lock_state(session: Session, equipment_id: UUID) -> EquipmentState:

@@ -10,6 +10,7 @@ from flask import url_for
 from app.auth.identity import caller, public
 from app.equipment import categories, geojson, photos, schemas, service
 from app.equipment.criteria import Search
+from app.equipment.projection import item_body, page_body
 from app.models import EquipmentPhoto
 from app.web.accept import GEO_JSON
 from app.web.api import BASE_PATH, Blueprint
@@ -34,7 +35,7 @@ categories_blueprint = Blueprint(
 @blueprint.alt_response(200, schema=geojson.FeatureCollection, content_type=GEO_JSON, success=True)
 def search_equipment(search: Search) -> Any:
     """Find equipment by place, price, kind, words and condition, in any combination."""
-    body = geojson.feature_collection if chosen() == GEO_JSON else None
+    body = geojson.feature_collection if chosen() == GEO_JSON else page_body
     return page(service.search(search), token=attrgetter("id", "version"), body=body)
 
 
@@ -44,7 +45,10 @@ def search_equipment(search: Search) -> Any:
 def get_equipment(equipment_id: UUID) -> Any:
     """Show one listing."""
     return single(
-        lambda: service.get(equipment_id), token=attrgetter("version"), peek=lambda: service.version(equipment_id)
+        lambda: service.get(equipment_id),
+        token=attrgetter("version"),
+        peek=lambda: service.version(equipment_id),
+        body=item_body,
     )
 
 
@@ -55,7 +59,8 @@ def get_equipment(equipment_id: UUID) -> Any:
 def create_equipment(values: dict[str, Any]) -> Any:
     """List equipment for rent, as an owner."""
     item = service.create(caller(), values)
-    return tagged(item, item.version, Location=url_for("equipment.get_equipment", equipment_id=item.id))
+    location = url_for("equipment.get_equipment", equipment_id=item.id)
+    return tagged(item, item.version, body=item_body, status=HTTPStatus.CREATED, Location=location)
 
 
 @blueprint.route("/<uuid:equipment_id>", methods=["PUT"])
@@ -65,7 +70,7 @@ def create_equipment(values: dict[str, Any]) -> Any:
 def change_equipment(values: dict[str, Any], equipment_id: UUID) -> Any:
     """Change any part of a listing."""
     item = service.change(caller(), equipment_id, values, only_if=precondition())
-    return tagged(item, item.version)
+    return tagged(item, item.version, body=item_body)
 
 
 @blueprint.route("/<uuid:equipment_id>", methods=["DELETE"])

@@ -16,7 +16,6 @@ from app.web.schemas import Body, Flag, HttpsUrl, Money, Number, Text
 MAX_DAILY_RATE = Decimal("99999999.99")
 MAX_QUERY_LENGTH = 200
 MAX_QUERY_WORDS = 20  # each is a part of the statement
-KILOMETRE_DECIMALS = 3  # metres
 
 
 def _latitude(**options: Any) -> Number:
@@ -81,7 +80,7 @@ class EquipmentChanges(_EquipmentFields):
 
 
 class Item(ma.Schema):
-    """A listing, the same from every endpoint."""
+    """A listing, the same from every endpoint. It describes what `app.equipment.projection` writes."""
 
     id = fields.UUID(required=True)
     owner_id = fields.UUID(required=True)
@@ -96,15 +95,7 @@ class Item(ma.Schema):
     photos = fields.List(fields.Nested(Photo), required=True)
     created_at = fields.AwareDateTime(required=True, format="iso")
     updated_at = fields.AwareDateTime(required=True, format="iso")
-    distance_km = fields.Float(allow_none=True, metadata={"description": "Where a point is given."})
-
-    @ma.post_dump(pass_original=True)
-    def distance_where_asked(self, body: dict[str, Any], original: Any, **_: Any) -> dict[str, Any]:
-        """Leave the distance out where no point was given; else give it to the metre."""
-        distance = body.pop("distance_km")
-        if original.has_distance:
-            body["distance_km"] = None if distance is None else round(distance, KILOMETRE_DECIMALS)
-        return body
+    distance_km = fields.Float(allow_none=True, metadata={"description": "Where a point is given; to the metre."})
 
 
 ItemPage = ma.Schema.from_dict(page_fields(Item), name="EquipmentPage")

@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 from app import audit
 from app.audit import Action, Author
 from app.auth.principal import Identity
-from app.database import transaction
+from app.database import single_statement, transaction
 from app.equipment import repository
 from app.equipment.criteria import Filters, Search, Sort
-from app.equipment.projection import EquipmentItem, EquipmentState
+from app.equipment.projection import EquipmentDocument, EquipmentState
 from app.errors import Forbidden
 from app.models import Role
 from app.paging import Page, PageRequest
@@ -29,30 +29,30 @@ def can_edit(who: Identity, owner_id: UUID) -> bool:
     return who.is_admin or who.user_id == owner_id
 
 
-def search(wanted: Search) -> Page[EquipmentItem]:
+def search(wanted: Search) -> Page[EquipmentDocument]:
     """Find listings. Raises InvalidInput for a cursor of another list."""
-    with transaction() as session:
-        return repository.search(session, wanted)
+    with single_statement() as connection:
+        return repository.search(connection, wanted)
 
 
-def list_own(who: Identity, page: PageRequest) -> Page[EquipmentItem]:
+def list_own(who: Identity, page: PageRequest) -> Page[EquipmentDocument]:
     """The caller's own listings, newest first."""
     return search(Search(filters=Filters(owner_id=who.user_id), sort=Sort.NEWEST, page=page))
 
 
-def get(equipment_id: UUID) -> EquipmentItem:
+def get(equipment_id: UUID) -> EquipmentDocument:
     """One listing. Raises NotFound."""
-    with transaction() as session:
-        return repository.get_item(session, equipment_id)
+    with single_statement() as connection:
+        return repository.get_item(connection, equipment_id)
 
 
 def version(equipment_id: UUID) -> int:
     """A listing's version: another one whenever it shows anything else, its photos among it. Raises NotFound."""
-    with transaction() as session:
-        return repository.get_version(session, equipment_id)
+    with single_statement() as connection:
+        return repository.one_of(repository.get_versions(connection, [equipment_id]), equipment_id)
 
 
-def create(who: Identity, values: Mapping[str, Any]) -> EquipmentItem:
+def create(who: Identity, values: Mapping[str, Any]) -> EquipmentDocument:
     """List something, as the caller's. Raises Forbidden for a renter, InvalidInput for an unknown category."""
     if not can_list_equipment(who):
         raise Forbidden("Only owners list equipment: save an owner profile first.")
@@ -63,7 +63,7 @@ def create(who: Identity, values: Mapping[str, Any]) -> EquipmentItem:
 
 def change(
     who: Identity, equipment_id: UUID, values: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
-) -> EquipmentItem:
+) -> EquipmentDocument:
     """Change what is given, and nothing else.
 
     Raises:

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, cast, func, literal_column
+from sqlalchemy import ColumnElement, String, bindparam, case, cast, func, literal_column
 from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
 
 from app.models import PUNCTUATION, SEARCH_EXACT, SEARCH_STEMMED
 
 _PUNCTUATION = re.compile(PUNCTUATION)
+_NOTHING = cast(literal_column("''"), TSQUERY)  # asks for nothing; alone, it matches nothing
 
 
 def split_words(text: str) -> list[str]:
@@ -18,31 +19,43 @@ def split_words(text: str) -> list[str]:
     return _PUNCTUATION.sub(" ", text).split()
 
 
-def tsquery(text: str) -> ColumnElement[Any]:
-    """All of these words, the last one as a prefix.
+def word_values(text: str) -> dict[str, str]:
+    """The values of the `tsquery` of so many words."""
+    words = split_words(text)
+    if words:
+        words[-1] = f"'{words[-1]}':*"
+    return {_name(number): word for number, word in enumerate(words)}
+
+
+def tsquery(number_of_words: int) -> ColumnElement[Any]:
+    """All of so many words, the last one as a prefix.
 
     A word matches stemmed (drills finds drill) or as it is written. An English stop word asks for nothing, unless it
     is the only word. See PostgreSQL, "Parsing Queries".
     """
-    if not (words := split_words(text)):
-        return cast("", TSQUERY)  # matches nothing
-    *whole, last = words
-    prefix = _either(func.to_tsquery, f"'{last}':*")
+    if not number_of_words:
+        return _NOTHING
+    *whole, last = (bindparam(_name(number), type_=String()) for number in range(number_of_words))
+    prefix = _either(func.to_tsquery, last)
     if not whole:
         return prefix
-    asked = [_unless_stop_word(word, _either(func.phraseto_tsquery, word)) for word in whole]
-    asked.append(_unless_stop_word(last, prefix))
+    asked = [_unless_stop_word(word, func.phraseto_tsquery, _either(func.phraseto_tsquery, word)) for word in whole]
+    asked.append(_unless_stop_word(last, func.to_tsquery, prefix))
     return reduce(lambda left, right: left.op("&&", return_type=TSQUERY())(right), asked)
 
 
-def _unless_stop_word(word: str, asked: ColumnElement[Any]) -> ColumnElement[Any]:
-    is_stop_word = func.numnode(func.phraseto_tsquery(_config(SEARCH_STEMMED), word)) == 0
-    return case((is_stop_word, cast("", TSQUERY)), else_=asked)
+def _name(number: int) -> str:
+    return f"word_{number}"
 
 
-def _either(parse: Callable[..., Any], text: str) -> ColumnElement[Any]:
-    stemmed: ColumnElement[Any] = parse(_config(SEARCH_STEMMED), text)
-    exact: ColumnElement[Any] = parse(_config(SEARCH_EXACT), text)
+def _unless_stop_word(word: ColumnElement[str], parse: Callable[..., Any], asked: ColumnElement[Any]) -> Any:
+    is_stop_word = func.numnode(parse(_config(SEARCH_STEMMED), word)) == 0
+    return case((is_stop_word, _NOTHING), else_=asked)
+
+
+def _either(parse: Callable[..., Any], word: ColumnElement[str]) -> ColumnElement[Any]:
+    stemmed: ColumnElement[Any] = parse(_config(SEARCH_STEMMED), word)
+    exact: ColumnElement[Any] = parse(_config(SEARCH_EXACT), word)
     return stemmed.op("||", return_type=TSQUERY())(exact)
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from app.auth.identity import caller, public
 from app.equipment import service as equipment
+from app.equipment.projection import page_body
 from app.equipment.schemas import ItemPage
 from app.users import schemas, service
 from app.web.api import BASE_PATH, Blueprint, settings
@@ -40,7 +41,8 @@ def change_user(values: dict[str, Any], user_id: UUID) -> Any:
 @blueprint.response(200, ItemPage)
 def list_own_equipment(query: dict[str, Any]) -> Any:
     """List one's own equipment, newest first."""
-    return page(equipment.list_own(caller(), page_request(query)), token=attrgetter("id", "version"))
+    found = equipment.list_own(caller(), page_request(query))
+    return page(found, token=attrgetter("id", "version"), body=page_body)
 
 
 @blueprint.route("/me/owner-profile")

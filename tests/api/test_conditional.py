@@ -1,6 +1,7 @@
 """Conditional requests (RFC 9110 §13): what a client has is not sent again, and no stale write wins."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -134,6 +135,18 @@ class TestTags:
         assert len(tags) == 1
 
 
+def as_written(statement: str) -> str:
+    """The SQL of a statement, or of the prepared one that it executes."""
+    name = re.search(r"EXECUTE (\w+)", statement)
+    if name is None:
+        return statement
+    with transaction() as session:
+        prepared = session.scalar(
+            text("SELECT statement FROM pg_prepared_statements WHERE name = :name"), {"name": name[1]}
+        )
+    return str(prepared).partition(" AS ")[2]
+
+
 class TestCost:
     """A condition saves work; without one nothing costs more."""
 
@@ -147,9 +160,8 @@ class TestCost:
         with counting_statements() as conditional:
             assert_not_sent(client.get(path, headers={"If-None-Match": tag}), tag)
         assert (len(plain), len(conditional)) == (1, 1)
-        columns = conditional.statements[0].partition("FROM")[0]
-        assert columns.count(",") == 0
-        assert ".version" in columns
+        columns = re.findall(r"\w+\.(\w+)", as_written(conditional.statements[0]).partition("FROM")[0])
+        assert set(columns) - {"id"} == {"version"}
 
     @pytest.mark.parametrize("path", [API, CATEGORIES])
     def test_a_304_of_a_list_takes_one_statement_and_dumps_nothing(

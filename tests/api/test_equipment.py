@@ -1,7 +1,9 @@
 """Listings: their life, their photos, and the one shape they have everywhere."""
 
 import json
+import unicodedata
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import uuid4
 
@@ -135,6 +137,32 @@ def test_coordinates_are_the_same_from_every_endpoint(client: FlaskClient, owner
     assert one == changed == listed["items"][0] == own["items"][0]
     assert one is not None
     assert created["coordinates"] == one["coordinates"] == place
+
+
+@pytest.mark.parametrize(
+    "text", ['"quoted" \\ and \\"', "50% of %(id)s {} /", "e\u0301\U0001f6b2 Zürich", "<b>&amp; '"]
+)
+def test_any_text_is_given_as_it_was_taken(client: FlaskClient, owner: Person, text: str) -> None:
+    body = new_equipment(title=text, location=text, description=f"{text}\n\t{text}\r\n.")
+    created = client.post(API, json=body, headers=owner.headers).json or {}
+    for name in ("title", "location", "description"):
+        assert created[name] == unicodedata.normalize("NFC", body[name])
+    assert client.get(f"{API}/{created['id']}").json == created
+
+
+@pytest.mark.parametrize(
+    ("at", "shown"),
+    [
+        (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "2026-01-02T03:04:05+00:00"),
+        (datetime(2026, 1, 2, 3, 4, 5, 600_000, tzinfo=UTC), "2026-01-02T03:04:05.600000+00:00"),
+        (datetime(2026, 7, 1, 1, tzinfo=timezone(timedelta(hours=2))), "2026-06-30T23:00:00+00:00"),
+    ],
+)
+def test_a_time_is_in_utc_and_written_as_everywhere_else(
+    client: FlaskClient, owner: Person, at: datetime, shown: str
+) -> None:
+    answer = client.get(f"{API}/{add_equipment(owner.id, created_at=at)}")
+    assert (answer.json or {})["created_at"] == shown
 
 
 def test_a_deleted_listing_is_gone(client: FlaskClient, owner: Person, url: str) -> None:
