@@ -15,7 +15,7 @@ from app.observability import error_tracking, exchange, health, logging, metrics
 from app.settings import Settings
 from app.users import commands as users_commands
 from app.users import routes as users
-from app.web import api, conditional, cors, docs, errors, headers, limits, proxies
+from app.web import api, conditional, cors, docs, errors, headers, limits, proxies, shortcut
 from app.web.application import Application
 from app.web.json import StrictJson
 
@@ -33,15 +33,18 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json = StrictJson(app)
     app.extensions["settings"] = settings
-    proxies.init_app(app, settings)
-
-    # The base: hooks run before a request in this order, and after it in the reverse.
     logging.configure(settings)
     error_tracking.configure(settings)
     database.connect(settings)
     prepared.configure(settings)
+
+    # Around Flask, from the inside out.
+    shortcut.init_app(app, equipment.LISTING, equipment.SEARCH)
+    proxies.init_app(app, settings)
     headers.init_app(app)
     exchange.init_app(app, settings)
+
+    # The base: hooks run before a request in this order, and after it in the reverse.
     cors.init_app(app, settings)
     errors.init_app(app)
     limits.init_app(app, settings)

@@ -9,6 +9,7 @@ that had begun before. So this is no cache, and nothing is ever to be invalidate
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from gevent.event import AsyncResult, Event
@@ -100,6 +101,39 @@ class Coalesced(Generic[Key, Value]):
             raise _cut_off()
         found: Mapping[Key, Value] = shared.found.get()
         return found
+
+
+class Alike(Generic[Key, Value]):
+    """`Alike(read).get(key)` is `read(key)`, once for those who ask for the same at the same time.
+
+    For what is no matter of a few rows: others' reads neither wait for it nor are made with it. What is given to
+    several must be immutable.
+    """
+
+    def __init__(self, read: Callable[[Key], Value]) -> None:
+        self._read = read
+        self._asked: dict[Key, _Asked[Key, Value]] = {}
+
+    def get(self, key: Key) -> Value:
+        """What `read` gives at this moment or after. Raises as `Coalesced.get`."""
+        asked = self._asked.get(key)
+        if asked is None:
+            asked = self._asked[key] = _Asked(Coalesced(lambda keys: {key: self._read(key) for key in keys}))
+        asked.readers += 1
+        try:
+            found = asked.coalesced.get(key)
+            assert found is not None  # noqa: S101 - the read is of this very key
+            return found
+        finally:
+            asked.readers -= 1
+            if asked.readers == 0:
+                del self._asked[key]
+
+
+@dataclass
+class _Asked(Generic[Key, Value]):
+    coalesced: Coalesced[Key, Value]
+    readers: int = 0
 
 
 def _cut_off() -> Unavailable:

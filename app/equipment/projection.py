@@ -5,6 +5,7 @@ Every endpoint gives this JSON as it is, so a listing is the same from each of t
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from sqlalchemy import ColumnElement, Double, SQLColumnExpression, Text, case, c
 from app.geo import METRES_PER_KILOMETRE
 from app.models import Equipment, EquipmentPhoto
 from app.paging import Page
+from app.precondition import digest
 
 
 class EquipmentDocument(NamedTuple):
@@ -43,17 +45,23 @@ def item_body(item: EquipmentDocument) -> bytes:
     return item.json.encode()
 
 
-def page_body(page: Page[EquipmentDocument]) -> bytes:
-    """A page of listings as a response's body."""
-    items = ",".join([item.json for item in page.items])
-    return (
-        (
-            f'{{"items":[{items}],"total":{page.total},"page":{page.page},"limit":{page.limit}'
-            f',"total_pages":{page.total_pages},"next_cursor":'
-        ).encode()
-        + orjson.dumps(page.next_cursor)
-        + b"}"
-    )
+@dataclass(frozen=True, kw_only=True)
+class EquipmentPage(Page[EquipmentDocument]):
+    """A page of listings. Several who asked at once are given the same one, so what it is written as is made once."""
+
+    @cached_property
+    def token(self) -> str:
+        """Another one whenever the page shows anything else."""
+        counts = (self.total, self.page, self.limit, self.next_cursor)
+        return digest(*counts, *((item.id, item.version) for item in self.items))
+
+    @cached_property
+    def json(self) -> bytes:
+        """The page as a response's body."""
+        items = ",".join([item.json for item in self.items])
+        counts = f'"total":{self.total},"page":{self.page},"limit":{self.limit},"total_pages":{self.total_pages}'
+        next_cursor = orjson.dumps(self.next_cursor).decode()
+        return f'{{"items":[{items}],{counts},"next_cursor":{next_cursor}}}'.encode()
 
 
 def document_columns(*, distance: ColumnElement[Any] | None = None) -> tuple[SQLColumnExpression[Any], ...]:

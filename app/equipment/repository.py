@@ -1,7 +1,7 @@
 """SQL of listings and their photos."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Connection, Uuid, any_, bindparam, delete, insert, select, update
@@ -12,19 +12,17 @@ from app.database import refusing
 from app.equipment import search as query
 from app.equipment.criteria import Search
 from app.equipment.form import form_of, values_of
-from app.equipment.projection import EquipmentDocument, EquipmentState, document_columns
+from app.equipment.projection import EquipmentDocument, EquipmentPage, EquipmentState, document_columns
 from app.errors import InvalidInput, NotFound
 from app.models import Equipment, EquipmentPhoto
-from app.paging import Page, Position, encode_cursor
-
-Found = TypeVar("Found")
+from app.paging import Position, encode_cursor
 
 _IS_ONE_OF = Equipment.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
 _GET_ITEMS = prepared.shape("get_items", select(*document_columns()).where(_IS_ONE_OF))
 _GET_VERSIONS = prepared.shape("get_versions", select(Equipment.id, Equipment.version).where(_IS_ONE_OF))
 
 
-def search(executor: Session | Connection, wanted: Search) -> Page[EquipmentDocument]:
+def search(executor: Session | Connection, wanted: Search) -> EquipmentPage:
     """One page and the exact total, in one statement. Raises InvalidInput for a cursor of another list."""
     rows = prepared.execute(executor, query.shape_of(form_of(wanted)), values_of(wanted)).all()
     total = rows[0][0]
@@ -37,7 +35,7 @@ def search(executor: Session | Connection, wanted: Search) -> Page[EquipmentDocu
         key, last = shown[-1]
         next_cursor = encode_cursor(Position(page=number + 1, key=key, id=last.id), of_list=wanted.list_name)
     items = [document for _, document in shown]
-    return Page(items=items, total=total, page=number, limit=wanted.page.limit, next_cursor=next_cursor)
+    return EquipmentPage(items=items, total=total, page=number, limit=wanted.page.limit, next_cursor=next_cursor)
 
 
 def get_items(executor: Session | Connection, ids: Sequence[UUID]) -> dict[UUID, EquipmentDocument]:
@@ -54,14 +52,10 @@ def get_versions(executor: Session | Connection, ids: Sequence[UUID]) -> dict[UU
 
 def get_item(executor: Session | Connection, equipment_id: UUID) -> EquipmentDocument:
     """One listing with its photos. Raises NotFound."""
-    return one_of(get_items(executor, [equipment_id]), equipment_id)
-
-
-def one_of(found: Mapping[UUID, Found], equipment_id: UUID) -> Found:
-    """What was found of one listing. Raises NotFound."""
-    if equipment_id not in found:
-        raise _no_such_equipment()
-    return found[equipment_id]
+    found = get_items(executor, [equipment_id]).get(equipment_id)
+    if found is None:
+        raise no_such_equipment()
+    return found
 
 
 def lock_state(session: Session, equipment_id: UUID) -> EquipmentState:
@@ -73,7 +67,7 @@ def lock_state(session: Session, equipment_id: UUID) -> EquipmentState:
     columns = Equipment.owner_id, Equipment.title, Equipment.is_available, Equipment.version
     row = session.execute(select(*columns).where(Equipment.id == equipment_id).with_for_update()).one_or_none()
     if row is None:
-        raise _no_such_equipment()
+        raise no_such_equipment()
     return EquipmentState(**row._mapping)
 
 
@@ -100,7 +94,8 @@ def delete_equipment(session: Session, equipment_id: UUID) -> None:
     session.execute(delete(Equipment).where(Equipment.id == equipment_id))
 
 
-def _no_such_equipment() -> NotFound:
+def no_such_equipment() -> NotFound:
+    """The one error of an unknown listing."""
     return NotFound("There is no such equipment.")
 
 

@@ -1,7 +1,7 @@
 """Listings: who may do what with them."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -9,14 +9,17 @@ from sqlalchemy.orm import Session
 from app import audit
 from app.audit import Action, Author
 from app.auth.principal import Identity
+from app.coalescing import Alike, Coalesced
 from app.database import single_statement, transaction
 from app.equipment import repository
 from app.equipment.criteria import Filters, Search, Sort
-from app.equipment.projection import EquipmentDocument, EquipmentState
+from app.equipment.projection import EquipmentDocument, EquipmentPage, EquipmentState
 from app.errors import Forbidden
 from app.models import Role
-from app.paging import Page, PageRequest
+from app.paging import PageRequest
 from app.precondition import UNCONDITIONAL, Precondition
+
+Found = TypeVar("Found")
 
 
 def can_list_equipment(who: Identity) -> bool:
@@ -29,27 +32,50 @@ def can_edit(who: Identity, owner_id: UUID) -> bool:
     return who.is_admin or who.user_id == owner_id
 
 
-def search(wanted: Search) -> Page[EquipmentDocument]:
-    """Find listings. Raises InvalidInput for a cursor of another list."""
-    with single_statement() as connection:
-        return repository.search(connection, wanted)
+def search(wanted: Search) -> EquipmentPage:
+    """Find listings; those who ask for the same at once share one search. Raises InvalidInput for a bad cursor."""
+    return _searches.get(wanted)
 
 
-def list_own(who: Identity, page: PageRequest) -> Page[EquipmentDocument]:
+def list_own(who: Identity, page: PageRequest) -> EquipmentPage:
     """The caller's own listings, newest first."""
     return search(Search(filters=Filters(owner_id=who.user_id), sort=Sort.NEWEST, page=page))
 
 
 def get(equipment_id: UUID) -> EquipmentDocument:
-    """One listing. Raises NotFound."""
-    with single_statement() as connection:
-        return repository.get_item(connection, equipment_id)
+    """One listing, read together with those that others ask for at once. Raises NotFound."""
+    return _there(_items.get(equipment_id))
 
 
 def version(equipment_id: UUID) -> int:
     """A listing's version: another one whenever it shows anything else, its photos among it. Raises NotFound."""
+    return _there(_versions.get(equipment_id))
+
+
+def _search(wanted: Search) -> EquipmentPage:
     with single_statement() as connection:
-        return repository.one_of(repository.get_versions(connection, [equipment_id]), equipment_id)
+        return repository.search(connection, wanted)
+
+
+def _get_items(ids: Sequence[UUID]) -> Mapping[UUID, EquipmentDocument]:
+    with single_statement() as connection:
+        return repository.get_items(connection, ids)
+
+
+def _get_versions(ids: Sequence[UUID]) -> Mapping[UUID, int]:
+    with single_statement() as connection:
+        return repository.get_versions(connection, ids)
+
+
+_searches = Alike(_search)
+_items = Coalesced(_get_items)
+_versions = Coalesced(_get_versions)
+
+
+def _there(found: Found | None) -> Found:
+    if found is None:
+        raise repository.no_such_equipment()
+    return found
 
 
 def create(who: Identity, values: Mapping[str, Any]) -> EquipmentDocument:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from app.auth.identity import caller, public
 from app.equipment import service as equipment
-from app.equipment.projection import page_body
 from app.equipment.schemas import ItemPage
 from app.users import schemas, service
 from app.web.api import BASE_PATH, Blueprint, settings
@@ -42,7 +41,7 @@ def change_user(values: dict[str, Any], user_id: UUID) -> Any:
 def list_own_equipment(query: dict[str, Any]) -> Any:
     """List one's own equipment, newest first."""
     found = equipment.list_own(caller(), page_request(query))
-    return page(found, token=attrgetter("id", "version"), body=page_body)
+    return page(found, token=attrgetter("token"), body=attrgetter("json"))
 
 
 @blueprint.route("/me/owner-profile")

@@ -30,11 +30,13 @@ from app.auth.identity import is_public
 from app.errors import MalformedRequest, PreconditionFailed
 from app.paging import Page
 from app.precondition import UNCONDITIONAL, Precondition, Tokens, digest
+from app.web.accept import JSON
 from app.web.negotiation import chosen
 from app.web.pagination import link_header
 from app.web.response import Response
 
 MATCH, NONE_MATCH = "If-Match", "If-None-Match"
+NONE_MATCH_KEY = "HTTP_IF_NONE_MATCH"  # in the WSGI environment
 PUBLIC, PRIVATE = "public, no-cache", "private, no-cache"
 SHAPE_BYTES = 3
 READS = frozenset({"GET", "HEAD"})
@@ -60,6 +62,7 @@ _TAGS = re.compile(rf"\s*(?:\*|{_TAG}(?:[ \t]*,[ \t]*{_TAG})*)\s*")
 
 View = TypeVar("View", bound=Callable[..., Any])
 Thing = TypeVar("Thing")
+PageOfThings = TypeVar("PageOfThings", bound=Page[Any])
 
 
 def init_app(app: Flask) -> None:
@@ -107,22 +110,21 @@ def single(
     return _answer_to(etag) or _given(thing, body, {"ETag": etag, **_caching()})
 
 
-def page(
-    found: Page[Thing], *, token: Callable[[Thing], object], body: Callable[[Page[Thing]], bytes] | None = None
-) -> Any:
-    """The answer to GET: the page for its schema, with a weak ETag and its links; or 304.
+def page(found: PageOfThings, *, token: Callable[[PageOfThings], str], body: Callable[[PageOfThings], bytes]) -> Any:
+    """The answer to GET: the page, with a weak ETag and its links; or 304.
 
-    The tag is of all that the page shows: each item by its token, in their order, and what is counted. What is written
-    already, in the form that was `chosen`, is given by `body`, and goes out as it is.
+    The token is of all that the page shows, in whatever form; `body` is the page in the form that was `chosen`.
     """
-    counts = (found.total, found.page, found.limit, found.next_cursor)
-    etag = quote_etag(_tag(digest(chosen(), *counts, *map(token, found.items))), weak=True)
-    headers = {"ETag": etag, **link_header(found), **_caching()}
-    return _answer_to(etag) or _given(found, body, headers)
+    tag = token(found) if chosen() == JSON else digest(chosen(), token(found))
+    etag = quote_etag(_tag(tag), weak=True)
+    return _answer_to(etag) or _given(found, body, {"ETag": etag, **link_header(found, request), **_caching()})
 
 
 def listing(found: list[Thing], *, token: Callable[[Thing], object]) -> Any:
-    """As `page`, for a list that is given whole."""
+    """The answer to GET: a list that is given whole, for its schema, with a weak ETag; or 304.
+
+    The tag is of all that the list shows: each item by its token, in their order.
+    """
     etag = quote_etag(_tag(digest(*map(token, found))), weak=True)
     return _answer_to(etag) or (found, {"ETag": etag, **_caching()})
 

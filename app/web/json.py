@@ -95,17 +95,13 @@ class BodyParser(FlaskParser):
     DEFAULT_VALIDATION_STATUS = HTTPStatus.BAD_REQUEST
 
     def parse(self, argmap: Any, req: Any = None, *, location: str | None = None, **options: Any) -> Any:
-        """As webargs', but for a query that is known to be read as a value: it is the same for the same text."""
+        """As webargs', but for a query that is read as a value: the same for the same text."""
         asked = flask.request if req is None else req
         if location == "query" and getattr(argmap, "loads_value", False):
             text = asked.query_string
             if len(text) <= MAX_REMEMBERED_QUERY_BYTES:
-                return self._value_of(argmap, text)
+                return _value_of(argmap, text)
         return super().parse(argmap, asked, location=location, **options)
-
-    @lru_cache(maxsize=MAX_REMEMBERED_QUERIES)  # noqa: B019 - there is one parser, for the life of the process
-    def _value_of(self, schema: Any, _query: bytes) -> Any:
-        return super().parse(schema, flask.request, location="query")
 
     def load_querystring(self, req: flask.Request, schema: Any) -> Any:
         """The query's values, each a list.
@@ -138,3 +134,12 @@ class BodyParser(FlaskParser):
         if not isinstance(parsed, dict):
             raise InvalidInput.of("body", "Must be a JSON object.")
         return parsed
+
+
+@lru_cache(maxsize=MAX_REMEMBERED_QUERIES)
+def _value_of(schema: Any, query: bytes) -> Any:
+    asked = flask.Request({"REQUEST_METHOD": "GET", "QUERY_STRING": query.decode("latin-1")})  # PEP 3333
+    return FlaskParser.parse(_parser, schema, asked, location="query")
+
+
+_parser = BodyParser()

@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import marshmallow as ma
-from flask import request
+from flask import Request
 from marshmallow import ValidationError, fields, validate
 
 from app.paging import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, MAX_PAGE, Page, PageRequest
@@ -61,22 +61,22 @@ def page_fields(item: type[ma.Schema]) -> dict[str, Any]:
     }
 
 
-def link_header(page: Page[Any]) -> dict[str, str]:
+def link_header(page: Page[Any], asked: Request) -> dict[str, str]:
     """`Link` (RFC 8288): `next`, by cursor, while there is a next page; `first` and `prev` on a numbered one."""
     links = {}
     if page.next_cursor is not None:
         links["next"] = {"cursor": page.next_cursor}
-    if page.page > 1 and not _asked_by_cursor():
+    if page.page > 1 and not _is_by_cursor(asked):
         links["first"] = {"page": "1"}
         links["prev"] = {"page": str(max(1, min(page.page - 1, page.total_pages)))}
-    return {"Link": ", ".join(f'<{_url(place)}>; rel="{rel}"' for rel, place in links.items())} if links else {}
+    return {"Link": ", ".join(f'<{_url(asked, place)}>; rel="{rel}"' for rel, place in links.items())} if links else {}
 
 
-def _asked_by_cursor() -> bool:
-    return any(value.strip() not in ABSENT_QUERY_VALUES for value in request.args.getlist("cursor"))
+def _is_by_cursor(asked: Request) -> bool:
+    return any(value.strip() not in ABSENT_QUERY_VALUES for value in asked.args.getlist("cursor"))
 
 
-def _url(place: dict[str, str]) -> str:
+def _url(asked: Request, place: dict[str, str]) -> str:
     """What was asked for, at another place of the list."""
-    query = [(name, value) for name, value in request.args.items(multi=True) if name not in ("page", "cursor")]
-    return f"{request.path}?{urlencode([*query, *place.items()])}"
+    query = [(name, value) for name, value in asked.args.items(multi=True) if name not in ("page", "cursor")]
+    return f"{asked.path}?{urlencode([*query, *place.items()])}"

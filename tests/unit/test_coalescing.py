@@ -8,7 +8,7 @@ import pytest
 from gevent.event import Event
 
 from app import coalescing, database
-from app.coalescing import Coalesced
+from app.coalescing import Alike, Coalesced
 from app.errors import NotFound, Unavailable
 
 SECONDS = 5
@@ -173,3 +173,38 @@ def test_a_part_of_a_whole_reads_for_itself(table: Table, monkeypatch: pytest.Mo
     assert table.reads == [["a"], ["c"]]
     table.is_open.set()
     assert ends(asking) == [1, 2, 3]
+
+
+class TestAlike:
+    def test_those_who_ask_for_the_same_share_the_next_read_and_others_do_not_wait(self) -> None:
+        gates, reads = {"slow": Event(), "quick": Event()}, []
+
+        def read(key: str) -> str:
+            reads.append(key)
+            gates[key].wait(SECONDS)
+            return key.upper()
+
+        alike = Alike(read)
+        slow = begin(*(partial(alike.get, "slow") for _ in range(3)))
+        quick = begin(partial(alike.get, "quick"))
+        gates["quick"].set()
+        assert ends(quick) == ["QUICK"]
+        gates["slow"].set()
+        assert ends(slow) == ["SLOW"] * 3
+        assert reads.count("slow") == 2
+
+    def test_nothing_is_kept(self) -> None:
+        answers = iter(range(3))
+        alike = Alike(lambda _: next(answers))
+        assert [alike.get("a"), alike.get("a")] == [0, 1]
+        assert not alike._asked
+
+    def test_nothing_is_kept_of_a_failure(self) -> None:
+        def read(_: str) -> str:
+            raise NotFound("gone")
+
+        alike = Alike(read)
+        for _ in range(2):
+            with pytest.raises(NotFound):
+                alike.get("a")
+        assert not alike._asked

@@ -1,0 +1,191 @@
+"""The way past Flask answers as Flask's way does: each request here is made both ways, and compared."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from app import create_app, database
+from app.equipment import repository
+from app.errors import Unavailable
+from app.geo import Point
+from app.settings import Settings
+from app.web import shortcut
+from tests.factories import Person, add_equipment
+
+# What differs between any two requests.
+OF_THE_REQUEST = {"X-Request-Id", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
+ORDINARY = {
+    "plain": {},
+    "any form": {"Accept": "*/*"},
+    "json": {"Accept": "application/json"},
+    "a browser": {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"},
+    "a library": {"Accept": "application/json, text/plain, */*"},
+    "another tag": {"If-None-Match": '"0.000000"'},
+    "no tag": {"If-None-Match": "nonsense"},
+    "whatever there is": {"If-None-Match": "*"},
+    "the tag": {"If-None-Match": "{etag}"},
+    "the tag, weakened": {"If-None-Match": "W/{etag}"},
+    "the tag among others": {"If-None-Match": '"0.000000", {etag}'},
+    "its own name": {"X-Request-Id": "a-name-of-its-own"},
+    "a range": {"Range": "bytes=0-9"},
+    "a cookie": {"Cookie": "session=1"},
+}
+OUT_OF_THE_ORDINARY = {
+    "a token": {"Authorization": "Bearer x"},
+    "an origin": {"Origin": "https://elsewhere.example"},
+    "a condition to change": {"If-Match": '"1.000000"'},
+    "no form of ours": {"Accept": "image/png"},
+    "JSON left out": {"Accept": "application/json;q=0, text/html"},
+}
+
+
+LIST = "/api/v1/equipment"
+LISTS = {
+    "all": LIST,
+    "the first of some": f"{LIST}?limit=1",
+    "the second of some": f"{LIST}?limit=1&page=2",
+    "those behind the last": f"{LIST}?page=9",
+    "near": f"{LIST}?lat=47&lng=8&radius_km=5&utm_source=mail&lat=47",
+    "none": f"{LIST}?q=nothing-like-it",
+    "in another order": f"{LIST}?sort=price_asc&limit=2",
+}
+
+
+@pytest.fixture
+def path(owner: Person) -> str:
+    """Of a listing."""
+    place = Point(longitude=8.0, latitude=47.0)
+    first, *_ = (f"{LIST}/{add_equipment(owner.id, photos=2, coordinates=place)}" for _ in range(3))
+    return first
+
+
+@pytest.fixture
+def flasks_way(monkeypatch: pytest.MonkeyPatch) -> Callable[..., TestResponse]:
+    """Makes a request that finds nothing plain, and so goes Flask's way."""
+
+    def ask(client: FlaskClient, path: str, **options: Any) -> TestResponse:
+        with monkeypatch.context() as patch:
+            patch.setattr(shortcut, "_is_plain", lambda *_: False)
+            return client.open(path, **options)
+
+    return ask
+
+
+def seen(answer: TestResponse) -> tuple[int, dict[str, str], bytes]:
+    headers = {name: value for name, value in answer.headers.items() if name not in OF_THE_REQUEST}
+    return answer.status_code, headers, answer.data.replace(answer.headers["X-Request-Id"].encode(), b"")
+
+
+def tagged(headers: dict[str, str], etag: str) -> dict[str, str]:
+    return {name: value.replace("{etag}", etag) for name, value in headers.items()}
+
+
+@pytest.mark.parametrize(
+    "headers", [*ORDINARY.values(), *OUT_OF_THE_ORDINARY.values()], ids=[*ORDINARY, *OUT_OF_THE_ORDINARY]
+)
+def test_both_ways_give_the_same_answer(
+    client: FlaskClient, path: str, flasks_way: Callable[..., TestResponse], headers: dict[str, str]
+) -> None:
+    headers = tagged(headers, client.get(path).headers["ETag"])
+    here, there = client.get(path, headers=headers), flasks_way(client, path, headers=headers)
+    assert seen(here) == seen(there)
+    assert set(here.headers.keys()) == set(there.headers.keys())
+
+
+@pytest.mark.parametrize("headers", [{}, {"If-None-Match": "{etag}"}, *OUT_OF_THE_ORDINARY.values()])
+@pytest.mark.parametrize("listed", LISTS.values(), ids=LISTS.keys())
+@pytest.mark.usefixtures("path")
+def test_both_ways_give_the_same_list(
+    client: FlaskClient, flasks_way: Callable[..., TestResponse], listed: str, headers: dict[str, str]
+) -> None:
+    headers = tagged(headers, client.get(listed).headers["ETag"])
+    here, there = client.get(listed, headers=headers), flasks_way(client, listed, headers=headers)
+    assert seen(here) == seen(there)
+    assert set(here.headers.keys()) == set(there.headers.keys())
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "lat=1", "page=2&cursor=x", "cursor=nonsense", "q=%FF", "limit=1&limit=2", "sort=distance"],
+)
+def test_both_ways_take_or_refuse_the_same_queries(
+    client: FlaskClient, flasks_way: Callable[..., TestResponse], query: str
+) -> None:
+    here, there = client.get(f"{LIST}?{query}"), flasks_way(client, f"{LIST}?{query}")
+    assert here.status_code == 400
+    assert seen(here) == seen(there)
+
+
+def test_a_map_is_given_by_flasks_way(client: FlaskClient, path: str) -> None:
+    answer = client.get(LIST, headers={"Accept": "application/geo+json"})
+    assert answer.mimetype == "application/geo+json"
+    assert answer.get_json()["type"] == "FeatureCollection"
+    assert client.get(LIST).headers["ETag"] != answer.headers["ETag"]
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH"])
+def test_another_method_goes_flasks_way(
+    client: FlaskClient, path: str, flasks_way: Callable[..., TestResponse], method: str
+) -> None:
+    assert seen(client.open(path, method=method)) == seen(flasks_way(client, path, method=method))
+
+
+NEARLY = (
+    *("{}/", "/{}", "{}%20", "{}%0A", "{}?limit=1", "{}/photos"),
+    *(f"{LIST}/not-an-id", f"{LIST}/{uuid4()}", f"{LIST}/", f"/{LIST}", f"{LIST}%2F"),
+)
+
+
+@pytest.mark.parametrize("twisted", NEARLY)
+def test_a_path_that_is_nearly_it_is_answered_the_same(
+    client: FlaskClient, path: str, flasks_way: Callable[..., TestResponse], twisted: str
+) -> None:
+    asked = twisted.format(path)
+    assert seen(client.get(asked)) == seen(flasks_way(client, asked))
+
+
+@pytest.mark.parametrize("headers", ORDINARY.values(), ids=ORDINARY.keys())
+def test_an_ordinary_request_needs_no_flask(
+    client: FlaskClient, path: str, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("went Flask's way")
+
+    monkeypatch.setattr(client.application, "request_context", fail)
+    for asked in (path, LIST, f"{LIST}?limit=1"):
+        etag = client.get(asked).headers["ETag"]
+        assert client.get(asked, headers=tagged(headers, etag)).status_code in (200, 304)
+
+
+def test_one_request_counts_once_whatever_comes_of_it(
+    settings: Settings, rolled_back: None, monkeypatch: pytest.MonkeyPatch, client: FlaskClient, path: str
+) -> None:
+    monkeypatch.setattr(database, "connect", lambda _: None)
+    limits = dataclasses.replace(settings.rate_limits, anonymous="4/minute", public_search="1/minute")
+    asking = create_app(dataclasses.replace(settings, rate_limits=limits)).test_client()
+    nowhere = f"/api/v1/equipment/{uuid4()}"
+    answers = [asking.get(asked) for asked in (path, nowhere, path, nowhere, path, nowhere)]
+    assert [answer.status_code for answer in answers] == [200, 404, 200, 404, 429, 429]
+    assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["3", "2", "1", "0", "0", "0"]
+    assert [asking.get(asked).status_code for asked in (f"{LIST}?limit=0", LIST)] == [400, 429]
+
+
+def test_what_goes_wrong_leaves_by_the_table_of_errors(
+    client: FlaskClient, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def fail(*_: object) -> None:
+        calls.append(1)
+        raise Unavailable("The database is away.", retry_after_seconds=7)
+
+    monkeypatch.setattr(repository, "get_versions", fail)
+    answer = client.get(path, headers={"If-None-Match": '"1.000000"'})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
+    assert answer.get_json()["code"] == "SERVICE_UNAVAILABLE"
+    assert calls == [1]
