@@ -15,6 +15,7 @@ import psycopg2
 import pytest
 from psycopg2.errors import DeadlockDetected, ForeignKeyViolation, LockNotAvailable
 
+from app.database import blocking_waits
 from deploy.local.cluster import PostgresCluster
 from deploy.local.installation import installation_for
 from tests.conftest import alembic
@@ -121,7 +122,7 @@ def test_a_copy_of_many_is_counted(shop: Shop) -> None:
         for n in range(5_000)
     )
     columns = ("owner_id", "category_id", "title", "description", "daily_rate", "condition", "location", "is_available")
-    with closing(shop.connect()) as connection, connection, connection.cursor() as cursor:
+    with blocking_waits(), closing(shop.connect()) as connection, connection, connection.cursor() as cursor:
         cursor.copy_from(StringIO(lines), "equipment", columns=columns)
     shop.assert_exact(5_000)
     assert len(shop.query("SELECT id FROM equipment_tally")) == 8
