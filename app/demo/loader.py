@@ -112,7 +112,8 @@ def settle() -> None:
     with blocking_waits(), transaction() as session:
         session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})  # VACUUM runs in no transaction
         session.execute(text("SET statement_timeout = 0"))
-        session.execute(text("VACUUM (ANALYZE) users, owner_profiles, renter_profiles, equipment, equipment_photos"))
+        filled = "users, owner_profiles, renter_profiles, equipment, equipment_tally, equipment_photos"
+        session.execute(text(f"VACUUM (ANALYZE) {filled}"))
 
 
 def _set_local(session: Session, **settings: str) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy.exc import IntegrityError
 from werkzeug.test import TestResponse
 
+from app.auth.identity import public
 from app.database import transaction
 from app.models import User
 from app.settings import Settings
@@ -178,14 +178,15 @@ def test_what_a_client_sent_comes_back_cut(client: FlaskClient, owner: Person) -
 
 
 def test_a_broken_constraint_is_logged_without_the_row(
-    client: FlaskClient, renter: Person, caplog: pytest.LogCaptureFixture
+    client: FlaskClient, renter: Person, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(IntegrityError) as violation, transaction() as session:
-        session.get_one(User, renter.id).avatar_url = "http://example.com/planted"
-    with caplog.at_level(logging.ERROR), client.application.test_request_context():
-        client.application.preprocess_request()
-        answer = client.application.make_response(client.application.handle_user_exception(violation.value))
-    assert answer.status_code == 500
+    def violate(**_: object) -> None:
+        with transaction() as session:
+            session.get_one(User, renter.id).avatar_url = "http://example.com/planted"
+
+    monkeypatch.setitem(client.application.view_functions, "users.get_user", public(violate))
+    with caplog.at_level(logging.ERROR):
+        assert client.get(f"/api/v1/users/{renter.id}").status_code == 500
     assert "ck_users_avatar_url_https" in caplog.text
     assert "planted" not in caplog.text
     assert renter.email not in caplog.text
