@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 
-.PHONY: help run test faults lint lock seed clean
+.PHONY: help run test faults bench lint lock seed clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -16,6 +16,10 @@ test: ## Run the tests: ARGS="-k search -x" goes to pytest
 
 faults: ## Break workers, database and bus under clients that chat, over and over: FAULTS=60
 	@deploy/local/bootstrap.sh test && FAULTS=$(or $(FAULTS),60) exec $(PY) -m pytest tests/faults $(ARGS)
+
+bench: ## Measure the service beside what it could reach: ROWS="radius one" SECONDS=3 ARGS=--list
+	@deploy/local/bootstrap.sh bench && \
+		exec setpriv --pdeathsig TERM $(PY) -m tests.benchmarks --seconds $(or $(SECONDS),3) $(ARGS) $(ROWS)
 
 lint: ## Check style, types, import rules, systemd units, known vulnerabilities, and that the migrations match the models
 	@deploy/local/bootstrap.sh test
@@ -35,6 +39,7 @@ lock: ## Resolve requirements.in into exact versions with hashes: UPGRADE=--upgr
 		{ $(or $(PYTHON),python3) -m venv .local/lock && .local/lock/bin/pip install --quiet pip-tools==7.6.2; }
 	CUSTOM_COMPILE_COMMAND='make lock' $(LOCK) $(UPGRADE) --output-file requirements.txt requirements.in
 	CUSTOM_COMPILE_COMMAND='make lock' $(LOCK) $(UPGRADE) --output-file tests/requirements.txt tests/requirements.in
+	CUSTOM_COMPILE_COMMAND='make lock' $(LOCK) $(UPGRADE) --output-file tests/benchmarks/requirements.txt tests/benchmarks/requirements.in
 
 seed: ## Fill the database of a running `make run` for load tests: LISTINGS=200000
 	@test -f .local/run/env || { echo "make seed: start 'make run' in another terminal first" >&2; exit 1; }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Prepares this checkout: `bootstrap.sh run` for the service, `bootstrap.sh test` for its tests and checks as well.
+# Prepares this checkout: `bootstrap.sh run` for the service, `bootstrap.sh test` for its tests and checks as well,
+# `bootstrap.sh bench` for its benchmarks.
 #
 # Installs the system packages that are missing (Debian and Ubuntu), makes .venv and fills it. What is there already is
 # left alone, so that a second call takes a moment; what an interrupted call left half-done is made anew. Nothing
@@ -60,6 +61,7 @@ need_apt_get() {
     command -v apt-get >/dev/null || die "this machine has no apt-get; install these by hand, then start again:" \
         "for Python, the standard modules venv and ensurepip" \
         "PostgreSQL (server and client) with its PostGIS extension; its pg_config must be on PATH" \
+        "for the benchmarks and their test, wrk and PostgreSQL's pgbench" \
         "for the tests, redis-server, nginx, prometheus with promtool, and prometheus-blackbox-exporter"
 }
 
@@ -172,6 +174,15 @@ ensure_redis() {
     logged apt-redis "Repair apt, or install it by hand: apt-get install redis-tools" apt_install redis-tools
 }
 
+# The benchmarks' load. The package starts nothing; pgbench comes with the PostgreSQL server.
+ensure_wrk() {
+    ! command -v wrk >/dev/null || return 0
+    need_apt wrk
+    apt_update
+    say 'Installing wrk (once)…'
+    logged apt-wrk "Repair apt, or install it by hand: apt-get install wrk" apt_install wrk
+}
+
 # Tests put a real nginx in front of the service, and let a real Prometheus read its metrics. Of these packages only the
 # programs are needed, so they are unpacked and not installed: installing them would start servers.
 # ensure_unpacked PACKAGE PROGRAM OPTION: a program of this name on PATH will do; with the option it shows that it runs.
@@ -231,11 +242,16 @@ is_sound() {
 } >/dev/null 2>&1
 
 ensure_environment() {
-    local run_stamp test_stamp requirements=requirements.txt
+    local run_stamp bench_stamp test_stamp requirements=requirements.txt
     run_stamp=$(fingerprint requirements.txt)
-    test_stamp=$(fingerprint requirements.txt tests/requirements.txt)
-    if is_stamped test "$test_stamp" || { [[ $MODE == run ]] && is_stamped run "$run_stamp"; }; then return 0; fi
-    [[ $MODE == run ]] || requirements=tests/requirements.txt
+    bench_stamp=$(fingerprint requirements.txt tests/benchmarks/requirements.txt)
+    test_stamp=$(fingerprint requirements.txt tests/benchmarks/requirements.txt tests/requirements.txt)
+    # Each of these sets holds the one before it.
+    if is_stamped test "$test_stamp"; then return 0; fi
+    if [[ $MODE != test ]] && is_stamped bench "$bench_stamp"; then return 0; fi
+    if [[ $MODE == run ]] && is_stamped run "$run_stamp"; then return 0; fi
+    [[ $MODE != bench ]] || requirements=tests/benchmarks/requirements.txt
+    [[ $MODE != test ]] || requirements=tests/requirements.txt
     ensure_venv_module
     if ! is_sound; then
         say "Making the virtual environment .venv (Python $PYTHON_VERSION)…"
@@ -248,13 +264,14 @@ ensure_environment() {
     logged pip 'Check the network and the configuration of pip, then start again.' \
         .venv/bin/python -m pip install --disable-pip-version-check --no-input --require-hashes -r "$requirements"
     printf '%s\n' "$run_stamp" >.venv/.complete-run
-    [[ $MODE == run ]] || printf '%s\n' "$test_stamp" >.venv/.complete-test
+    [[ $MODE == run ]] || printf '%s\n' "$bench_stamp" >.venv/.complete-bench
+    [[ $MODE != test ]] || printf '%s\n' "$test_stamp" >.venv/.complete-test
     rm -f .venv/.installing
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
 
-[[ $MODE == run || $MODE == test ]] || die "unknown mode '$MODE': run or test."
+[[ $MODE == run || $MODE == bench || $MODE == test ]] || die "unknown mode '$MODE': run, bench or test."
 if ! mkdir -p $LOGS 2>/dev/null || ! [[ -w . && -w .local && -w $LOGS && (! -e .venv || -w .venv) ]]; then
     die "$PWD/.local or .venv cannot be written; perhaps another user made it (root?)." \
         "Start as that user, or remove .local and .venv with its rights."
@@ -265,7 +282,8 @@ if ! flock --nonblock 9; then
     flock 9
 fi
 check_python
-if [[ $MODE == test || -z ${DATABASE_URL:-} ]]; then ensure_postgis; fi
+if [[ $MODE != run || -z ${DATABASE_URL:-} ]]; then ensure_postgis; fi
+if [[ $MODE != run ]]; then ensure_wrk; fi
 if [[ $MODE == test ]]; then ensure_servers_of_tests; fi
 if [[ $MODE == test ]]; then ensure_chromium; fi
 ensure_environment

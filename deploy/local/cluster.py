@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -52,12 +53,14 @@ class PostgresCluster:
     Unix socket, which only the cluster's user can reach, it needs no password; on 127.0.0.1 it needs `password`.
     Only one process at a time can run the cluster; when that process ends in any way, PostgreSQL shuts down.
     Start it from the main thread (see `spawn`). With `durable=False`, a power cut may cost the data,
-    and data that no installed PostgreSQL can read is made anew.
+    and data that no installed PostgreSQL can read is made anew. `settings` are PostgreSQL's own, for whoever needs
+    others than a developer's machine does.
     """
 
-    def __init__(self, directory: Path, *, durable: bool = True) -> None:
+    def __init__(self, directory: Path, *, durable: bool = True, settings: Mapping[str, str] | None = None) -> None:
         self.directory = directory.resolve()
         self.durable = durable
+        self.settings = dict(settings or {})
         self.data = self.directory / "pgdata"
         self.log = self.directory / "log" / "postgresql.log"
         token = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:12]
@@ -208,6 +211,7 @@ class PostgresCluster:
                 port=port,
                 socket_directory=self.socket_directory,
                 durable=self.durable,
+                extra=self.settings,
             )
             wait_until(self._is_decided, START_SECONDS)
             if is_ready(self.data, self.process.pid):

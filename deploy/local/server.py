@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local.datadir import ENVIRONMENT, by_descriptor
@@ -36,13 +37,15 @@ def start_server(
     port: int,
     socket_directory: Path,
     durable: bool,
+    extra: Mapping[str, str],
 ) -> subprocess.Popen[bytes]:
     """Start the server and return at once; it shuts down when this process ends (see `spawn`).
 
-    Its settings are given here and not in its file, so that a change of them reaches a cluster that exists. The
-    socket directory's name becomes the cluster's, which is in every process title: how a leftover is recognised.
+    Its settings, with `extra` besides or instead of the usual ones, are given here and not in its file, so that a
+    change of them reaches a cluster that exists. The socket directory's name becomes the cluster's, which is in every
+    process title: how a leftover is recognised.
     """
-    settings = SETTINGS | ({} if durable else NOT_DURABLE)
+    settings = SETTINGS | ({} if durable else NOT_DURABLE) | dict(extra)
     settings |= {
         "port": str(port),
         "unix_socket_directories": str(socket_directory),

@@ -1,0 +1,75 @@
+"""What a row finds: a figure, and what it must be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tests.benchmarks.interleaving import Sample, median_ratio, typical
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a figure must reach, or must not go beyond."""
+
+    bound: float
+    unit: str = "×"
+    at_least: bool = True
+
+    def is_met_by(self, figure: float) -> bool:
+        """Whether the figure is good enough."""
+        return figure >= self.bound if self.at_least else figure <= self.bound
+
+    def __str__(self) -> str:
+        return f"{'≥' if self.at_least else '≤'} {figure_text(self.bound, self.unit)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the table. `reference` says what `figure` is in proportion to, or what it is a figure of."""
+
+    what: str
+    reference: str
+    figure: float
+    target: Target
+    measured: Sample | None = None
+    compared_with: Sample | None = None
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the figure reaches its target."""
+        return self.target.is_met_by(self.figure)
+
+
+def share_of(
+    what: str, ours: Sequence[Sample], reference: str, theirs: Sequence[Sample], *, at_least: float
+) -> Finding:
+    """How much of the reference's work was done in the same time."""
+    return Finding(
+        what=what,
+        reference=reference,
+        figure=median_ratio(ours, theirs),
+        target=Target(at_least),
+        measured=typical(ours),
+        compared_with=typical(theirs),
+        samples={"ours": list(ours), "reference": list(theirs)},
+    )
+
+
+def slower_than(
+    what: str, ours: Sequence[Sample], reference: str, theirs: Sequence[Sample], *, at_most: float
+) -> Finding:
+    """How many times as long one request took as one of the reference, both by requests a second."""
+    return Finding(
+        what=what,
+        reference=reference,
+        figure=median_ratio(theirs, ours),
+        target=Target(at_most, at_least=False),
+        measured=typical(ours),
+        compared_with=typical(theirs),
+        samples={"ours": list(ours), "reference": list(theirs)},
+    )
+
+
+def figure_text(figure: float, unit: str) -> str:
+    """A figure as it is printed: two decimals for a ratio, one for all else."""
+    return f"{figure:.2f} ×" if unit == "×" else f"{figure:,.1f} {unit}".replace(".0 ", " ")

@@ -1,0 +1,60 @@
+"""What many requests leave behind."""
+
+from random import Random
+
+from tests.benchmarks import questions
+from tests.benchmarks.findings import Finding, Target
+from tests.benchmarks.people import begin_conversations
+from tests.benchmarks.stage import Stage
+from tests.benchmarks.wrk import HttpLoad, Request
+
+REQUESTS = 10_000  # that are drawn from
+SHARES = {"nearby": 20, "filtered": 10, "newest": 10, "single": 20, "unchanged": 10, "own_account": 10}
+SHARES |= {"messages": 8, "histories": 7, "missing": 5}
+MOST_REFUSED = 0.10
+CHUNK_SECONDS = 5
+NOT_FOUND = 404
+
+
+def mixed_requests(stage: Stage) -> list[Finding]:
+    """Memory of the workers after 200,000 mixed requests, against after 20,000"""
+    data, scale = stage.medium, stage.scale
+    service = stage.new_service(data)
+    requests = _mixture(stage, service.port)
+    with HttpLoad(service.port, requests, connections=scale.connections, refusals=MOST_REFUSED) as load:
+        done, rss_kib = 0, {}
+        for mark in (scale.few_requests, scale.many_requests):
+            while done < mark:
+                done += load.answers(min(CHUNK_SECONDS, scale.seconds * 2)).requests
+            rss_kib[mark] = service.rss_kib()
+    before, after = rss_kib[scale.few_requests], rss_kib[scale.many_requests]
+    return [
+        Finding(
+            what=f"memory after {scale.many_requests:,} requests: {after / 1024:.0f} MiB",
+            reference=f"after {scale.few_requests:,}: {before / 1024:.0f} MiB",
+            figure=(after / before - 1) * 100,
+            target=Target(5, "%", at_least=False),
+        )
+    ]
+
+
+def _mixture(stage: Stage, port: int) -> list[Request]:
+    """All that the other rows ask, and what is not there."""
+    data, people = stage.medium, stage.people(stage.medium)
+    url = stage.database(data)
+    begin_conversations(stage.cluster, data.database, len(people))
+    kinds = {
+        "nearby": questions.nearby(data),
+        "filtered": questions.filtered(data),
+        "newest": questions.newest(),
+        "single": questions.single(url),
+        "unchanged": questions.unchanged(url, port),
+        "own_account": questions.own_account(people),
+        "messages": questions.messages(people),
+        "histories": questions.histories(people),
+        "missing": [Request(f"{questions.EQUIPMENT}/00000000-0000-0000-0000-000000000000", status=NOT_FOUND)],
+    }
+    random = Random(REQUESTS)
+    names = random.choices(list(SHARES), list(SHARES.values()), k=REQUESTS)
+    # The first is one that has a counter: by that one, the script knows whether there are any.
+    return [random.choice(kinds[name]) for name in ("messages", *names)]

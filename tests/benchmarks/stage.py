@@ -1,0 +1,199 @@
+"""What a run stands on, each part started when a row first asks for it, all of it stopped at the end."""
+
+import http.client
+import secrets
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from deploy.local.cluster import PostgresCluster
+from deploy.local.plan import python
+from deploy.local.processes import LocalError, end_of, spawn, stop, wait_until
+from deploy.local.sockets import LOOPBACK, free_port
+from tests.benchmarks.databases import PRODUCTION_LIKE, ensure_database
+from tests.benchmarks.dataset import Dataset
+from tests.benchmarks.people import Person, add_people
+from tests.benchmarks.scale import Scale
+
+START_SECONDS = 60
+GRACE_SECONDS = 20
+PROBE_SECONDS = 2
+WORKERS = 2
+SERVICE_CONFIGURATION = "deploy/gunicorn.conf.py"
+REFERENCE_CONFIGURATION = "tests/benchmarks/reference/gunicorn_conf.py"
+AUDIENCE = "https://api.gearyard.example"
+CLIENT_ID = "gearyard-benchmarks"
+# Limits are on, and counted, and out of the load's reach.
+OUT_OF_REACH = {
+    f"RATE_LIMIT_{name}": "1000000000/minute" for name in ("PUBLIC_SEARCH", "ANONYMOUS", "AUTHENTICATED", "AUTH")
+}
+
+
+class Server:
+    """A gunicorn of `WORKERS` workers that is ready."""
+
+    def __init__(self, port: int, process: subprocess.Popen[bytes]) -> None:
+        self.port = port
+        self._process = process
+
+    def worker_pids(self) -> list[int]:
+        """The processes that serve."""
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+    def rss_kib(self) -> int:
+        """The resident memory of the workers, in KiB."""
+        statuses = (Path(f"/proc/{pid}/status").read_text() for pid in self.worker_pids())
+        return sum(int(status.partition("VmRSS:")[2].split()[0]) for status in statuses)
+
+
+class Stage:
+    """`with Stage(directory, scale, say) as stage:` has all that rows need; `say` is told of what takes time.
+
+    Everything is under `directory`; the cluster's data stays there for the next run. Every process ends with this one.
+
+    Raises, from any of its members:
+        LocalError: what was asked for does not start.
+    """
+
+    def __init__(self, directory: Path, scale: Scale, say: Callable[[str], None]) -> None:
+        self.directory = directory
+        self.scale = scale
+        self._say = say
+        self._undo = ExitStack()
+        self._urls: dict[Dataset, str] = {}
+        self._services: dict[Dataset, Server] = {}
+        self._people: dict[Dataset, list[Person]] = {}
+
+    def __enter__(self) -> Self:
+        (self.directory / "log").mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._undo.close()
+
+    @property
+    def small(self) -> Dataset:
+        """The fewest listings, from where growth is measured."""
+        return Dataset(self.scale.small)
+
+    @property
+    def medium(self) -> Dataset:
+        """As many listings as most rows are about."""
+        return Dataset(self.scale.medium)
+
+    @property
+    def large(self) -> Dataset:
+        """The most listings."""
+        return Dataset(self.scale.large)
+
+    @cached_property
+    def cluster(self) -> PostgresCluster:
+        """The database cluster, with settings like production's."""
+        self._say("Starting PostgreSQL…")
+        return self._undo.enter_context(PostgresCluster(self.directory, settings=PRODUCTION_LIKE))
+
+    def database(self, dataset: Dataset) -> str:
+        """The libpq URL of a database with this data."""
+        if dataset not in self._urls:
+            self._say(f"Looking after the data set of {dataset.listings:,} listings…")
+            self._urls[dataset] = ensure_database(self.cluster, dataset)
+        return self._urls[dataset]
+
+    @cached_property
+    def issuer(self) -> str:
+        """The address of a tenant, which mints whatever token it is told to."""
+        port, state = free_port(), self.directory / "tenant"
+        state.mkdir(mode=0o700, exist_ok=True)
+        log = self.directory / "log" / "tenant.log"
+        command = python("-m", "deploy.local.tenant", "--quiet", "--port", str(port), "--state", str(state))
+        process = self._start("The tenant", command, log, self._environment())
+        self._await("The tenant", log, process, lambda: b"tenant ready" in log.read_bytes())
+        return f"http://{LOOPBACK}:{port}/"
+
+    def service(self, dataset: Dataset) -> Server:
+        """The service over this data, everything switched on; one for all rows that ask for it."""
+        if dataset not in self._services:
+            self._services[dataset] = self.new_service(dataset)
+        return self._services[dataset]
+
+    def new_service(self, dataset: Dataset) -> Server:
+        """As `service`, but one that nobody else uses."""
+        return self._server(f"service-{dataset.listings}", SERVICE_CONFIGURATION, "wsgi:app", dataset, "/ready")
+
+    def people(self, dataset: Dataset) -> list[Person]:
+        """People whom the service over this data knows."""
+        if dataset not in self._people:
+            self.database(dataset)
+            self._people[dataset] = add_people(self.cluster, dataset.database, self.issuer, self.scale.people)
+        return self._people[dataset]
+
+    @cached_property
+    def empty_view(self) -> Server:
+        """A Flask app that does nothing, under the service's server settings."""
+        app = "tests.benchmarks.reference.empty:app"
+        return self._server("empty", REFERENCE_CONFIGURATION, app, self.medium, "/")
+
+    @cached_property
+    def conventional(self) -> Server:
+        """The radius search as it is usually written, over the same data, under the service's server settings."""
+        app = "tests.benchmarks.reference.conventional:app"
+        return self._server(
+            "conventional", REFERENCE_CONFIGURATION, app, self.medium, "/api/v1/equipment?lat=0&lng=0&radius_km=1"
+        )
+
+    def _server(self, name: str, configuration: str, app: str, dataset: Dataset, probe: str) -> Server:
+        port, number = free_port(), len(list((self.directory / "log").glob(f"{name}*.log")))
+        log = self.directory / "log" / f"{name}-{number}.log"
+        environment = {
+            "DATABASE_URL": self.database(dataset),
+            "AUTH0_ISSUER": self.issuer,
+            "PORT": str(port),
+            "WEB_CONCURRENCY": str(WORKERS),
+            "LOG_JSON": "true",
+            "PROMETHEUS_MULTIPROC_DIR": str(self.directory / "metrics" / str(port)),
+            "APP_ENV": "test",  # production refuses a tenant without TLS
+            **OUT_OF_REACH,
+        }
+        command = python("-m", "gunicorn", "-c", configuration, app)
+        process = self._start(name, command, log, {**self._environment(), **environment})
+        self._await(name, log, process, lambda: _is_ok(port, probe))
+        return Server(port, process)
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "AUTH0_AUDIENCE": AUDIENCE,
+            "AUTH0_CLIENT_ID": CLIENT_ID,
+            "AUTH0_CLIENT_SECRET": self._secret,
+        }
+
+    @cached_property
+    def _secret(self) -> str:
+        return secrets.token_urlsafe()
+
+    def _start(self, name: str, command: list[str | Path], log: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
+        with log.open("wb") as output:
+            process = spawn(command, env=env, output=output)
+        self._undo.callback(stop, process, grace_seconds=GRACE_SECONDS)
+        return process
+
+    def _await(self, name: str, log: Path, process: subprocess.Popen[bytes], is_there: Callable[[], bool]) -> None:
+        wait_until(lambda: process.poll() is not None or is_there(), START_SECONDS)
+        if process.poll() is not None or not is_there():
+            raise LocalError(f"{name} did not start. {end_of(log)}")
+
+
+def _is_ok(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_SECONDS)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
