@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from deploy.local.plan import readable
 from deploy.local.processes import ROOT, LocalError
 from tests.benchmarks import report
 from tests.benchmarks.findings import Finding
@@ -25,16 +26,21 @@ class Stopped(BaseException):
     """Somebody asked this run to end."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 0 when every row could be measured, whatever it found; 1 when one could not."""
+def main(arguments: Sequence[str] | None = None, scale: Scale = FULL, directory: Path = STATE) -> int:
+    """The exit code: 0 when every row could be measured, whatever it found; 1 when one could not; 2 for a row that
+    there is not; 130 when stopped.
+    """
     options = _parser().parse_args(arguments)
     if options.list:
         _say("\n".join(f"{row.name:<14}{row.description}" for row in ROWS))
         return 0
+    if unknown := set(options.rows) - {row.name for row in ROWS}:
+        _say(f"make bench: there is no row {', '.join(sorted(unknown))}; --list shows all")
+        return 2
     chosen = [row for row in ROWS if not options.rows or row.name in options.rows]
     with _stopping():
         try:
-            return run(chosen, FULL.quick(options.seconds), STATE)
+            return run(chosen, scale.quick(options.seconds), directory)
         except Stopped:
             return INTERRUPTED
         except LocalError as error:
@@ -49,10 +55,13 @@ def run(rows: Sequence[Row], scale: Scale, directory: Path) -> int:
         findings, failures = _measure(rows, stage)
         results = report.as_json(findings, scale, stage.cluster.psql("SHOW server_version"))
     (directory / "results.json").write_text(results)
+    found = [finding for of_row in findings.values() for finding in of_row]
+    if picture := report.growth_plot(found):
+        (directory / "growth.svg").write_text(picture)
     machine = report.machine()
-    _say(f"\n{report.table([one for of_row in findings.values() for one in of_row])}\n")
+    _say(f"\n{report.table(found)}\n")
     _say(f"{machine['processor']}, {machine['cores']} cores; {time.monotonic() - began_at:.0f} s")
-    _say(f"Every sample is in {directory / 'results.json'}")
+    _say(f"Every sample is in {readable(directory / 'results.json')}, what growth costs in growth.svg beside it.")
     for name, failure in failures.items():
         _say(f"make bench: row {name}: {failure}")
     return 1 if failures else 0

@@ -1,6 +1,6 @@
 """What a row finds: a figure, and what it must be."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.benchmarks.interleaving import Sample, median_ratio, typical
@@ -24,7 +24,10 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One line of the table. `reference` says what `figure` is in proportion to, or what it is a figure of."""
+    """One line of the table. `reference` says what `figure` is in proportion to, or what it is a figure of.
+
+    `samples` are by side; `by_size`, where growth was measured, by the number of listings.
+    """
 
     what: str
     reference: str
@@ -32,7 +35,8 @@ class Finding:
     target: Target
     measured: Sample | None = None
     compared_with: Sample | None = None
-    samples: dict[str, list[Sample]] = field(default_factory=dict)
+    samples: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
+    by_size: Mapping[int, Sequence[Sample]] = field(default_factory=dict)
 
     @property
     def is_met(self) -> bool:
@@ -51,7 +55,7 @@ def share_of(
         target=Target(at_least),
         measured=typical(ours),
         compared_with=typical(theirs),
-        samples={"ours": list(ours), "reference": list(theirs)},
+        samples={"ours": ours, "reference": theirs},
     )
 
 
@@ -66,7 +70,7 @@ def slower_than(
         target=Target(at_most, at_least=False),
         measured=typical(ours),
         compared_with=typical(theirs),
-        samples={"ours": list(ours), "reference": list(theirs)},
+        samples={"ours": ours, "reference": theirs},
     )
 
 

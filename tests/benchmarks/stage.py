@@ -45,6 +45,10 @@ class Server:
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
 
+    def close(self) -> None:
+        """Stop it, if that has not been done."""
+        stop(self._process, grace_seconds=GRACE_SECONDS)
+
     def rss_kib(self) -> int:
         """The resident memory of the workers, in KiB."""
         statuses = (Path(f"/proc/{pid}/status").read_text() for pid in self.worker_pids())
@@ -122,7 +126,7 @@ class Stage:
         return self._services[dataset]
 
     def new_service(self, dataset: Dataset) -> Server:
-        """As `service`, but one that nobody else uses."""
+        """As `service`, but one that nobody else uses, for whoever closes it."""
         return self._server(f"service-{dataset.listings}", SERVICE_CONFIGURATION, "wsgi:app", dataset, "/ready")
 
     def people(self, dataset: Dataset) -> list[Person]:

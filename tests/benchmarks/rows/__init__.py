@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.benchmarks.findings import Finding
-from tests.benchmarks.rows import growing, memory, reading, writing
+from tests.benchmarks.rows import growing, memory, reading, sockets, writing
 from tests.benchmarks.stage import Stage
 
 
@@ -32,5 +32,7 @@ ROWS = (
     Row("cursor", growing.deep_page),
     Row("list-growth", growing.list_growth),
     Row("radius-growth", growing.radius_growth),
+    Row("chat", sockets.chat),
+    Row("idle", sockets.idle_sockets),
     Row("memory", memory.mixed_requests),
 )

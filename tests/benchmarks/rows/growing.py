@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tests.benchmarks import questions
 from tests.benchmarks.dataset import Dataset
@@ -44,5 +45,5 @@ def _growth(
     samples = compare(stage, *(http(stage, stage.service(data), questions_of(data)) for data in sizes))
     largest, smallest = (f"{data.listings:,} listings" for data in (sizes[-1], sizes[0]))
     finding = slower_than(f"{what}, {largest}", samples[-1], smallest, samples[0], at_most=at_most)
-    finding.samples.update({str(data.listings): taken for data, taken in zip(sizes, samples, strict=True)})
-    return [finding]
+    by_size = {data.listings: taken for data, taken in zip(sizes, samples, strict=True)}
+    return [replace(finding, by_size=by_size)]

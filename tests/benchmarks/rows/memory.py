@@ -1,5 +1,6 @@
 """What many requests leave behind."""
 
+from contextlib import closing
 from random import Random
 
 from tests.benchmarks import questions
@@ -19,10 +20,13 @@ NOT_FOUND = 404
 def mixed_requests(stage: Stage) -> list[Finding]:
     """Memory of the workers after 200,000 mixed requests, against after 20,000"""
     data, scale = stage.medium, stage.scale
-    service = stage.new_service(data)
-    requests = _mixture(stage, service.port)
-    with HttpLoad(service.port, requests, connections=scale.connections, refusals=MOST_REFUSED) as load:
-        done, rss_kib = 0, {}
+    done, rss_kib = 0, {}
+    with (
+        closing(stage.new_service(data)) as service,
+        HttpLoad(
+            service.port, _mixture(stage, service.port), connections=scale.connections, refusals=MOST_REFUSED
+        ) as load,
+    ):
         for mark in (scale.few_requests, scale.many_requests):
             while done < mark:
                 done += load.answers(min(CHUNK_SECONDS, scale.seconds * 2)).requests

@@ -1,0 +1,280 @@
+"""The benchmarks run, and reckon right; what they find here, on little data and in a second, says nothing."""
+
+import json
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from deploy.local.cluster import PostgresCluster
+from deploy.local.processes import ROOT, wait_until
+from tests.benchmarks import __main__ as command
+from tests.benchmarks import filling, pgbench, plot, report, statements
+from tests.benchmarks.crowd_process import percentiles_ms
+from tests.benchmarks.dataset import HITS, RADIUS_KM, Dataset, words_of_searches
+from tests.benchmarks.findings import Finding, Target, share_of, slower_than
+from tests.benchmarks.interleaving import BenchmarkFailed, Sample, interleave
+from tests.benchmarks.plot import Curve
+from tests.benchmarks.rows import ROWS, Row
+from tests.benchmarks.rows.comparing import http
+from tests.benchmarks.scale import TINY
+from tests.benchmarks.stage import Stage
+from tests.benchmarks.wrk import Answers, Request
+
+LISTINGS = 1_500
+PATIENCE_SECONDS = 60
+WRK = {"requests": 3000, "microseconds": 2_000_000, "p50": 1500, "p99": 9000, "status": 3}
+NO_FAILURES = {"connect": 0, "read": 0, "write": 0, "timeout": 0}
+PGBENCH = """\
+number of transactions actually processed: 4234
+number of failed transactions: 0 (0.000%)
+latency average = 7.558 ms
+initial connection time = 20.1 ms
+tps = 2117.307652 (without initial connection time)
+"""
+DEFINITIONS = """
+SELECT pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class ON pg_class.oid = indrelid
+WHERE relnamespace = 'public'::regnamespace
+UNION ALL SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
+WHERE connamespace = 'public'::regnamespace
+UNION ALL SELECT pg_get_triggerdef(oid) || tgenabled::text FROM pg_trigger WHERE NOT tgisinternal
+ORDER BY 1"""
+DIGEST = """
+SELECT md5(string_agg(equipment::text, '' ORDER BY id)) FROM equipment
+UNION ALL SELECT md5(string_agg(equipment_photos::text, '' ORDER BY id)) FROM equipment_photos"""
+HITS_AROUND = """
+SELECT count(*) FROM equipment
+WHERE ST_DWithin(coordinates, ST_SetSRID(ST_MakePoint(%s, %s), 4326)::geography, %s)"""
+
+
+def at(*rates: float) -> list[Sample]:
+    """Samples that did so much in a second."""
+    return [Sample(per_second=rate) for rate in rates]
+
+
+def asked(url: str, query: str, values: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    """The rows that a database answers with."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(query, values)
+        found: list[tuple[object, ...]] = cursor.fetchall()
+        return found
+
+
+# --- the arithmetic --------------------------------------------------------------------------------------------------
+
+
+def test_sides_take_turns_after_a_sample_that_does_not_count() -> None:
+    calls: list[str] = []
+
+    def side(name: str) -> Callable[[float], Sample]:
+        def measure(_seconds: float) -> Sample:
+            calls.append(name)
+            return Sample(per_second=len(calls))
+
+        return measure
+
+    ours, reference = interleave([side("a"), side("b")], rounds=2, seconds=1)
+
+    assert "".join(calls) == "ab" + "abab"
+    assert [sample.per_second for sample in (*ours, *reference)] == [3, 5, 4, 6]
+
+
+def test_a_share_is_the_median_of_each_rounds_own() -> None:
+    # The machine was half as fast in the last round: for both alike.
+    finding = share_of("ours", at(60, 70, 25), "theirs", at(100, 100, 50), at_least=0.6)
+    assert finding.figure == pytest.approx(0.6)
+    assert finding.is_met
+
+
+def test_slower_is_the_other_way_round() -> None:
+    finding = slower_than("deep", at(50, 50, 50), "shallow", at(100, 60, 45), at_most=1.2)
+    assert finding.figure == pytest.approx(1.2)
+    assert finding.is_met
+    assert not slower_than("deep", at(50), "shallow", at(61), at_most=1.2).is_met
+
+
+def test_percentiles_are_of_milliseconds() -> None:
+    assert percentiles_ms([number / 1000 for number in range(101)]) == pytest.approx({"p50": 50, "p99": 99})
+
+
+def test_wrks_answers_are_read_by_what_it_counts() -> None:
+    answers = Answers.read("Running 2s test\n" + json.dumps(WRK | NO_FAILURES) + "\n")
+    assert answers == Answers(Sample(per_second=1500, p50_ms=1.5, p99_ms=9), requests=3000, refused=3)
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": 1}, {"read": 2}, {"connect": 1}, {"write": 1}, {"requests": 0}])
+def test_a_connection_that_failed_fails_the_row(wrong: dict[str, int]) -> None:
+    with pytest.raises(BenchmarkFailed):
+        Answers.read(json.dumps(WRK | NO_FAILURES | wrong))
+
+
+def test_pgbenchs_rate_is_the_one_without_connecting() -> None:
+    assert pgbench.read(PGBENCH, "") == Sample(per_second=2117.307652)
+
+
+@pytest.mark.parametrize(
+    ("output", "errors"),
+    [
+        (PGBENCH.replace("transactions: 0", "transactions: 7"), ""),
+        (PGBENCH, "pgbench: error: client 3 aborted in command 2"),
+        ("", "pgbench: error: could not connect"),
+    ],
+)
+def test_a_transaction_that_failed_fails_the_row(output: str, errors: str) -> None:
+    with pytest.raises(BenchmarkFailed):
+        pgbench.read(output, errors)
+
+
+def test_the_table_says_what_was_missed() -> None:
+    found = [
+        share_of("ours", at(60), "theirs", at(100), at_least=0.5),
+        Finding(what="memory", reference="before", figure=7.25, target=Target(5, "%", at_least=False)),
+    ]
+    lines = report.table(found).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert [cell.strip() for cell in lines[2].split("|")[5:-1]] == ["theirs", "100", "0.60 ×", "≥ 0.50 ×", "met"]
+    assert [cell.strip() for cell in lines[3].split("|")[7:-1]] == ["7.2 %", "≤ 5 %", "MISSED"]
+
+
+def test_the_picture_of_growth_has_a_point_for_each_size() -> None:
+    sizes = {20: at(100, 100), 1000: at(50, 80)}
+    finding = slower_than("list, 1000", sizes[1000], "20", sizes[20], at_most=1.2)
+    picture = ET.fromstring(str(report.growth_plot([Finding(**{**vars(finding), "by_size": sizes})])))  # noqa: S314 - ours
+    assert len(picture.findall("{*}circle")) == len(sizes)
+    assert "1,000" in "".join(picture.itertext())
+    assert report.growth_plot([finding]) is None
+    assert plot.growth([Curve("a & b", {1: 1.0}, 1.5)]).count("a &amp; b") == 1
+
+
+# --- the data --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def filled(database_url_factory: Callable[[], str]) -> str:
+    """A database with a small data set."""
+    url = database_url_factory()
+    filling.fill(url, Dataset(LISTINGS))
+    return url
+
+
+def test_a_filled_database_is_as_the_migrations_made_it(filled: str, database_url_factory: Callable[[], str]) -> None:
+    assert asked(filled, DEFINITIONS) == asked(database_url_factory(), DEFINITIONS)
+
+
+def test_the_data_are_the_same_each_time(filled: str, database_url_factory: Callable[[], str]) -> None:
+    again = database_url_factory()
+    filling.fill(again, Dataset(LISTINGS))
+    assert asked(filled, DIGEST) == asked(again, DIGEST)
+
+
+def test_listings_lie_evenly_with_so_many_in_a_circle(filled: str) -> None:
+    points = list(Dataset(LISTINGS).points(40, away_from_edge_km=RADIUS_KM))
+    hits = [int(str(asked(filled, HITS_AROUND, (*place, RADIUS_KM * 1000))[0][0])) for place in points]
+    assert sum(hits) / len(hits) == pytest.approx(HITS, rel=0.15)
+    assert asked(filled, "SELECT count(*), count(DISTINCT id) FROM equipment") == [(LISTINGS, LISTINGS)]
+
+
+def test_each_listing_has_one_to_four_photos_the_first_of_them_primary(filled: str) -> None:
+    counts = asked(
+        filled, "SELECT count(*), count(*) FILTER (WHERE is_primary) FROM equipment_photos GROUP BY equipment_id"
+    )
+    assert {photos for photos, _ in counts} == {1, 2, 3, 4}
+    assert {primary for _, primary in counts} == {1}
+    assert len(counts) == LISTINGS
+
+
+def test_every_statement_is_one_that_pgbench_can_run(cluster: PostgresCluster, filled: str) -> None:
+    box = Dataset(LISTINGS).box.without_margin(RADIUS_KM)
+    scripts = [statements.radius_search(box, RADIUS_KM, words) for words in (None, *words_of_searches())]
+    with pgbench.Pgbench(cluster.data, filled, [*scripts, statements.add_message(10)], connections=2) as side:
+        assert side(1).per_second > 0
+
+
+# --- whole runs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the runs keep their cluster."""
+    return tmp_path_factory.mktemp("bench")
+
+
+def processes_of(directory: Path) -> Iterator[Path]:
+    """The processes that were started with this directory in their arguments or environment."""
+    for entry in Path("/proc").iterdir():
+        # What ends meanwhile is none.
+        with suppress(OSError):
+            if entry.name.isdecimal() and any(
+                str(directory).encode() in (entry / name).read_bytes() for name in ("cmdline", "environ")
+            ):
+                yield entry
+
+
+def test_rows_are_measured_and_written_down(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run([row for row in ROWS if row.name == "radius"], TINY, state) == 0
+
+    results = json.loads((state / "results.json").read_text())
+    assert results["scale"]["medium"] == TINY.medium
+    beside = [finding["reference"] for finding in results["rows"]["radius"]]
+    assert beside == ["pgbench, the same statement", "the conventional way"]
+    for finding in results["rows"]["radius"]:
+        assert finding["figure"] > 0
+        assert all(sample["per_second"] > 0 for samples in finding["samples"].values() for sample in samples)
+    assert "| the conventional way " in capsys.readouterr().out
+    assert list(processes_of(state)) == []
+
+
+def test_a_row_that_cannot_be_measured_fails_the_run_and_no_other_row(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(stage: Stage) -> list[Finding]:
+        """A load that is answered by errors"""
+        with http(stage, stage.empty_view, [Request("/", status=200), Request("/unknown", status=404)]) as load:
+            load(1)
+        return []
+
+    def fine(_stage: Stage) -> list[Finding]:
+        """A row that finds something"""
+        return [share_of("fine", at(1), "fine", at(1), at_least=1)]
+
+    assert command.run([Row("refused", refused), Row("fine", fine)], TINY, state) == 1
+    shown = capsys.readouterr().out
+    assert "make bench: row refused: " in shown
+    assert "| fine " in shown
+
+
+def test_a_run_that_is_told_to_stop_leaves_nothing_behind(state: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from tests.benchmarks.__main__ import main; "
+        "from tests.benchmarks.scale import TINY; "
+        f"sys.exit(main(['radius', '--seconds', '30'], TINY, Path({str(state)!r})))"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.DEVNULL) as running:
+        try:
+            assert wait_until(lambda: "wrk" in children_of(running.pid), PATIENCE_SECONDS)
+            running.send_signal(signal.SIGINT)
+            assert running.wait(PATIENCE_SECONDS) == command.INTERRUPTED
+        finally:
+            running.kill()
+    assert list(processes_of(state)) == []
+
+
+def children_of(pid: int) -> list[str]:
+    """What the processes are called that a process has started, and that are there."""
+    numbers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    names = []
+    for number in numbers:
+        with suppress(OSError):
+            names.append(Path(f"/proc/{number}/comm").read_text().strip())
+    return names
+
+
+def test_a_row_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["raduis"]) == 2
+    assert "raduis" in capsys.readouterr().out
