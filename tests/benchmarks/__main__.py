@@ -58,10 +58,11 @@ def run(rows: Sequence[Row], scale: Scale, directory: Path) -> int:
     found = [finding for of_row in findings.values() for finding in of_row]
     if picture := report.growth_plot(found):
         (directory / "growth.svg").write_text(picture)
+        _say(f"What growth costs is in {readable(directory / 'growth.svg')}")
     machine = report.machine()
     _say(f"\n{report.table(found)}\n")
     _say(f"{machine['processor']}, {machine['cores']} cores; {time.monotonic() - began_at:.0f} s")
-    _say(f"Every sample is in {readable(directory / 'results.json')}, what growth costs in growth.svg beside it.")
+    _say(f"Every sample is in {readable(directory / 'results.json')}")
     for name, failure in failures.items():
         _say(f"make bench: row {name}: {failure}")
     return 1 if failures else 0

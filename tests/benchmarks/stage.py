@@ -2,6 +2,7 @@
 
 import http.client
 import secrets
+import shutil
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -58,23 +59,30 @@ class Server:
 class Stage:
     """`with Stage(directory, scale, say) as stage:` has all that rows need; `say` is told of what takes time.
 
-    Everything is under `directory`; the cluster's data stays there for the next run. Every process ends with this one.
+    Everything is under `directory`: the cluster's data, which stays for the next run, and what the servers write, which
+    stays until then. Every process ends with this one.
 
-    Raises, from any of its members:
-        LocalError: what was asked for does not start.
+    Raises, when it is entered and from any of its members:
+        LocalError: another run has the directory, or what was asked for does not start.
     """
 
     def __init__(self, directory: Path, scale: Scale, say: Callable[[str], None]) -> None:
         self.directory = directory
         self.scale = scale
         self._say = say
+        self.cluster: PostgresCluster
+        self._written = directory / "servers"  # logs, metrics, the tenant's keys
         self._undo = ExitStack()
         self._urls: dict[Dataset, str] = {}
         self._services: dict[Dataset, Server] = {}
         self._people: dict[Dataset, list[Person]] = {}
 
     def __enter__(self) -> Self:
-        (self.directory / "log").mkdir(parents=True, exist_ok=True)
+        self._say("Starting PostgreSQL…")
+        self.cluster = self._undo.enter_context(PostgresCluster(self.directory, settings=PRODUCTION_LIKE))
+        # Whoever has the cluster is the only run here: what earlier ones have written is in nobody's use.
+        shutil.rmtree(self._written, ignore_errors=True)
+        self._written.mkdir()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -95,12 +103,6 @@ class Stage:
         """The most listings."""
         return Dataset(self.scale.large)
 
-    @cached_property
-    def cluster(self) -> PostgresCluster:
-        """The database cluster, with settings like production's."""
-        self._say("Starting PostgreSQL…")
-        return self._undo.enter_context(PostgresCluster(self.directory, settings=PRODUCTION_LIKE))
-
     def database(self, dataset: Dataset) -> str:
         """The libpq URL of a database with this data."""
         if dataset not in self._urls:
@@ -111,9 +113,8 @@ class Stage:
     @cached_property
     def issuer(self) -> str:
         """The address of a tenant, which mints whatever token it is told to."""
-        port, state = free_port(), self.directory / "tenant"
-        state.mkdir(mode=0o700, exist_ok=True)
-        log = self.directory / "log" / "tenant.log"
+        port, state, log = free_port(), self._written / "tenant", self._written / "tenant.log"
+        state.mkdir(mode=0o700)
         command = python("-m", "deploy.local.tenant", "--quiet", "--port", str(port), "--state", str(state))
         process = self._start("The tenant", command, log, self._environment())
         self._await("The tenant", log, process, lambda: b"tenant ready" in log.read_bytes())
@@ -151,15 +152,15 @@ class Stage:
         )
 
     def _server(self, name: str, configuration: str, app: str, dataset: Dataset, probe: str) -> Server:
-        port, number = free_port(), len(list((self.directory / "log").glob(f"{name}*.log")))
-        log = self.directory / "log" / f"{name}-{number}.log"
+        port = free_port()
+        log = self._written / f"{name}-{port}.log"
         environment = {
             "DATABASE_URL": self.database(dataset),
             "AUTH0_ISSUER": self.issuer,
             "PORT": str(port),
             "WEB_CONCURRENCY": str(WORKERS),
             "LOG_JSON": "true",
-            "PROMETHEUS_MULTIPROC_DIR": str(self.directory / "metrics" / str(port)),
+            "PROMETHEUS_MULTIPROC_DIR": str(self._written / f"metrics-{port}"),
             "APP_ENV": "test",  # production refuses a tenant without TLS
             **OUT_OF_REACH,
         }
