@@ -54,15 +54,15 @@ def radius_search(box: Box, radius_km: float, words: Words | None = None) -> Scr
 
 def add_message(conversations: int) -> Script:
     """A message by one of the two in one of so many conversations (see `people`)."""
+    values = {
+        "conversation_id": _identifier("conversation"),
+        "user_id": _identifier("sender"),
+        "client_msg_id": "CAST(:number AS bigint)",
+        "content": _literal(CONTENT),
+        "channel": _literal(CHANNEL),
+    }
     return Script(
-        _text(
-            repository._ADD_MESSAGE.bindparams(content=CONTENT, channel=CHANNEL),
-            by_name={
-                "conversation_id": _identifier("conversation"),
-                "user_id": _identifier("sender"),
-                "client_msg_id": "CAST(CAST(:number AS bigint) AS varchar)",
-            },
-        ),
+        repository._ADD_MESSAGE.written(values.__getitem__),
         {
             "conversation": f"random(1, {conversations})",
             "sender": "2 * :conversation - random(0, 1)",
@@ -75,19 +75,14 @@ def _identifier(variable: str) -> str:
     return f"CAST(lpad(to_hex(CAST(:{variable} AS integer)), 32, '0') AS uuid)"
 
 
-def _text(
-    statement: Executable, by_value: Mapping[Any, str] | None = None, by_name: Mapping[str, str] | None = None
-) -> str:
-    """The statement's SQL, values and all; those named here give way to these expressions."""
-    dialect = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
-    compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
-    names, values = by_name or {}, by_value or {}
-    given = {name: value for name, value in compiled.params.items() if name not in names}
-    processors = compiled._bind_processors
-    texts = dict(names)
-    for name, value in given.items():
-        bound = processors[name](value) if name in processors and value is not None else value
-        texts[name] = values[value] if isinstance(value, float) and value in values else _literal(bound)
+def _text(statement: Executable, drawn: Mapping[Any, str]) -> str:
+    """The statement's SQL, values and all; those that are drawn give way to these expressions."""
+    compiled = statement.compile(dialect=PGDialect_psycopg2())  # type: ignore[attr-defined, no-untyped-call]
+    texts = {}
+    for name, value in compiled.params.items():
+        process = compiled._bind_processors.get(name)
+        bound = process(value) if process is not None and value is not None else value
+        texts[name] = drawn[value] if isinstance(value, float) and value in drawn else _literal(bound)
     text: str = str(compiled) % texts
     return text
 

@@ -1,10 +1,12 @@
 """What many requests leave behind."""
 
+import time
 from contextlib import closing
 from random import Random
 
 from tests.benchmarks import questions
 from tests.benchmarks.findings import Finding, Target
+from tests.benchmarks.interleaving import BenchmarkFailed
 from tests.benchmarks.people import begin_conversations
 from tests.benchmarks.stage import Stage
 from tests.benchmarks.wrk import HttpLoad, Request
@@ -14,22 +16,26 @@ SHARES = {"nearby": 20, "filtered": 10, "newest": 10, "single": 20, "unchanged":
 SHARES |= {"messages": 8, "histories": 7, "missing": 5}
 MOST_REFUSED = 0.10
 CHUNK_SECONDS = 5
+MOST_SECONDS = 300
 NOT_FOUND = 404
 
 
 def mixed_requests(stage: Stage) -> list[Finding]:
     """Memory of the workers after 200,000 mixed requests, against after 20,000"""
     data, scale = stage.medium, stage.scale
-    done, rss_kib = 0, {}
+    rss_kib: dict[int, int] = {}
     with (
         closing(stage.new_service(data)) as service,
         HttpLoad(
             service.port, _mixture(stage, service.port), connections=scale.connections, refusals=MOST_REFUSED
         ) as load,
     ):
+        done, deadline = 0, time.monotonic() + MOST_SECONDS
         for mark in (scale.few_requests, scale.many_requests):
             while done < mark:
-                done += load.answers(min(CHUNK_SECONDS, scale.seconds * 2)).requests
+                if time.monotonic() > deadline:
+                    raise BenchmarkFailed(f"only {done:,} requests were answered in {MOST_SECONDS} s")
+                done += load.answers(min(CHUNK_SECONDS, scale.seconds)).requests
             rss_kib[mark] = service.rss_kib()
     before, after = rss_kib[scale.few_requests], rss_kib[scale.many_requests]
     return [
