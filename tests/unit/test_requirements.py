@@ -1,14 +1,16 @@
-"""Every package is pinned to one version and to the hashes of its files, and the two files agree."""
+"""Every package is pinned to one version and to the hashes of its files, and the files agree."""
 
 import re
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
-FILES = ("requirements.txt", "tests/requirements.txt")
+# Each holds the ones before it: an environment of the last will do for all.
+FILES = ("requirements.txt", "tests/benchmarks/requirements.txt", "tests/requirements.txt")
 _PINNED = re.compile(
     r"([A-Za-z0-9._-]+)==([^\s\\;]+)(?: ; [^\\]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)"
 )
@@ -38,7 +40,7 @@ def test_nothing_but_pinned_packages_with_hashes_is_in_a_file(name: str) -> None
     assert len(pins(name)) == len(_PINNED.findall(text)) > 40
 
 
-@pytest.mark.parametrize(("source", "name"), [("requirements.in", FILES[0]), ("tests/requirements.in", FILES[1])])
+@pytest.mark.parametrize(("source", "name"), [(name.replace(".txt", ".in"), name) for name in FILES])
 def test_what_was_asked_for_is_what_is_pinned(source: str, name: str) -> None:
     assert wanted(source)
     assert all(wanted(source).values())
@@ -65,8 +67,9 @@ def is_installed(package: str) -> bool:
     return bool(list(metadata.distributions(name=package)))
 
 
-def test_tests_run_on_what_production_runs_on() -> None:
-    assert pins(FILES[0]).items() <= pins(FILES[1]).items()
+@pytest.mark.parametrize(("fewer", "more"), list(pairwise(FILES)))
+def test_tests_and_benchmarks_run_on_what_production_runs_on(fewer: str, more: str) -> None:
+    assert pins(fewer).items() <= pins(more).items()
 
 
 @pytest.mark.parametrize("name", FILES)
