@@ -42,9 +42,13 @@ def radius_search(box: Box, radius_km: float, words: Words | None = None) -> Scr
         }
     filters = Filters(point=_SOMEWHERE, radius_metres=radius_km * METRES_PER_KILOMETRE, **asked)
     statement = search.statement(Search(filters=filters, sort=Sort.DISTANCE, page=PageRequest()))
+    text = _text(statement, {_SOMEWHERE.longitude: "$1", _SOMEWHERE.latitude: "$2"})
+    name = "radius_search" if words is None else f"radius_search_{words.category_id.hex}"
     edges = box.microdegrees()
     return Script(
-        _text(statement, {_SOMEWHERE.longitude: ":longitude", _SOMEWHERE.latitude: ":latitude"}),
+        name,
+        f"PREPARE {name} (float8, float8) AS {text}",
+        f"EXECUTE {name} (:longitude, :latitude)",
         {
             "longitude": f"random({edges.west:.0f}, {edges.east:.0f}) / {MICRODEGREES}.0",
             "latitude": f"random({edges.south:.0f}, {edges.north:.0f}) / {MICRODEGREES}.0",
@@ -54,6 +58,7 @@ def radius_search(box: Box, radius_km: float, words: Words | None = None) -> Scr
 
 def add_message(conversations: int) -> Script:
     """A message by one of the two in one of so many conversations (see `people`)."""
+    shape = repository._ADD_MESSAGE
     values = {
         "conversation_id": _identifier("conversation"),
         "user_id": _identifier("sender"),
@@ -62,7 +67,9 @@ def add_message(conversations: int) -> Script:
         "channel": _literal(CHANNEL),
     }
     return Script(
-        repository._ADD_MESSAGE.written(values.__getitem__),
+        shape.name,
+        shape.preparing % (),
+        shape.calling % values,
         {
             "conversation": f"random(1, {conversations})",
             "sender": "2 * :conversation - random(0, 1)",

@@ -8,13 +8,14 @@ from tests.benchmarks import questions
 from tests.benchmarks.findings import Finding, Target
 from tests.benchmarks.interleaving import BenchmarkFailed
 from tests.benchmarks.people import begin_conversations
+from tests.benchmarks.rows.comparing import http
 from tests.benchmarks.stage import Stage
-from tests.benchmarks.wrk import HttpLoad, Request
+from tests.benchmarks.wrk import Request
 
 REQUESTS = 10_000  # that are drawn from
 SHARES = {"nearby": 20, "filtered": 10, "newest": 10, "single": 20, "unchanged": 10, "own_account": 10}
 SHARES |= {"messages": 8, "histories": 7, "missing": 5}
-MOST_REFUSED = 0.10
+MOST_REFUSED = 0.10  # of which half are what is missing
 CHUNK_SECONDS = 5
 MOST_SECONDS = 300
 NOT_FOUND = 404
@@ -26,17 +27,18 @@ def mixed_requests(stage: Stage) -> list[Finding]:
     rss_kib: dict[int, int] = {}
     with (
         closing(stage.new_service(data)) as service,
-        HttpLoad(
-            service.port, _mixture(stage, service.port), connections=scale.connections, refusals=MOST_REFUSED
-        ) as load,
+        http(stage, service, _mixture(stage, service.port)) as load,
     ):
-        done, deadline = 0, time.monotonic() + MOST_SECONDS
+        done, refused, deadline = 0, 0, time.monotonic() + MOST_SECONDS
         for mark in (scale.few_requests, scale.many_requests):
             while done < mark:
                 if time.monotonic() > deadline:
                     raise BenchmarkFailed(f"only {done:,} requests were answered in {MOST_SECONDS} s")
-                done += load.answers(min(CHUNK_SECONDS, scale.seconds)).requests
+                answers = load.answers(min(CHUNK_SECONDS, scale.seconds))
+                done, refused = done + answers.requests, refused + answers.refused
             rss_kib[mark] = service.rss_kib()
+    if refused > done * MOST_REFUSED:
+        raise BenchmarkFailed(f"{refused:,} of {done:,} requests were answered by 400 or above")
     before, after = rss_kib[scale.few_requests], rss_kib[scale.many_requests]
     return [
         Finding(
