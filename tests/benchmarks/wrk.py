@@ -84,7 +84,11 @@ class HttpLoad:
         self._tried = requests[:TRIED]
 
     def __enter__(self) -> Self:
-        ask(self._port, self._tried)
+        try:
+            ask(self._port, self._tried)
+        except BaseException:
+            self._file.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,7 +7,9 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import psycopg2
 import pytest
@@ -22,10 +24,9 @@ from tests.benchmarks.findings import Finding, Target, share_of, slower_than
 from tests.benchmarks.interleaving import BenchmarkFailed, Sample, interleave
 from tests.benchmarks.plot import Curve
 from tests.benchmarks.rows import ROWS, Row
-from tests.benchmarks.rows.comparing import http
 from tests.benchmarks.scale import TINY
 from tests.benchmarks.stage import Stage
-from tests.benchmarks.wrk import Answers, Request
+from tests.benchmarks.wrk import Answers, HttpLoad, Request
 
 LISTINGS = 1_500
 PATIENCE_SECONDS = 60
@@ -115,6 +116,43 @@ def test_wrks_answers_are_read_by_what_it_counts() -> None:
 def test_a_connection_that_failed_fails_the_row(wrong: dict[str, int]) -> None:
     with pytest.raises(BenchmarkFailed):
         Answers.read(json.dumps(WRK | NO_FAILURES | wrong))
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Answers 200 to what is there, and 404 to all else."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/there" else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def refusing_port() -> Iterator[int]:
+    """The port of a server that refuses."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_a_refusal_under_load_fails_the_row(refusing_port: int) -> None:
+    requests = [Request("/there"), Request("/elsewhere", status=404)]
+    with HttpLoad(refusing_port, requests, connections=2) as load:
+        found = load.answers(1)
+        assert found.requests > found.refused > 0
+        with pytest.raises(BenchmarkFailed, match="400 or above"):
+            load(1)
+
+
+def test_a_load_begins_with_the_answers_that_it_must_have(refusing_port: int) -> None:
+    with pytest.raises(BenchmarkFailed, match="404"), HttpLoad(refusing_port, [Request("/gone")], connections=1):
+        pass
 
 
 def test_pgbenchs_first_second_does_not_count() -> None:
@@ -236,11 +274,9 @@ def test_rows_are_measured_and_written_down(state: Path, capsys: pytest.CaptureF
 def test_a_row_that_cannot_be_measured_fails_the_run_and_no_other_row(
     state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refused(stage: Stage) -> list[Finding]:
-        """A load that is answered by errors"""
-        with http(stage, stage.empty_view, [Request("/", status=200), Request("/unknown", status=404)]) as load:
-            load(1)
-        return []
+    def refused(_stage: Stage) -> list[Finding]:
+        """A row that nothing comes of"""
+        raise BenchmarkFailed("3 of 5 requests were answered by 400 or above")
 
     def fine(_stage: Stage) -> list[Finding]:
         """A row that finds something"""
@@ -248,7 +284,7 @@ def test_a_row_that_cannot_be_measured_fails_the_run_and_no_other_row(
 
     assert command.run([Row("refused", refused), Row("fine", fine)], TINY, state) == 1
     shown = capsys.readouterr().out
-    assert "make bench: row refused: " in shown
+    assert "make bench: row refused: 3 of 5 requests" in shown
     assert "| fine " in shown
 
 
@@ -256,7 +292,7 @@ def test_a_run_that_is_told_to_stop_leaves_nothing_behind(state: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from tests.benchmarks.__main__ import main; "
         "from tests.benchmarks.scale import TINY; "
-        f"sys.exit(main(['radius', '--seconds', '30'], TINY, Path({str(state)!r})))"
+        f"sys.exit(main(['cursor', '--seconds', '30'], TINY, Path({str(state)!r})))"
     )
     with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.DEVNULL) as running:
         try:
