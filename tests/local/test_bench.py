@@ -90,9 +90,9 @@ def test_sides_take_turns_after_a_sample_that_does_not_count() -> None:
 
 
 def test_a_share_is_the_median_of_each_rounds_own() -> None:
-    # The machine was half as fast in the last round: for both alike.
-    finding = share_of("ours", at(60, 70, 25), "theirs", at(100, 100, 50), at_least=0.6)
-    assert finding.figure == pytest.approx(0.6)
+    # Not what the medians of all the rounds are to each other, since a slow round is slow for both: 50 to 90.
+    finding = share_of("ours", at(50, 30, 70), "theirs", at(100, 40, 90), at_least=0.7)
+    assert finding.figure == pytest.approx(0.75)
     assert finding.is_met
 
 
@@ -218,6 +218,7 @@ def test_listings_lie_evenly_with_so_many_in_a_circle(filled: str) -> None:
     points = list(Dataset(LISTINGS).points(40, away_from_edge_km=RADIUS_KM))
     hits = [int(str(asked(filled, HITS_AROUND, (*place, RADIUS_KM * 1000))[0][0])) for place in points]
     assert sum(hits) / len(hits) == pytest.approx(HITS, rel=0.15)
+    assert all(HITS / 2 < found < HITS * 2 for found in hits)
     assert asked(filled, "SELECT count(*), count(DISTINCT id) FROM equipment") == [(LISTINGS, LISTINGS)]
 
 
