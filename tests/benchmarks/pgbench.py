@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Self
 
+from app import database
 from deploy.local.installation import installation_for
 from tests.benchmarks.interleaving import BenchmarkFailed, Sample
 
@@ -18,7 +19,7 @@ THREADS = 1  # as wrk has
 # milliseconds to know the tables: its first second does not count.
 FIRST_SECONDS = 1
 # What the service asks of its own connections.
-OPTIONS = "-c jit=off -c timezone=UTC"
+OPTIONS = str(database._connect_args(connect_timeout=database.CONNECT_TIMEOUT_SECONDS)["options"]).strip()
 _RATE = re.compile(r"^progress: [\d.]+ s, ([\d.]+) tps", re.MULTILINE)
 _FAILED = re.compile(r"^number of failed transactions: (\d+)", re.MULTILINE)
 
