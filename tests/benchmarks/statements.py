@@ -1,7 +1,7 @@
 """The statements of the service, taken from the service itself, as pgbench scripts.
 
-What a row asks over HTTP is built by the same code that answers it; its text is then the very one that PostgreSQL gets,
-but for the values that are to be drawn at random.
+What a row asks over HTTP is built by the same code that answers it: a script prepares the statement that the service
+prepares, and calls it with values that are converted as the service's are. Some are drawn at random instead.
 """
 
 from collections.abc import Mapping
@@ -9,21 +9,19 @@ from typing import Any
 
 from psycopg2.extensions import adapt
 from psycopg2.extras import register_uuid
-from sqlalchemy import Executable
-from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
-from app.equipment import search
 from app.equipment.criteria import Filters, Search, Sort
+from app.equipment.form import form_of, values_of
+from app.equipment.search import shape_of
 from app.geo import METRES_PER_KILOMETRE, Point
 from app.messages import repository
 from app.paging import PageRequest
+from app.prepared import Shape
 from tests.benchmarks.dataset import MICRODEGREES, Box, Words
 from tests.benchmarks.pgbench import Script
 
 register_uuid()  # as SQLAlchemy's dialect does for each connection
 
-# Where nothing else is: what stands for the values that pgbench draws.
-_SOMEWHERE = Point(longitude=123.456789, latitude=-54.321987)
 CONTENT = "Is it free from Friday to Sunday, and could I pick it up on Thursday evening?"
 # One that nobody listens to: the service's own workers would otherwise have the reference's work to do.
 CHANNEL = "gearyard_benchmark"
@@ -40,16 +38,15 @@ def radius_search(box: Box, radius_km: float, words: Words | None = None) -> Scr
             "max_price": words.max_price,
             "is_available": True,
         }
-    filters = Filters(point=_SOMEWHERE, radius_metres=radius_km * METRES_PER_KILOMETRE, **asked)
-    statement = search.statement(Search(filters=filters, sort=Sort.DISTANCE, page=PageRequest()))
-    text = _text(statement, {_SOMEWHERE.longitude: "$1", _SOMEWHERE.latitude: "$2"})
-    name = "radius_search" if words is None else f"radius_search_{words.category_id.hex}"
+    somewhere = Point(longitude=0, latitude=0)  # the script draws a place instead
+    filters = Filters(point=somewhere, radius_metres=radius_km * METRES_PER_KILOMETRE, **asked)
+    wanted = Search(filters=filters, sort=Sort.DISTANCE, page=PageRequest())
     edges = box.microdegrees()
-    return Script(
-        name,
-        f"PREPARE {name} (float8, float8) AS {text}",
-        f"EXECUTE {name} (:longitude, :latitude)",
-        {
+    return _script(
+        shape_of(form_of(wanted)),
+        values_of(wanted),
+        drawn={"point": "'SRID=4326;POINT(:longitude :latitude)'"},
+        variables={
             "longitude": f"random({edges.west:.0f}, {edges.east:.0f}) / {MICRODEGREES}.0",
             "latitude": f"random({edges.south:.0f}, {edges.north:.0f}) / {MICRODEGREES}.0",
         },
@@ -58,19 +55,15 @@ def radius_search(box: Box, radius_km: float, words: Words | None = None) -> Scr
 
 def add_message(conversations: int) -> Script:
     """A message by one of the two in one of so many conversations (see `people`)."""
-    shape = repository._ADD_MESSAGE
-    values = {
-        "conversation_id": _identifier("conversation"),
-        "user_id": _identifier("sender"),
-        "client_msg_id": "CAST(:number AS bigint)",
-        "content": _literal(CONTENT),
-        "channel": _literal(CHANNEL),
-    }
-    return Script(
-        shape.name,
-        shape.preparing % (),
-        shape.calling % values,
-        {
+    return _script(
+        repository._ADD_MESSAGE,
+        {"content": CONTENT, "channel": CHANNEL},
+        drawn={
+            "conversation_id": _identifier("conversation"),
+            "user_id": _identifier("sender"),
+            "client_msg_id": "CAST(:number AS bigint)",
+        },
+        variables={
             "conversation": f"random(1, {conversations})",
             "sender": "2 * :conversation - random(0, 1)",
             "number": f"random(1, {2**62})",
@@ -78,20 +71,21 @@ def add_message(conversations: int) -> Script:
     )
 
 
+def _script(
+    shape: Shape, values: Mapping[str, Any], *, drawn: Mapping[str, str], variables: Mapping[str, str]
+) -> Script:
+    """A shape, and a call of it with these values, but for what is drawn, which are expressions of the variables."""
+    given = {name: values[name] for name in shape.types if name not in drawn}
+    converted = {
+        name: shape.converters[name](value) if name in shape.converters else value for name, value in given.items()
+    }
+    texts = {**{name: _literal(value) for name, value in converted.items()}, **drawn}
+    in_one_round_trip = shape.calling.replace("; ", "\\; ")  # as the service sends it (pgbench: a backslash combines)
+    return Script(shape.name, shape.preparing % (), in_one_round_trip % texts, variables)
+
+
 def _identifier(variable: str) -> str:
     return f"CAST(lpad(to_hex(CAST(:{variable} AS integer)), 32, '0') AS uuid)"
-
-
-def _text(statement: Executable, drawn: Mapping[Any, str]) -> str:
-    """The statement's SQL, values and all; those that are drawn give way to these expressions."""
-    compiled = statement.compile(dialect=PGDialect_psycopg2())  # type: ignore[attr-defined, no-untyped-call]
-    texts = {}
-    for name, value in compiled.params.items():
-        process = compiled._bind_processors.get(name)
-        bound = process(value) if process is not None and value is not None else value
-        texts[name] = drawn[value] if isinstance(value, float) and value in drawn else _literal(bound)
-    text: str = str(compiled) % texts
-    return text
 
 
 def _literal(value: Any) -> str:
