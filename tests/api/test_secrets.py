@@ -194,7 +194,7 @@ def test_a_path_stays_inside_one_record(written: Written, client: FlaskClient, p
             "sqlalchemy.engine.Engine",
             "sqlalchemy.pool",
         ),
-        *("limits", "flask-limiter", "webargs.core", "websockets.server", "gevent", "redis", "charset_normalizer"),
+        *("limits", "webargs.core", "websockets.server", "gevent", "redis", "charset_normalizer"),
         *("gunicorn.access", "asyncio", "werkzeug", "alembic", "simple_websocket"),
     ],
 )
