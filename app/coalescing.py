@@ -112,17 +112,17 @@ class Alike(Generic[Key, Value]):
 
     def __init__(self, read: Callable[[Key], Value]) -> None:
         self._read = read
-        self._asked: dict[Key, _Asked[Key, Value]] = {}
+        self._asked: dict[Key, _Asked[Value]] = {}
 
     def get(self, key: Key) -> Value:
         """What `read` gives at this moment or after. Raises as `Coalesced.get`."""
         asked = self._asked.get(key)
         if asked is None:
-            asked = self._asked[key] = _Asked(Coalesced(lambda keys: {key: self._read(key) for key in keys}))
+            asked = self._asked[key] = _Asked(Coalesced(lambda _: {None: self._read(key)}))
         asked.readers += 1
         try:
-            found = asked.coalesced.get(key)
-            assert found is not None  # noqa: S101 - the read is of this very key
+            found = asked.coalesced.get(None)
+            assert found is not None  # noqa: S101 - it is what `_read` gave
             return found
         finally:
             asked.readers -= 1
@@ -131,8 +131,8 @@ class Alike(Generic[Key, Value]):
 
 
 @dataclass
-class _Asked(Generic[Key, Value]):
-    coalesced: Coalesced[Key, Value]
+class _Asked(Generic[Value]):
+    coalesced: Coalesced[None, Value]
     readers: int = 0
 
 

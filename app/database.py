@@ -201,6 +201,7 @@ class CountedPool(QueuePool):
         super().__init__(creator, pool_size=pool_size + max_overflow, max_overflow=0, **options)
         self.kept = pool_size
         self._waiting = 0
+        self._shown: tuple[int, int] | None = None
 
     def recreate(self) -> "CountedPool":
         """As the pool's: another one like this, empty."""
@@ -222,8 +223,11 @@ class CountedPool(QueuePool):
             dependency_metrics.observe_pool_wait(time.perf_counter() - began_at)
 
     def show(self) -> None:
-        """Show how many connections are in use, and how many are waited for."""
-        dependency_metrics.show_pool(in_use=self.checkedout(), waiting=self._waiting)
+        """Show how many connections are in use, and how many are waited for; where it is not shown already."""
+        state = self.checkedout(), self._waiting
+        if state != self._shown:
+            self._shown = state
+            dependency_metrics.show_pool(in_use=state[0], waiting=state[1])
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         now = record.info[_RETURNED_AT] = time.monotonic()

@@ -3,7 +3,7 @@
     _GET_NAME = prepared.shape("get_name", select(User.username).where(User.id == bindparam("user_id", type_=Uuid)))
 
     def find_name(session: Session, user_id: UUID) -> str | None:
-        return prepared.execute(session, _GET_NAME, {"user_id": user_id}).scalar_one_or_none()
+        return next((row.username for row in prepared.execute(session, _GET_NAME, {"user_id": user_id})), None)
 
 A shape is a statement without its values: each is a `bindparam` with a type and no value. What varies in a statement,
 apart from its values, makes another shape; who has many keeps them in a `functools.lru_cache` by what they vary in.
@@ -26,9 +26,11 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
+import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
-from sqlalchemy import BindParameter, ClauseElement, Connection, CursorResult, literal
-from sqlalchemy.dialects.postgresql import psycopg2
+from psycopg2.extras import NamedTupleCursor
+from sqlalchemy import BindParameter, ClauseElement, Connection, literal
+from sqlalchemy.dialects.postgresql.psycopg2 import dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -40,7 +42,7 @@ NAME_DIGEST_BYTES = 6
 _GONE, _CHANGED = "26000", "0A000"
 _HELD = "prepared"
 _PLANNED_FOR_ITS_VALUES = "SET LOCAL plan_cache_mode TO force_custom_plan; "
-_DIALECT = psycopg2.dialect()  # type: ignore[no-untyped-call]
+_DIALECT = dialect()  # type: ignore[no-untyped-call]
 
 Converter = Callable[[Any], Any]
 
@@ -108,10 +110,11 @@ def shape(label: str, statement: ClauseElement, *, replanned: bool = False) -> S
     )
 
 
-def execute(executor: Session | Connection, wanted: Shape, values: Mapping[str, Any]) -> CursorResult[*tuple[Any, ...]]:
+def execute(executor: Session | Connection, wanted: Shape, values: Mapping[str, Any]) -> list[Any]:
     """Run a statement with these values: a list for an array, else what its type takes. One round trip.
 
-    The result's values are the driver's: an enum's and citext's are text, JSON is text, too.
+    The rows are the driver's own named tuples, and so are their values: an enum's and citext's are text, JSON is text,
+    too. SQLAlchemy's results know more of their columns, and find it out anew for each.
 
     Raises:
         KeyError: a value is missing. sqlalchemy.exc.DBAPIError: as from `Session.execute`.
@@ -119,7 +122,7 @@ def execute(executor: Session | Connection, wanted: Shape, values: Mapping[str, 
     connection = executor.connection() if isinstance(executor, Session) else executor
     bound = wanted.bound(values)
     if not _Mode.prepares:
-        return connection.exec_driver_sql(wanted.whole, bound)
+        return _rows(connection, wanted.whole, bound)
     held: _Held = connection.info.get(_HELD) or connection.info.setdefault(_HELD, _Held())
     driver = connection.connection.dbapi_connection
     assert driver is not None  # noqa: S101 - of a connection that is checked out
@@ -143,19 +146,17 @@ class _Held:
         self.names: OrderedDict[str, None] = OrderedDict()
         self.is_certain = True
 
-    def execute(
-        self, connection: Connection, wanted: Shape, bound: Mapping[str, Any]
-    ) -> CursorResult[*tuple[Any, ...]]:
+    def execute(self, connection: Connection, wanted: Shape, bound: Mapping[str, Any]) -> list[Any]:
         if self.is_certain and wanted.name in self.names:
             self.names.move_to_end(wanted.name)
-            return connection.exec_driver_sql(wanted.calling, bound)
+            return _rows(connection, wanted.calling, bound)
         statements = "; ".join([*self._making_room(), wanted.preparing, wanted.calling])
         # An error may come from any of the three: what is prepared afterwards, it does not say.
         self.is_certain = False
-        result = connection.exec_driver_sql(statements, bound)
+        rows = _rows(connection, statements, bound)
         self.names[wanted.name] = None
         self.is_certain = True
-        return result
+        return rows
 
     def _making_room(self) -> Iterator[str]:
         if not self.is_certain:
@@ -164,6 +165,31 @@ class _Held:
         elif len(self.names) >= MOST_PER_CONNECTION:
             oldest, _ = self.names.popitem(last=False)
             yield f"DEALLOCATE {oldest}"
+
+
+def _rows(connection: Connection, statement: str, bound: Mapping[str, Any]) -> list[Any]:
+    """As `Connection.exec_driver_sql`, towards whoever listens, in what it raises, and in what an error does to it."""
+    driver: Any = connection.connection.dbapi_connection
+    about = (statement, bound, None, False)
+    with driver.cursor(cursor_factory=NamedTupleCursor) as cursor:
+        for listener in connection.dispatch.before_cursor_execute:
+            listener(connection, cursor, *about)
+        try:
+            cursor.execute(statement, bound)
+            return list(cursor.fetchall())
+        except psycopg2.Error as error:
+            is_gone = connection.dialect.is_disconnect(error, driver, cursor)
+            if is_gone:
+                connection.invalidate(error)
+            raise DBAPIError.instance(
+                *(statement, bound, error, psycopg2.Error),
+                hide_parameters=connection.engine.hide_parameters,
+                connection_invalidated=is_gone,
+                dialect=connection.dialect,
+            ) from error
+        finally:
+            for listener in connection.dispatch.after_cursor_execute:
+                listener(connection, cursor, *about)
 
 
 def _constant(bind: BindParameter[Any]) -> str:

@@ -52,8 +52,8 @@ class EquipmentPage(Page[EquipmentDocument]):
     @cached_property
     def token(self) -> str:
         """Another one whenever the page shows anything else."""
-        counts = (self.total, self.page, self.limit, self.next_cursor)
-        return digest(*counts, *((item.id, item.version) for item in self.items))
+        items = " ".join([f"{item.id} {item.version}" for item in self.items])
+        return digest(self.total, self.page, self.limit, self.next_cursor, items)
 
     @cached_property
     def json(self) -> bytes:

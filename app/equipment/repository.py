@@ -24,7 +24,7 @@ _GET_VERSIONS = prepared.shape("get_versions", select(Equipment.id, Equipment.ve
 
 def search(executor: Session | Connection, wanted: Search) -> EquipmentPage:
     """One page and the exact total, in one statement. Raises InvalidInput for a cursor of another list."""
-    rows = prepared.execute(executor, query.shape_of(form_of(wanted)), values_of(wanted)).all()
+    rows = prepared.execute(executor, query.shape_of(form_of(wanted)), values_of(wanted))
     total = rows[0][0]
     found = [(key, EquipmentDocument(*document)) for _, key, *document in rows if document[0] is not None]
     shown = found[: wanted.page.limit]

@@ -153,12 +153,12 @@ def leave_all(session: Session, user_id: UUID) -> None:
 
 def get_conversation(executor: Session | Connection, conversation_id: UUID, user_id: UUID) -> ConversationView:
     """One conversation, as this user sees it. Raises NotFound, Forbidden."""
-    row = prepared.execute(executor, _GET, {"conversation_id": conversation_id, "user_id": user_id}).one_or_none()
-    if row is None:
+    rows = prepared.execute(executor, _GET, {"conversation_id": conversation_id, "user_id": user_id})
+    if not rows:
         raise no_such_conversation()
-    if not row.is_member:
+    if not rows[0].is_member:
         raise not_a_participant()
-    return _view(row)
+    return _view(rows[0])
 
 
 def list_conversations(
@@ -180,7 +180,7 @@ def list_conversations(
 def list_heads(executor: Session | Connection, user_id: UUID, *, limit: int) -> list[ConversationHead]:
     """Where a user's conversations stand, those of the latest activity first."""
     rows = prepared.execute(executor, _HEADS, {"user_id": user_id, "limit": limit})
-    return [ConversationHead(**row._mapping) for row in rows]
+    return [ConversationHead(**row._asdict()) for row in rows]
 
 
 def list_changed(session: Session, user_ids: Sequence[UUID], since: datetime) -> list[Change]:

@@ -181,7 +181,7 @@ def add_message(
         "channel": channel,
     }
     with refusing(uq_messages_sender_id_conversation_id_client_msg_id=AlreadySent):
-        rows = prepared.execute(executor, _ADD_MESSAGE, values).all()
+        rows = prepared.execute(executor, _ADD_MESSAGE, values)
     row = _accessible(rows)[0]
     if row.id is None:  # the sender was deleted since this statement began
         raise not_a_participant()
@@ -196,9 +196,7 @@ def list_messages(
     """A part of a conversation, in the order that `page` asks for. Raises NotFound, Forbidden."""
     statement = _LIST["ASC" if page.oldest_first else "DESC"]
     bounds = {"after_seq": page.after_seq, "before_seq": page.before_seq, "offset": page.offset, "limit": page.limit}
-    rows = prepared.execute(
-        executor, statement, {"conversation_id": conversation_id, "user_id": user_id, **bounds}
-    ).all()
+    rows = prepared.execute(executor, statement, {"conversation_id": conversation_id, "user_id": user_id, **bounds})
     found = _accessible(rows)
     return MessageList(messages=[_message(row) for row in found if row.seq is not None], last_seq=found[0].last_seq)
 
@@ -222,9 +220,7 @@ def mark_read(executor: Session | Connection, conversation_id: UUID, user_id: UU
     Raises:
         NotFound, Forbidden.
     """
-    rows = prepared.execute(
-        executor, _MARK_READ, {"conversation_id": conversation_id, "user_id": user_id, "seq": seq}
-    ).all()
+    rows = prepared.execute(executor, _MARK_READ, {"conversation_id": conversation_id, "user_id": user_id, "seq": seq})
     row = _accessible(rows)[0]
     if row.last_read_seq is None:  # the membership ended while this waited for its row
         raise not_a_participant()
@@ -233,9 +229,7 @@ def mark_read(executor: Session | Connection, conversation_id: UUID, user_id: UU
 
 def get_participant_ids(executor: Session | Connection, conversation_id: UUID, user_id: UUID) -> tuple[UUID, ...]:
     """Everybody in a conversation of this user's. Raises NotFound, Forbidden."""
-    rows = prepared.execute(
-        executor, _GET_PARTICIPANT_IDS, {"conversation_id": conversation_id, "user_id": user_id}
-    ).all()
+    rows = prepared.execute(executor, _GET_PARTICIPANT_IDS, {"conversation_id": conversation_id, "user_id": user_id})
     return tuple(_accessible(rows)[0].participant_ids)
 
 

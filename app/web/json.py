@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import flask
+import marshmallow as ma
 import orjson
 from flask.json.provider import JSONProvider
 from gevent import Timeout
@@ -95,12 +96,16 @@ class BodyParser(FlaskParser):
     DEFAULT_VALIDATION_STATUS = HTTPStatus.BAD_REQUEST
 
     def parse(self, argmap: Any, req: Any = None, *, location: str | None = None, **options: Any) -> Any:
-        """As webargs', but for a query that is read as a value: the same for the same text."""
+        """As webargs'. A query that is read as a value is the same value for the same text."""
         asked = flask.request if req is None else req
         if location == "query" and getattr(argmap, "loads_value", False):
             text = asked.query_string
             if len(text) <= MAX_REMEMBERED_QUERY_BYTES:
                 return _value_of(argmap, text)
+        if location == "json" and isinstance(argmap, ma.Schema):
+            # What webargs does besides is for schemas and places that are not these; errors are its to tell.
+            with suppress(ma.ValidationError):
+                return argmap.load(self.load_json(asked, argmap))
         return super().parse(argmap, asked, location=location, **options)
 
     def load_querystring(self, req: flask.Request, schema: Any) -> Any:
@@ -109,7 +114,7 @@ class BodyParser(FlaskParser):
         Raises:
             InvalidInput: one of the schema's is not UTF-8. MalformedRequest: raw bytes anywhere are not.
         """
-        for pair in req.query_string.split(b"&"):
+        for pair in req.query_string.split(b"&") if b"%" in req.query_string else ():
             name, _, value = (unquote_to_bytes(part) for part in pair.partition(b"="))
             field = schema.ALIASES.get(name.decode(errors="replace"), name.decode(errors="replace"))
             # Werkzeug would take %FF, percent sign and all, for what was meant.
@@ -139,7 +144,10 @@ class BodyParser(FlaskParser):
 @lru_cache(maxsize=MAX_REMEMBERED_QUERIES)
 def _value_of(schema: Any, query: bytes) -> Any:
     asked = flask.Request({"REQUEST_METHOD": "GET", "QUERY_STRING": query.decode("latin-1")})  # PEP 3333
-    return FlaskParser.parse(_parser, schema, asked, location="query")
+    try:
+        return schema.load(_parser.load_querystring(asked, schema))
+    except ma.ValidationError:
+        return FlaskParser.parse(_parser, schema, asked, location="query")  # which says what is wrong
 
 
 _parser = BodyParser()

@@ -1,5 +1,6 @@
 """Pages at the HTTP edge: the query that asks for one, the body that gives it."""
 
+import re
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +10,10 @@ from marshmallow import ValidationError, fields, validate
 
 from app.paging import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, MAX_PAGE, Page, PageRequest
 from app.web.schemas import ABSENT_QUERY_VALUES, Integer, Query
+
+PLACES = ("page", "cursor")
+# What is in it stands for itself, and so it can be given back as it came.
+_PLAIN_QUERY = re.compile(r"[A-Za-z0-9._~=&-]*")
 
 
 def page_number() -> Integer:
@@ -78,5 +83,9 @@ def _is_by_cursor(asked: Request) -> bool:
 
 def _url(asked: Request, place: dict[str, str]) -> str:
     """What was asked for, at another place of the list."""
-    query = [(name, value) for name, value in asked.args.items(multi=True) if name not in ("page", "cursor")]
-    return f"{asked.path}?{urlencode([*query, *place.items()])}"
+    text = asked.query_string.decode("latin-1")
+    if _PLAIN_QUERY.fullmatch(text):
+        kept = [part for part in text.split("&") if part and part.partition("=")[0] not in PLACES]
+    else:
+        kept = [urlencode([pair]) for pair in asked.args.items(multi=True) if pair[0] not in PLACES]
+    return f"{asked.path}?{'&'.join([*kept, urlencode(place)])}"

@@ -62,7 +62,7 @@ def either_way(request: pytest.FixtureRequest, settings: Settings) -> Iterator[N
 
 
 def number(session: Session, value: int = 1) -> Any:
-    return prepared.execute(session, NUMBER, {"number": value}).scalar_one()
+    return prepared.execute(session, NUMBER, {"number": value})[0][0]
 
 
 def held(session: Session) -> list[str]:
@@ -98,7 +98,7 @@ def test_a_connection_keeps_those_that_it_used_last(session: Session) -> None:
         prepared.execute(session, each, {"number": 1})
     prepared.execute(session, shapes[0], {"number": 1})
     for each in shapes[MOST_PER_CONNECTION:]:
-        assert prepared.execute(session, each, {"number": 7}).one()[1] == 7
+        assert prepared.execute(session, each, {"number": 7})[0][1] == 7
     left = {shapes[0].name, *(each.name for each in shapes[6:])}
     assert set(held(session)) == left
     assert len(left) == MOST_PER_CONNECTION
@@ -118,7 +118,7 @@ def test_in_autocommit_it_is_planned_with_each_use_too(own_engine: Engine) -> No
     wanted = prepared.shape("planned", select(NUMBER_BIND), replanned=True)
     with Session(own_engine.execution_options(isolation_level="AUTOCOMMIT")) as session:
         for _ in range(3):
-            assert prepared.execute(session, wanted, {"number": 7}).scalar_one() == 7
+            assert prepared.execute(session, wanted, {"number": 7})[0][0] == 7
         assert session.scalar(text("SELECT custom_plans FROM pg_prepared_statements")) == 3
         assert session.scalar(text("SHOW plan_cache_mode")) == "force_generic_plan"
 
@@ -144,10 +144,10 @@ class TestWhatHappensToAConnection:
         session.execute(text("CREATE TEMPORARY TABLE scratch AS SELECT 7 AS value"))
         session.commit()
         value = prepared.shape("value", text("SELECT value FROM scratch"))
-        assert prepared.execute(session, value, {}).scalar_one() == 7
+        assert prepared.execute(session, value, {})[0][0] == 7
         session.execute(text("ALTER TABLE scratch ALTER COLUMN value TYPE text"))
         session.commit()
-        assert prepared.execute(session, value, {}).scalar_one() == "7"
+        assert prepared.execute(session, value, {})[0][0] == "7"
 
     def test_in_autocommit_it_is_sent_once_more_too(self, own_engine: Engine) -> None:
         with Session(own_engine.execution_options(isolation_level="AUTOCOMMIT")) as session:
@@ -165,7 +165,7 @@ class TestWhatHappensToAConnection:
             with pytest.raises(DataError):
                 prepared.execute(session, QUOTIENT, {"n": 0})
             session.rollback()
-        assert prepared.execute(session, QUOTIENT, {"n": 5}).scalar_one() == 20
+        assert prepared.execute(session, QUOTIENT, {"n": 5})[0][0] == 20
         assert number(session) == 1
         assert sorted(held(session)) == sorted([NUMBER.name, QUOTIENT.name])
 
@@ -218,7 +218,7 @@ def test_a_value_arrives_as_it_was_given(either_way: None, session: Session, typ
     given = bindparam("value", type_=type_)
     same = prepared.shape("same", select(given.label("value"), func.pg_typeof(given)))
     for _ in range(2):
-        received, received_as = prepared.execute(session, same, {"value": value}).one()
+        received, received_as = prepared.execute(session, same, {"value": value})[0]
         assert received == value
         assert repr(received) == repr(value)
         assert session.scalar(text("SELECT (:shape)::regtype::text"), {"shape": same.types["value"]}) == received_as
@@ -228,7 +228,7 @@ def test_an_enum_and_a_percent_sign_are_what_they_are(either_way: None, session:
     condition = bindparam("condition", type_=Equipment.condition.type)
     wanted = prepared.shape("percent", select(condition, literal("50%"), literal("it's"), func.mod(7, 4)))
     for _ in range(2):
-        row = prepared.execute(session, wanted, {"condition": Condition.GOOD}).one()
+        row = prepared.execute(session, wanted, {"condition": Condition.GOOD})[0]
         assert tuple(row) == ("good", "50%", "it's", 3)
 
 

@@ -17,6 +17,11 @@ def http(stage: Stage, server: Server, requests: Sequence[Request]) -> HttpLoad:
     return HttpLoad(server.port, requests, connections=stage.scale.connections)
 
 
+def alone(_stage: Stage, server: Server, requests: Sequence[Request]) -> HttpLoad:
+    """These requests one by one. Those who ask for the same at once share a search, which would hide what one costs."""
+    return HttpLoad(server.port, requests, connections=1)
+
+
 def empty_view(stage: Stage) -> HttpLoad:
     """A view that does nothing, asked again and again."""
     return http(stage, stage.empty_view, [Request("/")])

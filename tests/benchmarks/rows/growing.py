@@ -7,9 +7,9 @@ from dataclasses import replace
 from tests.benchmarks import questions
 from tests.benchmarks.dataset import Dataset
 from tests.benchmarks.findings import Finding, slower_than
-from tests.benchmarks.rows.comparing import compare, http
-from tests.benchmarks.stage import Stage
-from tests.benchmarks.wrk import Request, ask
+from tests.benchmarks.rows.comparing import alone, compare, http
+from tests.benchmarks.stage import Server, Stage
+from tests.benchmarks.wrk import HttpLoad, Request, ask
 
 DEEP_PAGES = 20
 
@@ -22,27 +22,32 @@ def deep_page(stage: Stage) -> list[Finding]:
     cursors = [json.loads(body)["next_cursor"] for _, body in ask(service.port, pages_before)]
     deep, first = compare(
         stage,
-        http(stage, service, [questions.page_behind(cursor) for cursor in cursors]),
-        http(stage, service, questions.newest()),
+        alone(stage, service, [questions.page_behind(cursor) for cursor in cursors]),
+        alone(stage, service, questions.newest()),
     )
     return [slower_than(f"page {number:,} by cursor", deep, "page 1", first, at_most=1.2)]
 
 
 def list_growth(stage: Stage) -> list[Finding]:
     """Unfiltered list with exact total, among 20,000 and among 1,000,000 listings"""
-    return _growth(stage, "unfiltered list", lambda _: questions.newest(), at_most=1.2)
+    return _growth(stage, "unfiltered list", lambda _: questions.newest(), alone, at_most=1.2)
 
 
 def radius_growth(stage: Stage) -> list[Finding]:
     """Radius search at equal density, among 20,000 and among 1,000,000 listings"""
-    return _growth(stage, "radius search", questions.nearby, at_most=1.5)
+    return _growth(stage, "radius search", questions.nearby, http, at_most=1.5)
 
 
 def _growth(
-    stage: Stage, what: str, questions_of: Callable[[Dataset], Sequence[Request]], *, at_most: float
+    stage: Stage,
+    what: str,
+    questions_of: Callable[[Dataset], Sequence[Request]],
+    asking: Callable[[Stage, Server, Sequence[Request]], HttpLoad],
+    *,
+    at_most: float,
 ) -> list[Finding]:
     sizes = [stage.small, stage.medium, stage.large]
-    samples = compare(stage, *(http(stage, stage.service(data), questions_of(data)) for data in sizes))
+    samples = compare(stage, *(asking(stage, stage.service(data), questions_of(data)) for data in sizes))
     largest, smallest = (f"{data.listings:,} listings" for data in (sizes[-1], sizes[0]))
     finding = slower_than(f"{what}, {largest}", samples[-1], smallest, samples[0], at_most=at_most)
     by_size = {data.listings: taken for data, taken in zip(sizes, samples, strict=True)}
