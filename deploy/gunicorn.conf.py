@@ -31,7 +31,7 @@ gunicorn_output.install()
 
 # What a request makes is nearly all gone by itself when it ends. By Python's own threshold, 700 objects more than were
 # freed, the collector looks for rings several times in the midst of each.
-COLLECTIONS = (20_000, 10, 10)
+COLLECTIONS = (5_000, 10, 10)
 OTHER_FILES = 100  # the database, the tenant, listeners, logs
 
 _env = Env(eager=False)
