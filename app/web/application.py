@@ -1,7 +1,6 @@
 """The Flask application, without what this service has none of: coroutines, cookies, names of its own.
 
-Flask looks for these on every request, anew for every function that it calls. Together that takes about as long as all
-the rest of what it does.
+Flask looks for these on every request, anew for every function that it calls.
 """
 
 from collections.abc import Callable
