@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg2
 
+from app.database import blocking_waits
 from app.demo.copying import copy_rows
 from tests.benchmarks.dataset import MOST_TEXTS, SHARE_WITH_COORDINATES, Dataset, texts
 
@@ -76,16 +77,17 @@ ORDER BY contype, conname"""
 
 def fill(url: str, dataset: Dataset) -> None:
     """Put the data set into the migrated and otherwise empty database at `url`, and leave it vacuumed and analysed."""
-    _run(url, [_MAKE_TEXTS])
-    with _connected(url) as connection:
-        copy_rows(connection, "texts", _columns("texts", connection), texts(dataset.listings))
-    _run(url, ["ANALYZE texts", _ADD_OWNERS], owners=dataset.owners)
-    with _bare(url):
-        parts = [_part(dataset, worker) for worker in range(WORKERS)]
-        _at_once(lambda part: _run(url, [_ADD_LISTINGS, _ADD_PHOTOS], **part), parts)
-    _run(url, ["DROP TABLE texts"])
-    _at_once(lambda table: _run(url, [f"VACUUM (ANALYZE) {table}"]), ("equipment", "equipment_photos, users"))
-    _run(url, ["CHECKPOINT"])
+    with blocking_waits():
+        _run(url, [_MAKE_TEXTS])
+        with _connected(url) as connection:
+            copy_rows(connection, "texts", _columns("texts", connection), texts(dataset.listings))
+        _run(url, ["ANALYZE texts", _ADD_OWNERS], owners=dataset.owners)
+        with _bare(url):
+            parts = [_part(dataset, worker) for worker in range(WORKERS)]
+            _at_once(lambda part: _run(url, [_ADD_LISTINGS, _ADD_PHOTOS], **part), parts)
+        _run(url, ["DROP TABLE texts"])
+        _at_once(lambda table: _run(url, [f"VACUUM (ANALYZE) {table}"]), ("equipment", "equipment_photos, users"))
+        _run(url, ["CHECKPOINT"])
 
 
 def _part(dataset: Dataset, worker: int) -> dict[str, Any]:

@@ -315,8 +315,9 @@ def test_connections_in_use_and_those_who_wait_for_one(environment: dict[str, st
             ThreadPoolExecutor(2 * WAITING) as threads,
         ):
             holder.cursor().execute("LOCK TABLE equipment")
-            # A search is made for each who asks, unlike what is shared (`app/coalescing.py`).
-            asking = [threads.submit(service.request, "GET", "/api/v1/equipment") for _ in range(2 * WAITING)]
+            # Different ones, as those who ask for the same at once share one search.
+            lists = [f"/api/v1/equipment?limit={number}" for number in range(1, 2 * WAITING + 1)]
+            asking = [threads.submit(service.request, "GET", path) for path in lists]
             # Whichever workers got them, one connection each is in use, and all others wait.
             until(lambda: value(service, POOL_IN_USE) + value(service, POOL_WAITING) == 2 * WAITING)
             assert 1 <= value(service, POOL_IN_USE) <= 2
