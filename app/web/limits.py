@@ -119,7 +119,7 @@ class _Counter:
 
 
 def count_address(app: Flask, environ: dict[str, Any], *, limit: str, where: str) -> list[Counted]:
-    """Count a request before any context of it is made, by the client's network; the same one is not counted again.
+    """Count a request before any context of it is made, by the client's network.
 
     Raises:
         TooManyRequests: with the time after which it would be let in.
@@ -145,8 +145,6 @@ def _count() -> None:
     counter: _Counter | None = current_app.extensions.get(EXTENSION)
     asked: Request = request._get_current_object()  # type: ignore[attr-defined]
     if counter is None or asked.method == HTTPMethod.OPTIONS or asked.endpoint in EXEMPT_ENDPOINTS:
-        return
-    if _COUNTED in asked.environ:
         return
     own_limit = getattr(current_app.view_functions.get(asked.endpoint or ""), "rate_limit", None)
     identity = g.get("identity")

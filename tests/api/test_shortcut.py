@@ -1,6 +1,7 @@
 """The way past Flask answers as Flask's way does: each request here is made both ways, and compared."""
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -13,6 +14,7 @@ from app import create_app, database
 from app.equipment import repository
 from app.errors import Unavailable
 from app.geo import Point
+from app.observability.logging import OURS
 from app.settings import Settings
 from app.web import shortcut
 from tests.factories import Person, add_equipment
@@ -173,6 +175,16 @@ def test_one_request_counts_once_whatever_comes_of_it(
     assert [answer.status_code for answer in answers] == [200, 404, 200, 404, 429, 429]
     assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["3", "2", "1", "0", "0", "0"]
     assert [asking.get(asked).status_code for asked in (f"{LIST}?limit=0", LIST)] == [400, 429]
+
+
+def test_a_request_is_written_down_under_its_rule(
+    client: FlaskClient, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger=OURS):
+        for asked in (path, LIST):
+            assert client.get(asked).status_code == 200
+    routes = [record.msg["route"] for record in caplog.records if isinstance(record.msg, dict)]
+    assert routes == [f"{LIST}/<uuid:equipment_id>", LIST]
 
 
 def test_what_goes_wrong_leaves_by_the_table_of_errors(
