@@ -22,7 +22,7 @@ blueprint = Blueprint(
 
 
 @blueprint.route("")
-@blueprint.arguments(schemas.ConversationQuery(), location="query")
+@blueprint.arguments(schemas.ConversationQuery, location="query")
 @blueprint.response(200, schemas.Conversation(many=True))
 def list_conversations(query: dict[str, Any]) -> Any:
     """List one's conversations, latest activity first; `Link: rel="next"` leads on."""
@@ -32,7 +32,7 @@ def list_conversations(query: dict[str, Any]) -> Any:
 
 @blueprint.route("", methods=["POST"])
 @idempotent
-@blueprint.arguments(schemas.NewConversation())
+@blueprint.arguments(schemas.NewConversation)
 @blueprint.response(201, schemas.Conversation, headers=headers("Location"))
 @blueprint.alt_response(
     200, schema=schemas.Conversation, description="The one that exists already.", headers=headers("Location")
@@ -52,7 +52,7 @@ def get_conversation(conversation_id: UUID) -> ConversationView:
 
 
 @blueprint.route("/<uuid:conversation_id>/messages")
-@blueprint.arguments(schemas.MessageQuery(), location="query")
+@blueprint.arguments(schemas.MessageQuery, location="query")
 @blueprint.response(200, schemas.Message(many=True))
 def list_messages(page: MessagePage, conversation_id: UUID) -> Any:
     """List messages, newest first, or, with `after_seq`, oldest first; `Link: rel="next"` leads on."""
@@ -64,7 +64,7 @@ def list_messages(page: MessagePage, conversation_id: UUID) -> Any:
 
 @blueprint.route("/<uuid:conversation_id>/messages", methods=["POST"])
 @idempotent
-@blueprint.arguments(schemas.NewMessage())
+@blueprint.arguments(schemas.NewMessage)
 @blueprint.response(201, schemas.Message)
 @blueprint.alt_response(200, schema=schemas.Message, description="It was sent before, with this client_msg_id.")
 def send_message(message: dict[str, Any], conversation_id: UUID) -> Any:
@@ -74,7 +74,7 @@ def send_message(message: dict[str, Any], conversation_id: UUID) -> Any:
 
 
 @blueprint.route("/<uuid:conversation_id>/read", methods=["POST"])
-@blueprint.arguments(schemas.Read())
+@blueprint.arguments(schemas.Read)
 @blueprint.response(204)
 def mark_read(read: dict[str, Any], conversation_id: UUID) -> None:
     """Note how far one has read: up to `seq`, or all."""

@@ -63,6 +63,12 @@ def note_route(environ: dict[str, Any], route: str) -> None:
         exchange.route = route
 
 
+def path_of(environ: dict[str, Any]) -> str:
+    """The path of a request as text; the environment has its bytes as Latin-1 (PEP 3333)."""
+    path: str = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
+    return path
+
+
 def exchange_of(environ: dict[str, Any]) -> Exchange:
     """The exchange of a request that is being served."""
     exchange: Exchange = environ[_KEY]
@@ -90,7 +96,7 @@ def _conclude(exchange: Exchange, environ: dict[str, Any], status: int, *, as_js
     request_log.write(
         {
             "method": method,
-            "path": environ["PATH_INFO"].encode("latin-1").decode(errors="replace"),  # PEP 3333
+            "path": path_of(environ),
             "route": exchange.route,
             "status": status,
             "duration_ms": round(duration_seconds * 1000, 1),

@@ -61,7 +61,7 @@ class Application(Flask):
             script_name=request.root_path + "/",
             subdomain="",
             url_scheme=environ["wsgi.url_scheme"],
-            path_info=environ["PATH_INFO"].encode("latin-1").decode(errors="replace"),  # PEP 3333
+            path_info=exchange.path_of(environ),
             default_method=request.method,
             query_args=environ.get("QUERY_STRING", ""),
         )

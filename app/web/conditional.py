@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import orjson
 from flask import Flask, current_app, request
 from werkzeug.datastructures import ETags
-from werkzeug.http import quote_etag
+from werkzeug.http import parse_etags, quote_etag
 
 from app.auth.identity import is_public
 from app.errors import MalformedRequest, PreconditionFailed
@@ -36,7 +36,6 @@ from app.web.pagination import link_header
 from app.web.response import Response
 
 MATCH, NONE_MATCH = "If-Match", "If-None-Match"
-NONE_MATCH_KEY = "HTTP_IF_NONE_MATCH"  # in the WSGI environment
 PUBLIC, PRIVATE = "public, no-cache", "private, no-cache"
 SHAPE_BYTES = 3
 READS = frozenset({"GET", "HEAD"})
@@ -196,17 +195,20 @@ def _answer_to(etag: str) -> Response | None:
     Raises:
         PreconditionFailed: it asked for another one, and no other.
     """
-    tag = etag.removeprefix("W/").strip('"')
     if MATCH in request.headers:
-        Precondition(match=_tokens(MATCH, request.if_match)).check(tag.rpartition(".")[0])
-    if not _is_known(tag):
+        Precondition(match=_tokens(MATCH, request.if_match)).check(_opaque(etag).rpartition(".")[0])
+    if not is_among(etag, request.headers.get(NONE_MATCH)):
         return None
     return Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag, **_caching()})
 
 
-def _is_known(tag: str) -> bool:
-    """Whether the client has this already, compared weakly (§13.1.2)."""
-    return NONE_MATCH in request.headers and request.if_none_match.contains_weak(tag)
+def is_among(etag: str, known: str | None) -> bool:
+    """Tell whether the client has this already, compared weakly (§13.1.2) with its If-None-Match."""
+    return known is not None and parse_etags(known).contains_weak(_opaque(etag))
+
+
+def _opaque(etag: str) -> str:
+    return etag.removeprefix("W/").strip('"')
 
 
 def _caching() -> dict[str, str]:
@@ -235,9 +237,9 @@ def _tag_by_content(response: Response) -> Response:
     if request.method not in READS or request.blueprint is None:
         return response
     body = response.get_data()
-    tag = _tag(digest(body))
-    response.headers.update({"ETag": quote_etag(tag, weak=body.startswith(b"[")), **_caching()})
-    if _is_known(tag):
+    etag = quote_etag(_tag(digest(body)), weak=body.startswith(b"["))
+    response.headers.update({"ETag": etag, **_caching()})
+    if is_among(etag, request.headers.get(NONE_MATCH)):
         response.status_code = HTTPStatus.NOT_MODIFIED
         response.set_data(b"")
     return response

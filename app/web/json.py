@@ -102,10 +102,6 @@ class BodyParser(FlaskParser):
             text = asked.query_string
             if len(text) <= MAX_REMEMBERED_QUERY_BYTES:
                 return _value_of(argmap, text)
-        if location == "json" and isinstance(argmap, ma.Schema):
-            # What webargs does besides is for schemas and places that are not these; errors are its to tell.
-            with suppress(ma.ValidationError):
-                return argmap.load(self.load_json(asked, argmap))
         return super().parse(argmap, asked, location=location, **options)
 
     def load_querystring(self, req: flask.Request, schema: Any) -> Any:

@@ -127,8 +127,11 @@ def count_address(app: Flask, environ: dict[str, Any], *, limit: str, where: str
     counter: _Counter | None = app.extensions.get(EXTENSION)
     if counter is None:
         return []
-    counted = counter.count(limit, of=f"address:{network_of(environ.get('REMOTE_ADDR') or '')}", where=where)
-    return _noted(environ, counted)
+    return _noted(environ, counter.count(limit, of=_network(environ.get("REMOTE_ADDR")), where=where))
+
+
+def _network(address: str | None) -> str:
+    return f"address:{network_of(address or '')}"
 
 
 def head(counted: list[Counted]) -> list[tuple[str, str]]:
@@ -149,7 +152,7 @@ def _count() -> None:
     own_limit = getattr(current_app.view_functions.get(asked.endpoint or ""), "rate_limit", None)
     identity = g.get("identity")
     if identity is None:
-        limit, who = own_limit or "anonymous", f"address:{network_of(asked.remote_addr or '')}"
+        limit, who = own_limit or "anonymous", _network(asked.remote_addr)
     else:
         limit, who = own_limit or "authenticated", f"user:{identity.user_id}"
     where = EVERYWHERE if own_limit is None else str(asked.endpoint)

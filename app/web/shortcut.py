@@ -18,7 +18,7 @@ from uuid import UUID
 
 import marshmallow as ma
 from flask import Flask, Request, request
-from werkzeug.http import parse_etags, quote_etag
+from werkzeug.http import quote_etag
 
 from app.observability import exchange
 from app.paging import Page
@@ -33,6 +33,7 @@ Listed = TypeVar("Listed", bound=Page[Any])
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
 
+_KNOWN = "HTTP_IF_NONE_MATCH"
 _MET = "gearyard.met_on_the_shortcut"
 _PLACEHOLDER = re.compile(r"<uuid:\w+>")
 _UUID = "([0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12})"
@@ -48,11 +49,13 @@ _parser = BodyParser()
 
 @dataclass(frozen=True)
 class Answer:
-    """A state by its tag, and what it takes to give it to who has not got it: more headers, and the body in JSON."""
+    """A state by its tag, and what it takes to give it: more headers, and the body in JSON; no body where the client
+    has been found to have it.
+    """
 
     etag: str
     headers: Headers
-    body: Callable[[], bytes]
+    body: Callable[[], bytes] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +93,10 @@ class PublicThing(Shortcut, Generic[Thing]):
     def find(self, app: Flask, environ: Environ, match: re.Match[str]) -> Answer:
         """The thing; no more than its tag, where the client has something to compare it with and it is the same."""
         thing_id = UUID(match[1])
-        if conditional.NONE_MATCH_KEY in environ:
+        if _KNOWN in environ:
             etag = quote_etag(conditional.tag_of(app, self.peek(thing_id)))
-            if _has(environ, etag):
-                return Answer(etag, [], bytes)
+            if conditional.is_among(etag, environ[_KNOWN]):
+                return Answer(etag, [], None)
         thing = self.read(thing_id)
         return Answer(quote_etag(conditional.tag_of(app, self.token(thing))), [], lambda: self.body(thing))
 
@@ -161,14 +164,8 @@ def _answer(
     counted = limits.count_address(app, environ, limit=way.limit, where=way.counted_at)
     found = way.find(app, environ, match)
     headers = [*limits.head(counted), ("Cache-Control", conditional.PUBLIC), _VARY, ("ETag", found.etag)]
-    if _has(environ, found.etag):
+    if found.body is None or conditional.is_among(found.etag, environ.get(_KNOWN)):
         return "304 NOT MODIFIED", headers, ()
     body = found.body()
     headers += [*found.headers, ("Content-Type", JSON), ("Content-Length", str(len(body)))]
     return "200 OK", headers, (body,)
-
-
-def _has(environ: Environ, etag: str) -> bool:
-    """Whether the client has this already, compared weakly (RFC 9110 §13.1.2)."""
-    known = environ.get(conditional.NONE_MATCH_KEY)
-    return known is not None and parse_etags(known).contains_weak(etag.removeprefix("W/").strip('"'))
