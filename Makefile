@@ -15,7 +15,7 @@ test: ## Run the tests: ARGS="-k search -x" goes to pytest
 	@deploy/local/bootstrap.sh test && exec $(PY) -m pytest $(ARGS)
 
 faults: ## Break workers, database and bus under clients that chat, over and over: FAULTS=60
-	@deploy/local/bootstrap.sh test && FAULTS=$(or $(FAULTS),60) exec $(PY) -m pytest tests/faults $(ARGS)
+	@deploy/local/bootstrap.sh test && FAULTS=$(or $(FAULTS),60) exec $(PY) -m pytest tests/slow/chaos $(ARGS)
 
 bench: ## Measure the service beside what it could reach: ROWS="radius one" SECONDS=3 ARGS=--list
 	@deploy/local/bootstrap.sh bench && \

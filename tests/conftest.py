@@ -1,7 +1,7 @@
 """What the tests stand on: a private PostGIS cluster, a tenant of their own, the app, and people with tokens.
 
 Tests below `tests/api` speak to the app in this process and leave nothing behind: each runs in a transaction that is
-rolled back. Tests below `tests/live` start the service as production does, on a database of their own.
+rolled back. Tests below `tests/service` start the service as production does, on a database of their own.
 """
 
 import os
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -23,12 +24,14 @@ from app.models import Role
 from app.settings import Settings
 from deploy.local.cluster import PostgresCluster
 from deploy.local.disposable import disposable_cluster
-from tests.described import CheckedClient
-from tests.factories import Person, add_person
-from tests.local.tenant_process import TenantProcess
-from tests.service_process import GENEROUS_RATES, ServiceProcess
+from tests.support import ROOT
+from tests.support.members import Member, new_member
+from tests.support.openapi_checks import CheckedClient
+from tests.support.processes.redis import RedisProcess
+from tests.support.processes.service import GENEROUS_RATES, ServiceProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.rows import Person, add_person
 
-ROOT = Path(__file__).parents[1]
 TEMPLATE_DATABASE = "migrated"
 
 
@@ -212,3 +215,53 @@ def trap() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         yield listening
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisProcess]:
+    """A Redis that the tests share; who breaks it uses one of their own."""
+    with RedisProcess() as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=["postgresql", "redis"])
+def bus_settings(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The settings that choose the bus."""
+    if request.param == "postgresql":
+        return {}
+    server: RedisProcess = request.getfixturevalue("redis_server")
+    return {"REDIS_URL": server.url}
+
+
+@pytest.fixture
+def newcomer(service: ServiceProcess, tenant: TenantProcess) -> Callable[..., Member]:
+    """Makes people who are known to the service."""
+
+    def make(**claims: Any) -> Member:
+        return new_member(service, tenant, **claims)
+
+    return make
+
+
+@pytest.fixture
+def ada(newcomer: Callable[..., Member]) -> Member:
+    """Somebody who writes."""
+    return newcomer()
+
+
+@pytest.fixture
+def ben(newcomer: Callable[..., Member]) -> Member:
+    """Somebody who is written to."""
+    return newcomer()
+
+
+@pytest.fixture
+def stranger(newcomer: Callable[..., Member]) -> Member:
+    """Somebody who has no part in it."""
+    return newcomer()
+
+
+@pytest.fixture
+def talk(ada: Member, ben: Member) -> str:
+    """The id of a conversation of Ada and Ben."""
+    return ada.begin(ben)

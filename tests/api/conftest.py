@@ -7,9 +7,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.api.logins import Logins
-from tests.api.writer import Writer
-from tests.factories import add_person
-from tests.local.tenant_process import TenantProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.rows import add_person
+from tests.support.writers import Writer
 
 
 @pytest.fixture

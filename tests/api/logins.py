@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 from app.auth import throttle
 from app.database import transaction
 from app.models import LoginAttempts
-from tests.local.tenant_process import PASSWORD, TenantProcess
+from tests.support.processes.tenant import PASSWORD, TenantProcess
 
 LOGIN = "/api/v1/auth/auth0/login"
 WRONG = "Wrong-horse-8"

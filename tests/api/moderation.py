@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 
 from app.database import transaction
 from app.models import AuditEntry, User
-from tests.factories import Person
+from tests.support.rows import Person
 
 ADMIN = "/api/v1/admin"
 

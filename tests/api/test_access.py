@@ -16,7 +16,8 @@ from app import create_app
 from app.auth.identity import is_public
 from app.models import Role
 from app.settings import Settings
-from tests.factories import (
+from tests.support.processes.tenant import TenantProcess
+from tests.support.rows import (
     Person,
     add_category,
     add_conversation,
@@ -27,7 +28,6 @@ from tests.factories import (
     new_equipment,
     photo_id_of,
 )
-from tests.local.tenant_process import TenantProcess
 
 NOBODY, RENTER, OWNER, ADMIN = "nobody", "renter", "owner", "admin"
 ROLES = (NOBODY, RENTER, OWNER, ADMIN)

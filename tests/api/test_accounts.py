@@ -19,8 +19,8 @@ from app.database import transaction
 from app.models import ExternalIdentity, Role, User
 from app.settings import Settings
 from tests.conftest import StatementCounter
-from tests.factories import Person
-from tests.local.tenant_process import AUDIENCE, PASSWORD, TenantProcess
+from tests.support.processes.tenant import AUDIENCE, PASSWORD, TenantProcess
+from tests.support.rows import Person
 
 AUTH = "/api/v1/auth"
 TENANT_AWAY = ["down", "error", "garbage", "wrong_shape"]

@@ -14,8 +14,8 @@ from app.errors import Forbidden
 from app.models import Role, User
 from app.users import service
 from tests.api.moderation import ADMIN, audit_log, give_role, refused, remove, role_of
-from tests.factories import Person, add_equipment, add_person, photo_id_of
-from tests.local.tenant_process import TenantProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.rows import Person, add_equipment, add_person, photo_id_of
 
 ROLES = [role.value for role in Role]
 

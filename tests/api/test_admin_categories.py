@@ -14,8 +14,8 @@ from app.equipment.categories import MAX_DEPTH
 from app.equipment.category_repository import MAX_CATEGORIES
 from app.models import Category
 from tests.api.moderation import ADMIN, audit_log, refused
-from tests.api.writer import problems
-from tests.factories import Person, add_category, add_equipment, category_id
+from tests.support.rows import Person, add_category, add_equipment, category_id
+from tests.support.writers import problems
 
 CATEGORIES = f"{ADMIN}/categories"
 

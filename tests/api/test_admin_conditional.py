@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from app.database import transaction
 from app.models import Category, Equipment, User
 from tests.api.moderation import ADMIN, audit_log, refused, role_of
-from tests.factories import Person, add_category, add_equipment
+from tests.support.rows import Person, add_category, add_equipment
 
 STALE = '"9999.000000"'
 

@@ -11,8 +11,8 @@ from app.database import transaction
 from app.errors import Forbidden
 from app.models import Equipment
 from tests.api.moderation import ADMIN, audit_log, refused
-from tests.api.writer import problems
-from tests.factories import Person, add_equipment
+from tests.support.rows import Person, add_equipment
+from tests.support.writers import problems
 
 
 def offer(client: FlaskClient, who: Person, equipment_id: UUID, is_available: Any, **headers: str) -> TestResponse:

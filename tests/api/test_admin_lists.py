@@ -11,9 +11,9 @@ from sqlalchemy import func, select, update
 from app.database import transaction
 from app.models import Equipment, Role, User
 from tests.api.moderation import ADMIN, refused
-from tests.api.writer import problems
-from tests.factories import EPOCH, Person, add_category, add_equipment, add_person, add_user, category_id
-from tests.local.tenant_process import TenantProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.rows import EPOCH, Person, add_category, add_equipment, add_person, add_user, category_id
+from tests.support.writers import problems
 
 LISTS = ["users", "equipment"]
 

@@ -14,9 +14,9 @@ from app.audit import OPERATOR, Action, Author
 from app.database import transaction
 from app.models import AuditEntry, Role
 from tests.api.moderation import ADMIN, give_role, remove
-from tests.api.writer import problems
-from tests.factories import Person, add_person
-from tests.local.tenant_process import TenantProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.rows import Person, add_person
+from tests.support.writers import problems
 
 LOG = f"{ADMIN}/audit-log"
 

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from app.database import transaction
 from app.models import Role, User
-from tests.factories import Person
+from tests.support.rows import Person
 
 
 def role_of(client: FlaskClient, person: Person) -> str:

@@ -20,8 +20,8 @@ from app.database import transaction
 from app.models import Category, Equipment, EquipmentPhoto, Role, User
 from app.settings import Settings
 from tests.api.test_access import ADMIN, MATRIX, ROLES, Row, Scene
-from tests.factories import Person, add_equipment, category_id, new_equipment, photo_id_of
-from tests.local.tenant_process import TenantProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.rows import Person, add_equipment, category_id, new_equipment, photo_id_of
 
 API = "/api/v1/equipment"
 CATEGORIES = "/api/v1/categories"

@@ -20,7 +20,8 @@ from app.models import Role
 from app.settings import Settings
 from tests.api.failing_app import make_failing_app
 from tests.api.shapes import Shape, a_time, an_id, an_object, differences, flag, money, number, or_null, text, whole
-from tests.factories import (
+from tests.support.processes.tenant import PASSWORD, TenantProcess
+from tests.support.rows import (
     Person,
     add_category,
     add_conversation,
@@ -31,7 +32,6 @@ from tests.factories import (
     new_equipment,
     photo_id_of,
 )
-from tests.local.tenant_process import PASSWORD, TenantProcess
 
 BASE = "/api/v1"
 BERN = Point(longitude=7.4474, latitude=46.948)

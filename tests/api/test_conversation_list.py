@@ -9,8 +9,8 @@ import pytest
 
 from app import paging
 from app.messages.criteria import ConversationPage
-from tests.api.writer import Writer, refused_fields
-from tests.factories import add_conversation, add_user
+from tests.support.rows import add_conversation, add_user
+from tests.support.writers import Writer, refused_fields
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from werkzeug.test import TestResponse
 
 from app.database import transaction
 from app.models import Conversation, ConversationParticipant, User
-from tests.api.writer import API, Writer, problems, refused_fields
-from tests.factories import EPOCH, Person, add_equipment, add_user
+from tests.support.rows import EPOCH, Person, add_equipment, add_user
+from tests.support.writers import API, Writer, problems, refused_fields
 
 MAX_PEOPLE = 20
 

@@ -8,8 +8,8 @@ from werkzeug.test import TestResponse
 from app.models import Role
 from app.settings import Settings
 from tests.api.failing_app import make_failing_app
-from tests.factories import add_person
-from tests.local.tenant_process import TenantProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.rows import add_person
 
 ALLOWED = "https://app.example.com"
 ALSO_ALLOWED = "http://localhost:3000"

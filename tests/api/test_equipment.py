@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from app.equipment.photos import MAX_PHOTOS
-from tests.factories import Person, add_equipment, new_equipment
+from tests.support.rows import Person, add_equipment, new_equipment
 
 API = "/api/v1/equipment"
 

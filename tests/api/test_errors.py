@@ -13,7 +13,7 @@ from app.database import transaction
 from app.models import User
 from app.settings import Settings
 from tests.api.failing_app import make_failing_app
-from tests.factories import Person, add_equipment, new_equipment
+from tests.support.rows import Person, add_equipment, new_equipment
 
 API = "/api/v1/equipment"
 BODY = {"error", "message", "code", "request_id", "type", "title", "status", "detail", "instance"}

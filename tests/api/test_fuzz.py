@@ -21,7 +21,8 @@ from schemathesis.schemas import APIOperation
 
 from app.database import transaction
 from app.models import OwnerProfile, Role
-from tests.factories import (
+from tests.support.processes.tenant import TenantProcess
+from tests.support.rows import (
     add_category,
     add_conversation,
     add_equipment,
@@ -31,7 +32,6 @@ from tests.factories import (
     new_equipment,
     photo_id_of,
 )
-from tests.local.tenant_process import TenantProcess
 
 ERROR_MEMBERS = {"error", "message", "code", "request_id"}
 # What a description cannot say how to do well: it takes an account at the tenant.

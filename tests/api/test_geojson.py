@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.geo import BoundingBox, Point
-from tests.factories import Person, add_equipment
+from tests.support.rows import Person, add_equipment
 
 API = "/api/v1/equipment"
 MEDIA_TYPE = "application/geo+json"

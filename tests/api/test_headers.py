@@ -12,9 +12,9 @@ from app.settings import Settings
 from deploy.local.sockets import free_port
 from tests.api.failing_app import make_failing_app
 from tests.api.test_access import ADMIN, MATRIX, ROLES, Row, Scene
-from tests.factories import Person, add_equipment, add_person, new_equipment
-from tests.local.tenant_process import TenantProcess
-from tests.security_headers import CONTENT_SECURITY_POLICY, assert_secure
+from tests.support.processes.tenant import TenantProcess
+from tests.support.rows import Person, add_equipment, add_person, new_equipment
+from tests.support.security_headers import CONTENT_SECURITY_POLICY, assert_secure
 
 API = "/api/v1/equipment"
 ASSET = "/docs/swagger-ui.css"

@@ -1,4 +1,4 @@
-"""Whether a worker says that it lives, and that it is ready. With the database away: tests/live/test_database.py."""
+"""Whether a worker says that it lives, and that it is ready. With the database away: tests/service/test_database.py."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from app.auth import tenant_watch
 from app.auth.tenant_watch import TenantWatch
 from app.settings import Settings
 from deploy.local.processes import wait_until
-from tests.local.tenant_process import TenantProcess
+from tests.support.processes.tenant import TenantProcess
 
 PATIENCE_SECONDS = 30
 

@@ -1,6 +1,6 @@
 """Whatever comes in is bounded, and what is not right is the client's error: never a 500, never more than was asked.
 
-What only raw sockets can send is in `tests/live/test_hostile_input.py`; what nobody thought of, in `test_fuzz.py`.
+What only raw sockets can send is in `tests/service/test_hostile_input.py`; what nobody thought of, in `test_fuzz.py`.
 """
 
 import gzip
@@ -30,8 +30,8 @@ from app.models import Base
 from app.web.schemas import Body, JsonObject, Money, Query
 from tests.api.test_access import MATRIX, Row, Scene
 from tests.api.test_errors import assert_error
-from tests.factories import Person, add_equipment, new_equipment
-from tests.local.tenant_process import TenantProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.rows import Person, add_equipment, new_equipment
 
 EQUIPMENT = "/api/v1/equipment"
 MEGABYTE = 1024 * 1024

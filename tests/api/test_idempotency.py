@@ -16,8 +16,8 @@ from app.database import transaction
 from app.models import Role
 from app.realtime.bus import Event
 from tests.api.test_access import ADMIN, MATRIX, ROLES, Row, Scene
-from tests.factories import Person, add_conversation, add_equipment, add_person, add_user, new_equipment
-from tests.local.tenant_process import TenantProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.rows import Person, add_conversation, add_equipment, add_person, add_user, new_equipment
 
 EQUIPMENT = "/api/v1/equipment"
 CONVERSATIONS = "/api/v1/conversations"

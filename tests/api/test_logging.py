@@ -15,7 +15,7 @@ from app import create_app
 from app.observability.logging import OURS
 from app.settings import Settings
 from tests.conftest import StatementCounter
-from tests.factories import Person, new_equipment
+from tests.support.rows import Person, new_equipment
 
 
 def request_line(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from tests.api.logins import (
     time_passes,
 )
 from tests.conftest import StatementCounter
-from tests.local.tenant_process import PASSWORD, TenantProcess
+from tests.support.processes.tenant import PASSWORD, TenantProcess
 
 Counting = Callable[[], AbstractContextManager[StatementCounter]]
 SHARE = login_attempts.MAX_FAILING_ROWS // login_attempts.SLOTS

@@ -27,7 +27,7 @@ from tests.api.logins import (
     time_passes,
 )
 from tests.conftest import StatementCounter
-from tests.local.tenant_process import PASSWORD, TenantProcess
+from tests.support.processes.tenant import PASSWORD, TenantProcess
 
 # Headers that go by the clock, or by how often this address has asked for anything.
 TOLD_BY_TIME = ("Date", "X-Request-Id", "Retry-After", "X-RateLimit-Remaining", "X-RateLimit-Reset")

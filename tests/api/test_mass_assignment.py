@@ -15,9 +15,17 @@ from sqlalchemy import select
 
 from app.database import transaction
 from app.models import Base, Role
-from tests.api.writer import problems
-from tests.factories import Person, add_category, add_conversation, add_equipment, add_person, add_user, new_equipment
-from tests.local.tenant_process import PASSWORD, TenantProcess
+from tests.support.processes.tenant import PASSWORD, TenantProcess
+from tests.support.rows import (
+    Person,
+    add_category,
+    add_conversation,
+    add_equipment,
+    add_person,
+    add_user,
+    new_equipment,
+)
+from tests.support.writers import problems
 
 API = "/api/v1"
 FORBIDDEN = (

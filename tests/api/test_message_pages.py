@@ -9,8 +9,8 @@ from sqlalchemy import update
 from app.database import transaction
 from app.messages.criteria import MAX_SEQ
 from app.models import ConversationParticipant
-from tests.api.writer import Writer, problems, refused_fields
-from tests.factories import EPOCH, add_conversation
+from tests.support.rows import EPOCH, add_conversation
+from tests.support.writers import Writer, problems, refused_fields
 
 
 class TestPages:

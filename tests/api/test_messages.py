@@ -12,8 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from app.database import transaction
 from app.messages import repository
 from app.models import Message
-from tests.api.writer import Writer, problems, refused_fields
-from tests.factories import add_conversation, add_user
+from tests.support.rows import add_conversation, add_user
+from tests.support.writers import Writer, problems, refused_fields
 
 ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
 FAMILY = "\U0001f469\u200d\U0001f469\u200d\U0001f467"

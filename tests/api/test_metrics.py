@@ -1,4 +1,4 @@
-"""`GET /metrics`: what is counted, and who may read it. `tests/live/test_metrics.py` has the workers."""
+"""`GET /metrics`: what is counted, and who may read it. `tests/service/test_metrics.py` has the workers."""
 
 import dataclasses
 import re
@@ -16,7 +16,7 @@ from app.auth.identity import public
 from app.errors import TooManyRequests
 from app.observability import counters
 from app.settings import MetricsAccess, Settings
-from tests.factories import Person
+from tests.support.rows import Person
 
 TOKEN = "metrics-token-of-the-tests"  # noqa: S105
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}

@@ -6,7 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.api.test_access import MATRIX, PUBLIC_ENDPOINTS, ROLES, Row, Scene
-from tests.factories import Person, add_equipment, new_equipment
+from tests.support.rows import Person, add_equipment, new_equipment
 
 API = "/api/v1/equipment"
 NOT_OF_REST = ("socket.", "api-docs.", "docs.")

@@ -20,9 +20,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app.models import Role
-from tests.api.writer import Writer
-from tests.factories import Person, add_conversation, add_equipment, add_person, add_user, category_id, photo_id_of
-from tests.local.tenant_process import TenantProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.rows import Person, add_conversation, add_equipment, add_person, add_user, category_id, photo_id_of
+from tests.support.writers import Writer
 
 pytestmark = pytest.mark.attack("objects and fields")
 API = "/api/v1"

@@ -18,8 +18,8 @@ from app.settings import Settings
 from app.web.errors import codes_by_status
 from app.web.openapi import examples
 from tests.api.test_access import MATRIX, Row, Scene
-from tests.factories import Person, add_equipment, add_user
-from tests.local.tenant_process import PASSWORD, TenantProcess
+from tests.support.processes.tenant import PASSWORD, TenantProcess
+from tests.support.rows import Person, add_equipment, add_user
 
 METHODS = ("get", "post", "put", "delete")
 # Names of functions in generated clients: as stable as paths.

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -13,14 +12,15 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.messages import handlers
 from app.settings import AppEnv, DemoAccount, Settings
-from tests.security_headers import assert_secure
+from tests.support import ROOT
+from tests.support.security_headers import assert_secure
 
 ENTRANCES = {"name": "Gearyard", "docs": "/docs", "openapi": "/openapi.json", "health": "/health"}
 RENTER = DemoAccount(email="renter@gearyard.example", password="Show-this-1")  # noqa: S106
 HOSTILE = DemoAccount(email='"><script>alert(1)</script>@evil.example', password="'\"><img src=x>")  # noqa: S106
 MakeClient = Callable[..., FlaskClient]
 PAGES = ("/", "/docs", "/docs/socket")
-FRAMES = Path(__file__).parents[2] / "app/web/docs/assets/frames.json"
+FRAMES = ROOT / "app/web/docs/assets/frames.json"
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ class TestEveryPage:
 def test_no_password_stands_in_the_product() -> None:
     from deploy.local.plan import DEMO_PASSWORD  # noqa: PLC0415
 
-    sources = (Path(__file__).parents[2] / "app").rglob("*")
+    sources = (ROOT / "app").rglob("*")
     assert not [path for path in sources if path.is_file() and DEMO_PASSWORD.encode() in path.read_bytes()]
 
 

@@ -24,9 +24,9 @@ from app.web.headers import HEADERS as SECURITY_HEADERS
 from app.web.limit_windows import LocalWindows, Window
 from app.web.limits import HEADERS
 from deploy.local.processes import wait_until
-from tests.factories import Person, add_person
-from tests.local.tenant_process import TenantProcess
-from tests.waits import assert_let_in_after_a_second
+from tests.support.processes.tenant import TenantProcess
+from tests.support.retry_after import assert_let_in_after_a_second
+from tests.support.rows import Person, add_person
 
 SEARCH = "/api/v1/equipment"
 OPEN = "/api/v1/categories"

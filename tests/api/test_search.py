@@ -15,7 +15,7 @@ from app.equipment.schemas import EquipmentQuery
 from app.geo import Point
 from app.models import Category, Condition
 from app.settings import Settings
-from tests.factories import EPOCH, Person, add_equipment, category_id, new_equipment
+from tests.support.rows import EPOCH, Person, add_equipment, category_id, new_equipment
 
 API = "/api/v1/equipment"
 BERN, ZURICH = Point(latitude=46.948, longitude=7.4474), Point(latitude=47.3769, longitude=8.5417)

@@ -22,7 +22,7 @@ from app.equipment.criteria import Filters, Search, Sort
 from app.geo import Point
 from app.models import Equipment, User
 from app.settings import Settings
-from tests.factories import EPOCH, add_equipment, category_id
+from tests.support.rows import EPOCH, add_equipment, category_id
 
 API = "/api/v1/equipment"
 BY_PRICE = {"sort": "price_asc"}

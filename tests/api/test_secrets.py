@@ -1,6 +1,6 @@
 """Nothing that is planted in a request, in a setting or in a variable comes out in the log: failures in this process.
 
-`tests/live/test_secrets.py` drives the running service.
+`tests/service/test_secrets.py` drives the running service.
 """
 
 import io
@@ -25,8 +25,8 @@ from app.auth.bounded_http import BoundedAdapter
 from app.database import transaction
 from app.observability import logging as service_logging
 from app.settings import Settings
-from tests.factories import Person
-from tests.local.tenant_process import PASSWORD, TenantProcess
+from tests.support.processes.tenant import PASSWORD, TenantProcess
+from tests.support.rows import Person
 
 PLANTED = "planted-4711"
 FORGED = "\r\n2026-01-01T00:00:00Z [info] forged\x1b[31m\u2028\x85\u202e"

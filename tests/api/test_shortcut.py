@@ -17,7 +17,7 @@ from app.geo import Point
 from app.observability.logging import OURS
 from app.settings import Settings
 from app.web import shortcut
-from tests.factories import Person, add_equipment
+from tests.support.rows import Person, add_equipment
 
 # What differs between any two requests.
 OF_THE_REQUEST = {"X-Request-Id", "X-RateLimit-Remaining", "X-RateLimit-Reset"}

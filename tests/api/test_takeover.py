@@ -15,8 +15,8 @@ from app.auth.principal import SubjectClaims
 from app.database import transaction
 from app.errors import InvalidToken
 from app.models import ExternalIdentity, Role, User
-from tests.factories import Person, add_person
-from tests.local.tenant_process import AUDIENCE, PASSWORD, TenantProcess
+from tests.support.processes.tenant import AUDIENCE, PASSWORD, TenantProcess
+from tests.support.rows import Person, add_person
 
 pytestmark = pytest.mark.attack("accounts")
 ME = "/api/v1/auth/me"

@@ -1,6 +1,6 @@
 """Which tokens open the door: a table of attacks, each with the answer it gets, and of what must be let in.
 
-The attacks are in `tests/token_attacks.py`, for the socket's tests use them, too.
+The attacks are in `tests/support/token_attacks.py`, for the socket's tests use them, too.
 """
 
 import json
@@ -19,10 +19,10 @@ from app import create_app
 from app.auth import tokens
 from app.auth.tokens import MAX_TOKEN_BYTES
 from app.settings import Settings
-from tests.factories import Person
-from tests.local.tenant_process import AUDIENCE, TenantProcess
-from tests.token_attacks import CLAIMS_TEXT, DATES, attacks, dated, filled
-from tests.token_forger import Forger, published_key
+from tests.support.processes.tenant import AUDIENCE, TenantProcess
+from tests.support.rows import Person
+from tests.support.token_attacks import CLAIMS_TEXT, DATES, attacks, dated, filled
+from tests.support.tokens import Forger, published_key
 
 ATTACKS = attacks()
 MANY_LETTERS = 40  # so many are found by chance in no answer

@@ -29,9 +29,9 @@ from app.models import (
 from app.settings import OwnerSignup
 from app.users import service
 from tests.api.moderation import audit_log, give_role, refused, remove, role_of
-from tests.api.writer import Writer
-from tests.factories import Person, add_conversation, add_equipment, add_person
-from tests.local.tenant_process import TenantProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.rows import Person, add_conversation, add_equipment, add_person
+from tests.support.writers import Writer
 
 
 def count(model: type[Base], **values: Any) -> int:

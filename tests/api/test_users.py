@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.settings import OwnerSignup, Settings
-from tests.factories import Person, add_equipment, new_equipment
+from tests.support.rows import Person, add_equipment, new_equipment
 
 API = "/api/v1/users"
 

@@ -13,11 +13,10 @@ from app.messages import schemas
 from app.messages.handlers import _HANDLERS
 from app.web.schemas import Body
 from deploy.local.cluster import PostgresCluster
-from tests.local.tenant_process import TenantProcess
-from tests.realtime.chat_client import ChatClient
-from tests.realtime.conftest import GENEROUS
-from tests.realtime.people import Member, new_member
-from tests.service_process import ServiceProcess
+from tests.support.members import Member, new_member
+from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.ws_client import ChatClient
 
 NOBODY, PARTICIPANT, STRANGER, FORMER = "nobody", "participant", "stranger", "former participant"
 EVERYONE = (NOBODY, PARTICIPANT, STRANGER, FORMER)
@@ -60,7 +59,7 @@ def database_url(database_url_factory: Callable[[], str]) -> str:
 @pytest.fixture(scope="module")
 def service(database_url: str, tenant: TenantProcess) -> Iterator[ServiceProcess]:
     """Who may do what does not depend on the bus. Nothing unexpected happens."""
-    environment = {"DATABASE_URL": database_url, **tenant.env(), **GENEROUS}
+    environment = {"DATABASE_URL": database_url, **tenant.env(), **GENEROUS_CHAT}
     with ServiceProcess(environment) as running:
         yield running
         assert "unexpected_error" not in running.log()

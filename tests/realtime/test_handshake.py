@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from deploy.local.processes import wait_until
-from tests.local.tenant_process import TenantProcess
-from tests.realtime.people import Member, new_member
-from tests.realtime.raw_socket import Answer, RawSocket, close, upgrade
-from tests.service_process import ServiceProcess
+from tests.support.members import Member, new_member
+from tests.support.processes.service import ServiceProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.ws_raw import Answer, RawSocket, close, upgrade
 
 ORIGIN = "https://app.example.com"
 PATHS = ("/ws", "/api/ws", "/api/v1/ws")

@@ -12,13 +12,12 @@ from marshmallow import ValidationError
 from app.errors import MalformedRequest
 from app.messages.handlers import _HANDLERS, RefusedFrame, client_msg_id_in, parse
 from app.messages.schemas import MAX_CLIENT_MSG_ID_LENGTH
-from tests.local.tenant_process import TenantProcess
-from tests.realtime.chat_client import ChatClient
-from tests.realtime.conftest import GENEROUS
-from tests.realtime.people import Member
-from tests.realtime.raw_socket import BINARY, CLOSE, TEXT, RawSocket, frame, text
 from tests.realtime.test_frame_matrix import MATRIX
-from tests.service_process import ServiceProcess
+from tests.support.members import Member
+from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.ws_client import ChatClient
+from tests.support.ws_raw import BINARY, CLOSE, TEXT, RawSocket, frame, text
 
 # Members of the frames that the service sends, and of rows, which no client may set.
 NOBODY_S_FIELDS = [
@@ -33,7 +32,12 @@ SOCKET_EXAMPLES, PARSER_EXAMPLES = 400, 1000
 @pytest.fixture(scope="module")
 def service(database_url_factory: Callable[[], str], tenant: TenantProcess) -> Iterator[ServiceProcess]:
     """What a frame may say does not depend on the bus. Nothing unexpected happens."""
-    environment = {"DATABASE_URL": database_url_factory(), **tenant.env(), **GENEROUS, "WS_FRAMES_PER_SECOND": "10000"}
+    environment = {
+        "DATABASE_URL": database_url_factory(),
+        **tenant.env(),
+        **GENEROUS_CHAT,
+        "WS_FRAMES_PER_SECOND": "10000",
+    }
     with ServiceProcess(environment) as running:
         workers = running.worker_pids()
         yield running

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.local.tenant_process import TenantProcess
-from tests.realtime.people import Member
-from tests.realtime.raw_socket import Answer, RawSocket, upgrade
-from tests.service_process import ServiceProcess
+from tests.support.members import Member
+from tests.support.processes.service import ServiceProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.ws_raw import Answer, RawSocket, upgrade
 
 ORIGIN, LOCAL = "https://good.example.com", "http://localhost:3000"
 PATHS = ("/ws", "/api/ws", "/api/v1/ws")

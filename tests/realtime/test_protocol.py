@@ -8,8 +8,8 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from tests.realtime.chat_client import ChatClient
-from tests.realtime.people import Member
+from tests.support.members import Member
+from tests.support.ws_client import ChatClient
 
 
 def listening_everywhere(member: Member, sockets: int = 6) -> list[ChatClient]:

@@ -12,9 +12,10 @@ import pytest
 from app.realtime.connection import CLOSE_PATIENCE_SECONDS
 from app.realtime.meter import MAX_MESSAGE_BYTES
 from deploy.local.processes import wait_until
-from tests.local.tenant_process import TenantProcess
-from tests.realtime.people import Member
-from tests.realtime.raw_socket import (
+from tests.support.members import Member
+from tests.support.processes.service import ServiceProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.ws_raw import (
     BINARY,
     PING,
     PONG,
@@ -30,7 +31,6 @@ from tests.realtime.raw_socket import (
     text,
     upgrade,
 )
-from tests.service_process import ServiceProcess
 
 PROTOCOL_ERROR, BAD_DATA, TOO_BIG, RATE_LIMITED = 1002, 1007, 1009, 4004
 ASK = '{"type":"ping"}'

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.live.side_by_side import until
-from tests.realtime.people import Member
-from tests.realtime.raw_socket import CLOSE, RawSocket, close
-from tests.service_process import ServiceProcess
+from tests.support.members import Member
+from tests.support.processes.service import ServiceProcess
+from tests.support.waiting import until
+from tests.support.ws_raw import CLOSE, RawSocket, close
 
 SAID = b"because-i-said-so"
 

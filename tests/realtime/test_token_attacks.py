@@ -18,13 +18,13 @@ from app.auth.tokens import COOL_DOWN_SECONDS
 from app.messages.schemas import MAX_TOKEN_LENGTH
 from app.realtime.meter import MAX_MESSAGE_BYTES
 from deploy.local.cluster import PostgresCluster
-from tests.local.tenant_process import TenantProcess
-from tests.realtime.people import Member
-from tests.realtime.raw_socket import Answer, RawSocket
-from tests.realtime.token_ways import MOST_URL_BYTES, ROOM_FOR_THE_REST, WAYS, Headers, ask, can_travel
-from tests.service_process import ServiceProcess
-from tests.token_attacks import attacks
-from tests.token_forger import Forger, base64url, published_key
+from tests.realtime.token_transports import MOST_URL_BYTES, ROOM_FOR_THE_REST, WAYS, Headers, ask, can_travel
+from tests.support.members import Member
+from tests.support.processes.service import ServiceProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.token_attacks import attacks
+from tests.support.tokens import Forger, base64url, published_key
+from tests.support.ws_raw import Answer, RawSocket
 
 ATTACKS = attacks()
 TROUBLE = ("Traceback", "unexpected_error", '"status": 500', "eyJ", "token=")

@@ -10,7 +10,7 @@ import pytest
 from app.messages import handlers
 from app.messages.asyncapi import ADDRESSES, document
 from app.messages.socket import PATHS
-from tests.realtime.described_frames import check_frame, closed
+from tests.support.asyncapi_checks import check_frame, closed
 
 MESSAGES: dict[str, Any] = document()["components"]["messages"]
 

@@ -1,4 +1,4 @@
-"""Events as they go over the bus; `tests/live/test_conversations.py` shows that SQL writes them the same way."""
+"""Events as they go over the bus; `tests/service/test_conversations.py` shows that SQL writes them the same way."""
 
 import json
 from typing import Any

@@ -1,6 +1,6 @@
 """The outbox of a socket: what fits, what is left out, and what ends it. A fake that blocks stands in for the network.
 
-How a real one blocks, and for how long, is the kernel's to say; tests/realtime/test_limits.py shows it with real ones.
+How a real one blocks, and for how long, is the kernel's to say; tests/slow/chaos/test_limits.py shows it.
 """
 
 from dataclasses import replace

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.described import Answer, NotDescribed, described
+from tests.support.openapi_checks import Answer, NotDescribed, described
 
 REQUEST_ID = {"X-Request-Id": "0123456789abcdef"}
 TAGGED = {**REQUEST_ID, "ETag": 'W/"7.1f09a3"', "Cache-Control": "no-store", "Content-Type": "application/json"}

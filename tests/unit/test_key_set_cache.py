@@ -1,6 +1,6 @@
 """The tenant's signing keys as this service keeps them: how rarely it asks, how long it believes, what it ignores.
 
-Time and the tenant are played here, because hours must pass; `tests/live` shows the same against real ones.
+Time and the tenant are played here, because hours must pass; `tests/service` shows the same against real ones.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from app.auth import tokens
 from app.auth.tokens import COOL_DOWN_SECONDS, STALE_LIMIT_SECONDS, KeySetCache, TokenVerifier
 from app.errors import InvalidToken, Unavailable
-from tests.live.side_by_side import until
-from tests.unit.played_tenant import PATIENCE_SECONDS, Clock, Tenant, public_jwk, rsa_key
+from tests.support.fakes import PATIENCE_SECONDS, Clock, Tenant, public_jwk, rsa_key
+from tests.support.waiting import until
 
 TTL_SECONDS = 3600
 THREADS = 100

@@ -3,12 +3,12 @@
 import re
 from importlib import metadata
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 # Each holds the ones before it: an environment of the last will do for all.
 FILES = ("requirements.txt", "tests/benchmarks/requirements.txt", "tests/requirements.txt")
 _PINNED = re.compile(

@@ -3,13 +3,12 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.attack_counts import TITLE
+from tests.support import ROOT
+from tests.support.attack_counts import TITLE
 
-ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "deploy" / "SECURITY.md").read_text()
 COLLECTION_SECONDS = 120
 

@@ -13,7 +13,7 @@ from app.realtime.close_code import CloseCode
 from app.realtime.connection import Connection
 from app.realtime.server import LIMITS as LIMITS_KEY
 from app.realtime.server import REQUEST_ID, Server
-from tests.realtime.raw_socket import TEXT, close, frame, text
+from tests.support.ws_raw import TEXT, close, frame, text
 from tests.unit.test_connection import LIMITS as SMALL
 
 LIMITS = replace(SMALL, outbox_bytes=100_000)

@@ -7,17 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.settings import AppEnv, InvalidSettings, OwnerSignup, Settings, SocketLimits, database_url
-from tests.live.side_by_side import side_by_side
-from tests.local.tenant_process import TenantProcess
-from tests.service_process import ServiceProcess
+from tests.support import ROOT
+from tests.support.processes.service import ServiceProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.waiting import side_by_side
 
-ROOT = Path(__file__).parents[2]
 SECRET = "hunter2-very-secret"  # noqa: S105 - stands in every wrong value, to show that none is repeated
 REQUIRED = {
     "DATABASE_URL": "postgresql://gearyard:password@db.example.com:5432/gearyard",

@@ -13,7 +13,7 @@ from joserfc.jwk import RSAKey
 from app.auth import tokens
 from app.auth.tokens import LEEWAY_SECONDS, STALE_LIMIT_SECONDS, KeySetCache, TokenVerifier
 from app.errors import InvalidToken, TokenExpired, Unavailable
-from tests.unit.played_tenant import Clock, Tenant, public_jwk, rsa_key
+from tests.support.fakes import Clock, Tenant, public_jwk, rsa_key
 
 TTL_SECONDS = 3600
 LIFETIME_SECONDS = 86_400

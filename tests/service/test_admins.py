@@ -1,0 +1,462 @@
+"""What admins do to each other and to others at the same instant, over two workers; what a deleted user still can do.
+
+At the same instant: the rows that they change are held until all of them wait for these, and are then let go.
+"""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import psycopg2
+import pytest
+import requests
+from websockets.exceptions import InvalidStatus
+
+from tests.support import ROOT
+from tests.support.members import Member, new_member
+from tests.support.processes.service import ServiceProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.waiting import all_at_once, statuses, until
+from tests.support.ws_client import ChatClient
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+@pytest.fixture(scope="module")
+def database_url(database_url_factory: Callable[[], str]) -> str:
+    return database_url_factory()
+
+
+@pytest.fixture(scope="module")
+def environment(database_url: str, tenant: TenantProcess) -> dict[str, str]:
+    return {"DATABASE_URL": database_url, **tenant.env()}
+
+
+@pytest.fixture(scope="module")
+def service(environment: dict[str, str]) -> Iterator[ServiceProcess]:
+    with ServiceProcess(environment) as running:
+        yield running
+
+
+@pytest.fixture
+def sql(database_url: str) -> Callable[..., Any]:
+    """Runs a statement on the service's database, in a transaction of its own; the first value of its answer."""
+
+    def run(statement: str, *values: Any) -> Any:
+        connection = psycopg2.connect(database_url.replace("+psycopg2", ""))
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement, values)
+                return cursor.fetchone()[0] if cursor.description else None
+        finally:
+            connection.close()
+
+    return run
+
+
+@pytest.fixture
+def newcomer(service: ServiceProcess, tenant: TenantProcess) -> Callable[..., Member]:
+    return lambda **claims: new_member(service, tenant, **claims)
+
+
+@pytest.fixture
+def admins(newcomer: Callable[..., Member], sql: Callable[..., Any]) -> list[Member]:
+    """The only two admins there are."""
+    sql("UPDATE users SET role = 'renter' WHERE role = 'admin'")
+    two = [newcomer(email=f"{uuid4().hex}@example.com", email_verified=True) for _ in range(2)]
+    sql("UPDATE users SET role = 'admin' WHERE id = ANY(%s::uuid[])", [admin.id for admin in two])
+    return two
+
+
+@pytest.fixture
+def at_the_same_instant(database_url: str, sql: Callable[..., Any]) -> Callable[..., list[Any]]:
+    """What the calls answer that begin while a statement holds what they need, and go on together once it is over."""
+
+    def run(calls: list[Callable[[], Any]], statement: str, *values: Any) -> list[Any]:
+        holder = psycopg2.connect(database_url.replace("+psycopg2", ""))
+        with ThreadPoolExecutor(len(calls)) as threads:
+            try:
+                with holder.cursor() as cursor:
+                    cursor.execute(statement, values)
+                begun: list[Future[Any]] = []
+                for call in calls:
+                    begun.append(threads.submit(call))
+                    until(lambda: sql(WAITING) >= len(begun) or any(future.done() for future in begun))
+                holder.commit()
+                return [future.result() for future in begun]
+            finally:
+                holder.close()
+
+    return run
+
+
+def demote(who: Member, whom: Member) -> requests.Response:
+    return who.call("PUT", f"/admin/users/{whom.id}/role", json={"role": "renter"})
+
+
+def delete(who: Member, whom: Member) -> requests.Response:
+    return who.call("DELETE", f"/admin/users/{whom.id}")
+
+
+def new_listing(category_id: str) -> dict[str, str]:
+    """The body that lists a drill."""
+    return {
+        "category_id": category_id,
+        "title": "Cordless drill",
+        "description": "18 V with two batteries and a case.",
+        "daily_rate": "25.00",
+        "condition": "good",
+        "location": "Bern, Switzerland",
+    }
+
+
+HOLD_ADMINS = "SELECT id FROM users WHERE role = 'admin' ORDER BY id FOR UPDATE"
+COUNT_ADMINS = "SELECT count(*) FROM users WHERE role = 'admin'"
+
+
+@pytest.mark.attack("accounts")
+@pytest.mark.parametrize("deeds", [(demote, demote), (delete, delete), (demote, delete), (delete, demote)])
+def test_of_two_admins_who_end_each_other_at_the_same_instant_one_stays(
+    admins: list[Member], sql: Callable[..., Any], at_the_same_instant: Callable[..., list[Any]], deeds: Any
+) -> None:
+    one, other = admins
+    entries = sql("SELECT count(*) FROM audit_log")
+    answers = at_the_same_instant([lambda: deeds[0](one, other), lambda: deeds[1](other, one)], HOLD_ADMINS)
+    by_status = sorted(answer.status_code for answer in answers)
+    assert by_status[0] in (200, 204)
+    assert by_status[1] == 403
+    assert sql(COUNT_ADMINS) == 1
+    assert sql("SELECT count(*) FROM audit_log") == entries + 1
+
+
+@pytest.mark.attack("accounts")
+@pytest.mark.parametrize("deed", [demote, delete])
+def test_an_admin_and_a_shell_at_the_same_instant_leave_one(
+    admins: list[Member],
+    environment: dict[str, str],
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+    deed: Any,
+) -> None:
+    # Either the shell demotes the admin who acts, or it comes too late: then this is the last one.
+    one, other = admins
+    email = sql("SELECT email FROM users WHERE id = %s", one.id)
+    exit_code, answer = at_the_same_instant(
+        [lambda: promote(environment, email, "renter"), lambda: deed(one, other)], HOLD_ADMINS
+    )
+    assert (answer.status_code, exit_code) in ((403, 0), (200, 1), (204, 1))
+    assert sql(COUNT_ADMINS) == 1
+
+
+@pytest.mark.attack("accounts")
+def test_two_shells_at_the_same_instant_leave_one(
+    admins: list[Member],
+    environment: dict[str, str],
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+) -> None:
+    emails = [sql("SELECT email FROM users WHERE id = %s", admin.id) for admin in admins]
+    calls = [lambda email=email: promote(environment, email, "owner") for email in emails]
+    assert sorted(at_the_same_instant(calls, HOLD_ADMINS)) == [0, 1]
+    assert sql(COUNT_ADMINS) == 1
+
+
+def promote(environment: dict[str, str], email: str, role: str) -> int:
+    """What an operator does from a shell; its exit code."""
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "users", "promote", email, role]
+    variables = {"PATH": os.environ["PATH"], "APP_ENV": "test", **environment}
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, timeout=60, check=False).returncode
+
+
+def test_a_change_and_its_entry_are_of_one_transaction(
+    admins: list[Member], newcomer: Callable[..., Member], sql: Callable[..., Any]
+) -> None:
+    # PostgreSQL keeps with each row which transaction wrote it.
+    user = newcomer()
+    assert admins[0].call("PUT", f"/admin/users/{user.id}/role", json={"role": "owner"}).status_code == 200
+    written = sql("SELECT xmin::text FROM users WHERE id = %s", user.id)
+    assert sql("SELECT xmin::text FROM audit_log WHERE subject_id = %s", user.id) == written
+
+
+def test_a_user_deleted_many_times_at_once_is_deleted_once(
+    admins: list[Member],
+    newcomer: Callable[..., Member],
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+) -> None:
+    user = newcomer()
+    calls = [lambda who=who: delete(who, user) for who in admins * 2]
+    answers = at_the_same_instant(calls, "SELECT id FROM users WHERE id = %s FOR UPDATE", user.id)
+    assert Counter(answer.status_code for answer in answers) == {204: 1, 404: 3}
+    assert sql("SELECT count(*) FROM audit_log WHERE subject_id = %s", user.id) == 1
+
+
+@pytest.mark.attack("accounts")
+def test_fifty_uses_of_a_deleted_user_s_token_at_once_make_nobody(
+    admins: list[Member], newcomer: Callable[..., Member], sql: Callable[..., Any], service: ServiceProcess
+) -> None:
+    email = f"{uuid4().hex}@example.com"
+    user = newcomer(email=email, email_verified=True)
+    assert delete(admins[0], user).status_code == 204
+    assert statuses(all_at_once(service, [user.token] * 50)) == {401: 50}
+    assert sql("SELECT count(*) FROM users WHERE email = %s", email) == 0
+
+
+@pytest.mark.attack("accounts")
+def test_first_uses_of_another_identity_while_its_user_is_deleted_make_one_user(
+    service: ServiceProcess,
+    tenant: TenantProcess,
+    newcomer: Callable[..., Member],
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+) -> None:
+    # Each finds the user by the proven e-mail, and waits to be linked to somebody who is then gone.
+    email = f"{uuid4().hex}@example.com"
+    user = newcomer(email=email, email_verified=True)
+    again = tenant.token(sub=f"google-oauth2|{uuid4().hex}", email=email, email_verified=True)
+    calls = [lambda: all_at_once(service, [again])[0]] * 4
+    answers = at_the_same_instant(calls, "DELETE FROM users WHERE id = %s", user.id)
+    assert Counter(answer.status_code for answer in answers) == {200: 4}
+    (new_id,) = {answer.json()["id"] for answer in answers}
+    assert new_id != user.id
+    assert sql("SELECT count(*) FROM users WHERE email = %s", email) == 1
+    assert user.call("GET", "/auth/me").status_code == 401
+
+
+@pytest.mark.attack("accounts")
+def test_a_deleted_user_s_sockets_end_and_no_new_one_begins(
+    admins: list[Member], newcomer: Callable[..., Member], service: ServiceProcess
+) -> None:
+    ada, ben = newcomer(), newcomer()
+    talk = ada.begin(ben)
+    with ChatClient(ben) as idle, ChatClient(ben) as sending, ChatClient(ben) as renewing:
+        assert delete(admins[0], ben).status_code == 204
+        sending.say("message", conversation_id=talk, content="I am gone")
+        assert sending.expect("error")["code"] == "FORBIDDEN"
+        renewing.say("auth", token=ben.token)
+        assert renewing.expect("error")["message"] == "The account of this token was deleted."
+        assert renewing.close_code() == 4500
+        ada.send(talk, "Are you there?")
+        assert idle.all_until_pong() == []
+        assert (idle.close_code(), sending.close_code()) == (4503, 4503)
+    assert [message["content"] for message in ada.messages(talk)] == ["Are you there?"]
+    with pytest.raises(InvalidStatus) as refusal, ChatClient(ben, additional_headers=ben.headers):
+        pass
+    assert refusal.value.response.status_code == 401
+
+
+def test_a_listing_under_way_while_its_owner_is_deleted_finds_nobody(
+    newcomer: Callable[..., Member], sql: Callable[..., Any], at_the_same_instant: Callable[..., list[Any]]
+) -> None:
+    owner = newcomer()
+    assert owner.call("PUT", "/users/me/owner-profile", json={"business_info": {}}).status_code == 200
+    body = new_listing(sql("SELECT id::text FROM categories LIMIT 1"))
+    call = partial(owner.call, "POST", "/equipment", json=body)
+    (answer,) = at_the_same_instant([call], "DELETE FROM users WHERE id = %s", owner.id)
+    assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+
+
+def test_a_mark_under_way_while_the_membership_ends_is_refused(
+    newcomer: Callable[..., Member], sql: Callable[..., Any], at_the_same_instant: Callable[..., list[Any]]
+) -> None:
+    ada, ben = newcomer(), newcomer()
+    talk = ada.begin(ben)
+    call = partial(ben.call, "POST", f"/conversations/{talk}/read")
+    end = "DELETE FROM conversation_participants WHERE conversation_id = %s AND user_id = %s"
+    (answer,) = at_the_same_instant([call], end, talk, ben.id)
+    assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+
+
+def moves(who: Member, category_id: str, name: str, below: str) -> Callable[[], requests.Response]:
+    return partial(who.call, "PUT", f"/admin/categories/{category_id}", json={"name": name, "parent_id": below})
+
+
+@pytest.fixture
+def new_category(admins: list[Member]) -> Callable[[], tuple[str, str]]:
+    """Makes categories; a call gives the id and the name of one."""
+
+    def make() -> tuple[str, str]:
+        name = uuid4().hex
+        answer = admins[0].call("POST", "/admin/categories", json={"name": name})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"], name
+
+    return make
+
+
+# Whoever would change a category waits, with all that was decided before.
+HOLD_CATEGORIES = "LOCK TABLE categories IN SHARE ROW EXCLUSIVE MODE"
+
+
+def test_two_moves_at_the_same_instant_close_no_circle(
+    admins: list[Member],
+    new_category: Callable[[], tuple[str, str]],
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+) -> None:
+    (one, one_name), (other, other_name) = new_category(), new_category()
+    calls = [moves(admins[0], one, one_name, other), moves(admins[1], other, other_name, one)]
+    answers = at_the_same_instant(calls, HOLD_CATEGORIES)
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+    assert sql("SELECT count(*) FROM categories WHERE id = ANY(%s::uuid[]) AND parent_id IS NULL", [one, other]) == 1
+    changes = "SELECT count(*) FROM audit_log WHERE subject_id = ANY(%s::uuid[]) AND action = 'category.changed'"
+    assert sql(changes, [one, other]) == 1
+
+
+def test_one_name_given_by_two_at_the_same_instant_is_given_once(
+    admins: list[Member], at_the_same_instant: Callable[..., list[Any]]
+) -> None:
+    name = uuid4().hex
+    calls = [partial(who.call, "POST", "/admin/categories", json={"name": name}) for who in admins]
+    answers = at_the_same_instant(calls, HOLD_CATEGORIES)
+    assert sorted(answer.status_code for answer in answers) == [201, 409]
+
+
+@pytest.mark.parametrize("first", ["deletion", "listing"])
+def test_a_category_is_deleted_or_listed_in_and_never_both(
+    admins: list[Member],
+    new_category: Callable[[], tuple[str, str]],
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+    first: str,
+) -> None:
+    category_id, _ = new_category()
+    calls = {
+        "deletion": partial(admins[0].call, "DELETE", f"/admin/categories/{category_id}"),
+        "listing": partial(admins[1].call, "POST", "/equipment", json=new_listing(category_id)),
+    }
+    order = sorted(calls, key=lambda name: name != first)
+    hold = "SELECT id FROM categories WHERE id = %s FOR UPDATE"
+    answers = dict(zip(order, at_the_same_instant([calls[name] for name in order], hold, category_id), strict=True))
+    assert (answers["deletion"].status_code, answers["listing"].status_code) in ((204, 400), (409, 201))
+    is_listed = answers["listing"].ok
+    assert sql("SELECT count(*) FROM equipment WHERE category_id = %s", category_id) == is_listed
+    assert sql("SELECT count(*) FROM categories WHERE id = %s", category_id) == is_listed
+
+
+@pytest.fixture
+def listing_owner(newcomer: Callable[..., Member]) -> Member:
+    """An owner whom nobody has asked anything yet."""
+    owner = newcomer()
+    assert owner.call("PUT", "/users/me/owner-profile", json={"business_info": {}}).status_code == 200
+    return owner
+
+
+def list_something(owner: Member, sql: Callable[..., Any]) -> str:
+    answer = owner.call("POST", "/equipment", json=new_listing(sql("SELECT id::text FROM categories LIMIT 1")))
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+@pytest.mark.parametrize("sender", ["the owner", "another admin"])
+@pytest.mark.parametrize("first", ["message", "deletion"])
+def test_who_writes_about_a_listing_and_who_deletes_its_owner_do_not_wait_for_each_other(
+    admins: list[Member],
+    listing_owner: Member,
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+    sender: str,
+    first: str,
+) -> None:
+    # The deletion takes the listing out of the conversation, and holds every admin besides the one it deletes.
+    writer = listing_owner if sender == "the owner" else admins[1]
+    talk = admins[1].begin(listing_owner, equipment_id=list_something(listing_owner, sql))
+    calls = {
+        "message": partial(writer.call, "POST", f"/conversations/{talk}/messages", json={"content": "Is it free?"}),
+        "deletion": partial(delete, admins[0], listing_owner),
+    }
+    order = sorted(calls, key=lambda name: name != first)
+    hold = "SELECT id FROM conversations WHERE id = %s FOR UPDATE"
+    answers = dict(zip(order, at_the_same_instant([calls[name] for name in order], hold, talk), strict=True))
+    assert answers["deletion"].status_code == 204
+    is_too_late = sender == "the owner" and first == "deletion"
+    assert answers["message"].status_code == (403 if is_too_late else 201)
+    assert len(admins[1].messages(talk)) == (0 if is_too_late else 1)
+
+
+def test_who_begins_to_write_to_an_owner_and_who_deletes_them_do_not_wait_for_each_other(
+    admins: list[Member],
+    newcomer: Callable[..., Member],
+    listing_owner: Member,
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+) -> None:
+    body = {"participant_ids": [listing_owner.id], "equipment_id": list_something(listing_owner, sql)}
+    calls = [partial(delete, admins[0], listing_owner), partial(newcomer().call, "POST", "/conversations", json=body)]
+    hold = "SELECT id FROM users WHERE id = %s FOR UPDATE"
+    deletion, begun = at_the_same_instant(calls, hold, listing_owner.id)
+    assert (deletion.status_code, begun.status_code) == (204, 400)
+
+
+def test_who_becomes_an_owner_and_who_deletes_them_do_not_wait_for_each_other(
+    admins: list[Member],
+    listing_owner: Member,
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+) -> None:
+    sql("UPDATE users SET role = 'renter' WHERE id = %s", listing_owner.id)
+    save = partial(listing_owner.call, "PUT", "/users/me/owner-profile", json={"business_info": {"since": 2026}})
+    hold = "SELECT id FROM users WHERE id = %s FOR UPDATE"
+    deletion, saved = at_the_same_instant([partial(delete, admins[0], listing_owner), save], hold, listing_owner.id)
+    assert (deletion.status_code, saved.status_code) == (204, 404)
+
+
+def test_of_two_who_change_the_category_they_both_saw_at_the_same_instant_one_does(
+    admins: list[Member],
+    new_category: Callable[[], tuple[str, str]],
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+) -> None:
+    category_id, _ = new_category()
+    seen = admins[0].call("GET", f"/categories/{category_id}").headers["ETag"]
+    calls = [
+        *(partial(on_condition, who, seen, "PUT", category_id, {"name": uuid4().hex}) for who in admins),
+        *(partial(on_condition, who, seen, "DELETE", category_id) for who in admins),
+    ]
+    answers = at_the_same_instant(calls, HOLD_CATEGORIES)
+    counted = Counter(answer.status_code for answer in answers)
+    assert counted in ({200: 1, 412: 3}, {204: 1, 404: 3})
+    made = "SELECT count(*) FROM audit_log WHERE subject_id = %s AND action <> 'category.created'"
+    assert sql(made, category_id) == 1
+
+
+def on_condition(who: Member, tag: str, method: str, category_id: str, body: Any = None) -> requests.Response:
+    path, headers = f"/api/v1/admin/categories/{category_id}", {**who.headers, "If-Match": tag}
+    return who.service.request(method, path, json=body, headers=headers)
+
+
+def test_a_user_is_not_deleted_with_a_listing_that_is_made_at_the_same_instant(
+    admins: list[Member],
+    listing_owner: Member,
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+) -> None:
+    owner = listing_owner
+    body = new_listing(sql("SELECT id::text FROM categories LIMIT 1"))
+    sent = {**admins[0].headers, "If-Match": admins[0].call("GET", f"/admin/users/{owner.id}").headers["ETag"]}
+    removing = partial(owner.service.request, "DELETE", f"/api/v1/admin/users/{owner.id}", headers=sent)
+    listing = partial(owner.call, "POST", "/equipment", json=body)
+    answers = at_the_same_instant([removing, listing], "SELECT FROM users WHERE id = %s FOR UPDATE", owner.id)
+    assert tuple(answer.status_code for answer in answers) in ((204, 404), (412, 201))
+
+
+def test_a_request_with_a_key_and_the_deletion_of_who_sent_it_wait_for_each_other_in_one_order(
+    admins: list[Member],
+    listing_owner: Member,
+    sql: Callable[..., Any],
+    at_the_same_instant: Callable[..., list[Any]],
+) -> None:
+    owner, listing_id = listing_owner, list_something(listing_owner, sql)
+    photo, sent = {"photo_url": "https://example.com/1.jpg"}, {**owner.headers, "Idempotency-Key": uuid4().hex}
+    adding = partial(owner.service.request, "POST", f"/api/v1/equipment/{listing_id}/photos", json=photo, headers=sent)
+    answers = at_the_same_instant(
+        [adding, partial(delete, admins[0], owner)], "SELECT FROM equipment WHERE id = %s FOR UPDATE", listing_id
+    )
+    assert [answer.status_code for answer in answers] == [201, 204]
+    assert sql("SELECT count(*) FROM idempotency_keys WHERE user_id = %s", owner.id) == 0

@@ -1,0 +1,222 @@
+"""`/metrics` over real workers: one truth, whichever of them answers, and whatever becomes of the others."""
+
+import os
+import signal
+import stat
+import string
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice, product
+from pathlib import Path
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support import ROOT
+from tests.support.members import new_member
+from tests.support.processes.service import REQUEST_SECONDS, ServiceProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.waiting import until
+from tests.support.ws_client import ChatClient
+
+TOKEN = "metrics-token-of-the-tests"  # noqa: S105
+READINGS = 20
+REQUESTS = 60
+MADE_UP = 1000
+
+
+@pytest.fixture
+def parent(tmp_path: Path) -> Path:
+    """What the operator says about where to keep the counts."""
+    return tmp_path / "metrics"
+
+
+@pytest.fixture
+def environment(database_url_factory: Callable[[], str], tenant: TenantProcess, parent: Path) -> dict[str, str]:
+    return {
+        "DATABASE_URL": database_url_factory(),
+        "METRICS_ADMIN_TOKEN": TOKEN,
+        "PROMETHEUS_MULTIPROC_DIR": str(parent),
+        **tenant.env(),
+    }
+
+
+@pytest.fixture
+def service(environment: dict[str, str]) -> Iterator[ServiceProcess]:
+    """Two workers, which are killed in the test."""
+    with ServiceProcess(environment) as running:
+        yield running
+
+
+def read(service: ServiceProcess) -> dict[str, float]:
+    """Every series, by its name and labels."""
+    answer = service.request("GET", "/metrics", headers={"Connection": "close"})
+    assert answer.status_code == 200, answer.text
+    families = text_string_to_metric_families(answer.text)
+    return {
+        f"{sample.name} {sorted(sample.labels.items())}": sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def of_health(series: dict[str, float], name: str = "gearyard_http_requests_total") -> float:
+    return sum(value for key, value in series.items() if key.startswith(f"{name} ") and "'/health'" in key)
+
+
+def ask_for_health(service: ServiceProcess) -> None:
+    def ask(_number: int) -> None:
+        assert service.request("GET", "/health", headers={"Connection": "close"}).text == "ok"
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(ask, range(REQUESTS)))
+
+
+def writers(directory: Path) -> set[str]:
+    """The processes that have counted a request."""
+    files = (path for path in directory.glob("histogram_*.db") if b"gearyard_http_request" in path.read_bytes())
+    return {path.stem.rpartition("_")[2] for path in files}
+
+
+def directory_of(parent: Path) -> Path:
+    (found,) = parent.iterdir()
+    return found
+
+
+def ask_both_workers(service: ServiceProcess, parent: Path) -> int:
+    """Ask until each of them has counted a request, since the kernel may give all to one; how many requests it took."""
+    asked = 0
+
+    def ask() -> bool:
+        nonlocal asked
+        ask_for_health(service)
+        asked += REQUESTS
+        return len(writers(directory_of(parent))) == 2
+
+    until(ask)
+    return asked
+
+
+def test_the_counts_of_all_workers_add_up_whichever_answers(service: ServiceProcess, parent: Path) -> None:
+    asked = ask_both_workers(service, parent)
+    readings = [read(service) for _ in range(READINGS)]
+    assert {of_health(reading) for reading in readings} == {asked}
+    assert {of_health(reading, "gearyard_http_request_duration_seconds_count") for reading in readings} == {asked}
+
+
+def test_a_worker_that_is_killed_leaves_the_metrics_and_its_counts(service: ServiceProcess, parent: Path) -> None:
+    asked = ask_both_workers(service, parent)
+    before = service.worker_pids()
+    # As if it had been killed between making a file and writing its head.
+    (directory_of(parent) / f"gauge_max_{before[0]}.db").touch()
+    os.kill(before[0], signal.SIGKILL)
+    until(lambda: len(service.worker_pids()) == 2 and before[0] not in service.worker_pids())
+    assert {of_health(read(service)) for _ in range(READINGS)} == {asked}
+    ask_for_health(service)
+    assert {of_health(read(service)) for _ in range(READINGS)} == {asked + REQUESTS}
+
+
+def reload(service: ServiceProcess) -> None:
+    """Put new workers in the place of the old ones, which end their requests first."""
+    before = set(service.worker_pids())
+    service.reload()
+    until(lambda: not before & set(service.worker_pids()) and len(service.worker_pids()) == 2)
+
+
+def test_a_reload_keeps_the_counts(service: ServiceProcess) -> None:
+    ask_for_health(service)
+    reload(service)
+    ask_for_health(service)
+    assert of_health(read(service)) == 2 * REQUESTS
+
+
+@pytest.mark.attack("metrics")
+def test_made_up_paths_and_methods_add_no_series(service: ServiceProcess) -> None:
+    methods = ["".join(letters) for letters in islice(product(string.ascii_uppercase, repeat=4), MADE_UP)]
+
+    def ask(number: int, method: str) -> None:
+        unknown = session.request(method, service.url(f"/nowhere/{number}/{method}?{number}"), timeout=REQUEST_SECONDS)
+        assert unknown.status_code == 404
+        assert session.request(method, service.url("/health"), timeout=REQUEST_SECONDS).status_code == 405
+
+    session = requests.Session()
+    ask(0, "ZZZZ")
+    # Whoever has asked whether it is ready has set off a look at the tenant, which is counted when it is over.
+    assert service.request("GET", "/ready").ok
+    until(lambda: any("discovery" in series for series in read(service)))
+    before = read(service).keys()
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(ask, range(1, MADE_UP + 1), methods))
+    assert read(service).keys() == before
+    assert not any("nowhere" in series or "AAAB" in series for series in before)
+
+
+def test_the_life_of_a_socket_is_no_requests_duration(service: ServiceProcess, tenant: TenantProcess) -> None:
+    with ChatClient(new_member(service, tenant)):
+        pass
+    assert service.request("GET", "/ws").status_code == 426  # no socket came of it: a request as any other
+    reload(service)  # so that nothing is still to be counted
+    assert "socket_closed" in service.log()
+    of_socket = {key: value for key, value in read(service).items() if "/ws'" in key}
+    assert {value for key, value in of_socket.items() if "_total" in key or "_count" in key} == {1}
+    assert all("'426'" in key for key in of_socket)
+
+
+def test_services_that_are_told_the_same_place_do_not_mix_their_counts(
+    service: ServiceProcess, environment: dict[str, str], parent: Path
+) -> None:
+    ask_for_health(service)
+    with ServiceProcess(environment) as other:
+        assert of_health(read(other)) == 0
+        assert len(list(parent.iterdir())) == 2
+    assert of_health(read(service)) == REQUESTS
+
+
+def test_the_counts_are_in_a_private_directory_that_ends_with_the_service(
+    environment: dict[str, str], parent: Path
+) -> None:
+    with ServiceProcess(environment) as service:
+        assert stat.S_IMODE(directory_of(parent).stat().st_mode) == 0o700
+        assert service.process is not None
+        children = service.worker_pids()
+        service.process.kill()
+        service.process.wait()
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+        left = directory_of(parent)  # nobody was there to remove it
+        service.start()
+        assert directory_of(parent) != left
+    assert list(parent.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_used_stops_the_start_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"],
+        cwd=ROOT,
+        env={**os.environ, **environment, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "file" / "below")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Invalid settings: PROMETHEUS_MULTIPROC_DIR: ")
+
+
+def test_a_command_needs_no_directory_for_counts(environment: dict[str, str], tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "routes"],
+        cwd=ROOT,
+        env={**os.environ, **environment, "APP_ENV": "test", "PROMETHEUS_MULTIPROC_DIR": str(nowhere)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not nowhere.exists()

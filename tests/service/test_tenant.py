@@ -1,0 +1,744 @@
+"""The development tenant, spoken to over HTTP as a backend, a web client and a browser would."""
+
+from __future__ import annotations
+
+import base64
+import html
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+from cryptography import x509
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+from requests.cookies import RequestsCookieJar
+
+from deploy.local.tenant.codes import challenge_of
+from deploy.local.tenant.config import Config, ConfigError, loopback
+from deploy.local.tenant.redirects import is_allowed, is_loopback_origin
+from tests.support.processes.tenant import AUDIENCE, CLIENT_ID, CLIENT_SECRET, CONNECTION, PASSWORD, ROOT, TenantProcess
+
+REALM = "http://auth0.com/oauth/grant-type/password-realm"
+CALLBACK = "http://localhost:5173/callback"
+VERIFIER = "v" * 43
+WRONG = "wrong"
+SCOPE = "openid profile email offline_access"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[TenantProcess]:
+    with TenantProcess() as process:
+        process.add_user("renter@example.test")
+        yield process
+
+
+@pytest.fixture
+def tenant(shared: TenantProcess) -> TenantProcess:
+    shared.reset()
+    return shared
+
+
+@pytest.fixture(scope="module")
+def refresh_token(shared: TenantProcess) -> str:
+    """Of one login, which costs a password hash; refreshing costs none."""
+    return str(login(shared).json()["refresh_token"])
+
+
+def login(tenant: TenantProcess, email: str = "renter@example.test", **changes: Any) -> requests.Response:
+    headers = changes.pop("headers", {})
+    body = {"grant_type": REALM, "realm": CONNECTION, "username": email, "password": PASSWORD, "scope": SCOPE}
+    body |= {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "audience": AUDIENCE} | changes
+    return token(tenant, headers=headers, **body)
+
+
+def token(tenant: TenantProcess, headers: dict[str, str] | None = None, **body: Any) -> requests.Response:
+    body = {name: value for name, value in body.items() if value is not None}
+    return tenant.request("POST", "oauth/token", json=body, headers=headers)
+
+
+def refused(response: requests.Response) -> tuple[int, str, str]:
+    body = response.json()
+    assert set(body) == {"error", "error_description"}
+    assert response.headers["Cache-Control"] == "no-store"
+    return response.status_code, body["error"], body["error_description"]
+
+
+def verify(tenant: TenantProcess, value: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    keys = KeySet.import_key_set(tenant.request("GET", ".well-known/jwks.json").json())
+    decoded = jwt.decode(value, keys, algorithms=["RS256"])
+    return decoded.header, decoded.claims
+
+
+def signup(tenant: TenantProcess, email: str = "new@example.test", **changes: Any) -> requests.Response:
+    body = {"client_id": CLIENT_ID, "connection": CONNECTION, "email": email, "password": PASSWORD} | changes
+    body = {name: value for name, value in body.items() if value is not None}
+    return tenant.request("POST", "dbconnections/signup", json=body)
+
+
+class Browser:
+    """A browser without JavaScript: keeps cookies, fills in the form of the page it was shown."""
+
+    def __init__(self, tenant: TenantProcess) -> None:
+        self.tenant = tenant
+        self.cookies = RequestsCookieJar()
+
+    def authorize(self, **changes: str | None) -> requests.Response:
+        query: dict[str, str | None] = {"response_type": "code", "client_id": CLIENT_ID, "redirect_uri": CALLBACK}
+        query |= {"scope": SCOPE, "state": "s&1", "audience": AUDIENCE, "nonce": "n-1"}
+        query |= {"code_challenge": challenge_of(VERIFIER), "code_challenge_method": "S256"} | changes
+        return self.open("GET", "authorize", params=query)
+
+    def submit(self, page: requests.Response, **fields: str) -> requests.Response:
+        hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page.text))
+        action = re.search(r'action="([^"]+)"', page.text)
+        assert action is not None
+        form = {name: html.unescape(value) for name, value in hidden.items()}
+        return self.open("POST", action[1], data=form | {"email": "renter@example.test", "password": PASSWORD} | fields)
+
+    def open(self, method: str, path: str, **options: Any) -> requests.Response:
+        self.tenant.http.cookies = self.cookies
+        try:
+            return self.tenant.request(method, path, **options)
+        finally:
+            self.tenant.http.cookies = RequestsCookieJar()
+
+
+def answer(response: requests.Response) -> dict[str, str]:
+    """The parameters that the web client is sent back with."""
+    assert response.status_code == 302, response.text
+    location = urlsplit(response.headers["Location"])
+    assert location._replace(query="").geturl() == CALLBACK
+    return {name: values[0] for name, values in parse_qs(location.query).items()}
+
+
+def redeem(tenant: TenantProcess, code: str, **changes: Any) -> requests.Response:
+    body = {"grant_type": "authorization_code", "client_id": CLIENT_ID, "code": code, "redirect_uri": CALLBACK}
+    return token(tenant, **(body | {"code_verifier": VERIFIER} | changes))
+
+
+class TestMetadata:
+    def test_discovery_lists_what_exists(self, tenant: TenantProcess) -> None:
+        metadata = tenant.request("GET", ".well-known/openid-configuration").json()
+        assert metadata["issuer"] == tenant.issuer
+        assert metadata["issuer"].endswith("/")
+        for name in ("authorization", "token", "userinfo", "end_session"):
+            path = urlsplit(metadata[f"{name}_endpoint"]).path
+            assert tenant.request("GET", path).status_code != 404
+        assert tenant.http.get(metadata["jwks_uri"]).status_code == 200
+        assert metadata["code_challenge_methods_supported"] == ["S256"]
+
+    def test_key_set_holds_current_and_next_and_nothing_private(self, tenant: TenantProcess) -> None:
+        tenant.control("POST", "keys/rotate", {"mode": "revoke"})
+        keys = tenant.request("GET", ".well-known/jwks.json").json()["keys"]
+        assert len(keys) == 2
+        for key in keys:
+            assert set(key) == {"kty", "use", "n", "e", "kid", "x5t", "x5c", "alg"}
+            certificate = x509.load_der_x509_certificate(base64.b64decode(key["x5c"][0]))
+            modulus = certificate.public_key().public_numbers().n  # type: ignore[union-attr]
+            assert int.from_bytes(base64.urlsafe_b64decode(key["n"] + "=="), "big") == modulus
+            assert modulus.bit_length() == 2048
+
+    @pytest.mark.parametrize("path", [".well-known/jwks.json", "oauth/token", "userinfo"])
+    def test_only_loopback_origins_may_call(self, tenant: TenantProcess, path: str) -> None:
+        own = tenant.request("OPTIONS", path, headers={"Origin": "http://localhost:5173"})
+        assert own.headers["Access-Control-Allow-Origin"] == "http://localhost:5173"
+        assert "Content-Type" in own.headers["Access-Control-Allow-Headers"]
+        for origin in ("https://example.com", "http://localhost.example.com", "http://localhost:1@evil.test", "null"):
+            foreign = tenant.request("OPTIONS", path, headers={"Origin": origin})
+            assert "Access-Control-Allow-Origin" not in foreign.headers
+            assert "Origin" in foreign.headers["Vary"]
+
+    def test_a_foreign_host_name_is_refused(self, tenant: TenantProcess) -> None:
+        response = tenant.request("GET", "_control/counters", headers={"Host": "rebound.example.com"})
+        assert response.status_code == 421
+
+    @pytest.mark.parametrize(("method", "path", "status"), [("GET", "nowhere", 404), ("DELETE", "oauth/token", 405)])
+    def test_http_errors_are_json(self, tenant: TenantProcess, method: str, path: str, status: int) -> None:
+        response = tenant.request(method, path)
+        assert response.status_code == response.json()["statusCode"] == status
+
+    def test_a_large_body_is_refused(self, tenant: TenantProcess) -> None:
+        assert tenant.request("POST", "oauth/token", data=b" " * 70_000).status_code == 413
+
+
+class TestPasswordGrant:
+    def test_tokens_have_auth0s_claims(self, tenant: TenantProcess) -> None:
+        response = login(tenant)
+        body = response.json()
+        assert set(body) == {"access_token", "id_token", "refresh_token", "scope", "expires_in", "token_type"}
+        assert (body["scope"], body["expires_in"], body["token_type"]) == (SCOPE, 86_400, "Bearer")
+        header, claims = verify(tenant, body["access_token"])
+        assert set(header) == {"alg", "typ", "kid"}
+        assert set(claims) == {"iss", "sub", "aud", "iat", "exp", "scope", "azp", "gty"}
+        assert claims["aud"] == [AUDIENCE, tenant.issuer + "userinfo"]
+        assert re.fullmatch(r"auth0\|[0-9a-f]{24}", claims["sub"])
+        assert claims["exp"] - claims["iat"] == 86_400
+        assert (claims["gty"], claims["azp"], claims["iss"]) == ("password", CLIENT_ID, tenant.issuer)
+        _, identity = verify(tenant, body["id_token"])
+        assert (identity["aud"], identity["sub"]) == (CLIENT_ID, claims["sub"])
+        assert (identity["email"], identity["email_verified"]) == ("renter@example.test", True)
+        assert {"nickname", "name", "picture", "updated_at"} <= set(identity)
+
+    def test_without_openid_the_audience_is_a_string_and_there_is_no_id_token(self, tenant: TenantProcess) -> None:
+        body = login(tenant, scope="email made-up").json()
+        assert set(body) == {"access_token", "scope", "expires_in", "token_type"}
+        assert (body["scope"], verify(tenant, body["access_token"])[1]["aud"]) == ("email", AUDIENCE)
+
+    def test_without_an_audience_the_token_opens_only_userinfo(self, tenant: TenantProcess) -> None:
+        access = login(tenant, audience=None).json()["access_token"]
+        assert verify(tenant, access)[1]["aud"] == tenant.issuer + "userinfo"
+
+    def test_email_is_compared_in_any_case_and_forms_are_read_too(self, tenant: TenantProcess) -> None:
+        form = {"grant_type": "password", "username": "RENTER@Example.test", "password": PASSWORD}
+        response = tenant.request("POST", "oauth/token", data=form, auth=(CLIENT_ID, CLIENT_SECRET))
+        assert response.status_code == 200
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"password": "wrong"}, (403, "invalid_grant", "Wrong email or password.")),
+            ({"username": "nobody@example.test"}, (403, "invalid_grant", "Wrong email or password.")),
+            ({"client_secret": "wrong"}, (401, "access_denied", "Unauthorized")),
+            ({"client_secret": ""}, (401, "access_denied", "Unauthorized")),
+            ({"client_secret": None}, (401, "access_denied", "Unauthorized")),
+            ({"client_id": "other"}, (401, "access_denied", "Unauthorized")),
+            ({"audience": "https://x"}, (403, "access_denied", "Service not found: https://x")),
+            ({"realm": "other"}, (400, "invalid_request", "the connection was not found")),
+            ({"grant_type": "magic"}, (403, "unsupported_grant_type", "Unsupported grant type")),
+            ({"grant_type": None}, (400, "invalid_request", "Missing required parameter: grant_type")),
+            ({"password": None}, (400, "invalid_request", "Missing required parameter: password")),
+            ({"realm": None}, (400, "invalid_request", "Missing required parameter: realm")),
+            ({"username": {"$ne": 1}}, (400, "invalid_request", "Parameter 'username' must be a string")),
+            (
+                {"grant_type": "client_credentials"},
+                (403, "unauthorized_client", "Grant type 'client_credentials' not allowed for the client."),
+            ),
+        ],
+    )
+    def test_refusals_are_auth0s(
+        self, tenant: TenantProcess, changes: dict[str, Any], expected: tuple[int, str, str]
+    ) -> None:
+        email = changes.pop("username", "renter@example.test")
+        assert refused(login(tenant, email, **changes)) == expected
+
+    @pytest.mark.parametrize("body", [b"{", b"[]", b"[" * 60_000, b'{"grant_type": "\\ud800"}', b"\xff"])
+    def test_an_unreadable_body_is_refused(self, tenant: TenantProcess, body: bytes) -> None:
+        response = tenant.request("POST", "oauth/token", data=body, headers={"Content-Type": "application/json"})
+        assert refused(response)[:2] == (400, "invalid_request")
+
+    def test_a_parameter_given_twice_is_refused(self, tenant: TenantProcess) -> None:
+        response = tenant.request("POST", "oauth/token", data=[("grant_type", "password")] * 2)
+        assert refused(response)[:2] == (400, "invalid_request")
+
+    def test_a_blocked_user_is_refused_everywhere(self, tenant: TenantProcess) -> None:
+        tenant.add_user("blocked@example.test")
+        before = login(tenant, "blocked@example.test").json()
+        changed = tenant.control("POST", "users/blocked@example.test", {"blocked": True})
+        assert (changed["blocked"], changed["email_verified"]) == (True, True)
+        expected = (403, "unauthorized", "user is blocked")
+        assert refused(login(tenant, "blocked@example.test")) == expected
+        assert refused(refresh(tenant, before["refresh_token"])) == expected
+        assert userinfo(tenant, before["access_token"]).status_code == 401
+        page = Browser(tenant)
+        assert page.submit(page.authorize(), email="blocked@example.test").status_code == 403
+
+    def test_forwarded_for_is_seen_per_email(self, tenant: TenantProcess) -> None:
+        login(tenant, headers={"auth0-forwarded-for": "203.0.113.9"}, password=WRONG)
+        assert tenant.counters()["forwarded_for"] == {"renter@example.test": "203.0.113.9"}
+
+
+def refresh(tenant: TenantProcess, refresh_token: str, **changes: Any) -> requests.Response:
+    body = {"grant_type": "refresh_token", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+    return token(tenant, **(body | {"refresh_token": refresh_token} | changes))
+
+
+class TestRefresh:
+    def test_the_same_refresh_token_stays_valid(self, tenant: TenantProcess, refresh_token: str) -> None:
+        subjects = set()
+        for _ in range(2):
+            body = refresh(tenant, refresh_token).json()
+            assert set(body) == {"access_token", "id_token", "scope", "expires_in", "token_type"}
+            claims = verify(tenant, body["access_token"])[1]
+            assert claims["aud"] == [AUDIENCE, tenant.issuer + "userinfo"]
+            subjects.add(claims["sub"])
+        assert len(subjects) == 1
+
+    def test_scope_can_narrow_and_never_widen(self, tenant: TenantProcess) -> None:
+        refresh_token = login(tenant, scope="openid offline_access").json()["refresh_token"]
+        assert refresh(tenant, refresh_token, scope="openid email").json()["scope"] == "openid"
+
+    def test_unknown_token_and_missing_secret_are_refused(self, tenant: TenantProcess, refresh_token: str) -> None:
+        expected = (403, "invalid_grant", "Unknown or invalid refresh token.")
+        assert refused(refresh(tenant, "made-up")) == expected
+        assert refused(refresh(tenant, refresh_token, client_secret=None)) == expected
+
+    def test_it_is_not_stored_as_it_is(self, tenant: TenantProcess, refresh_token: str) -> None:
+        for path in tenant.state.iterdir():
+            content = path.read_bytes()
+            assert refresh_token.encode() not in content
+            assert PASSWORD.encode() not in content
+
+
+class TestSignup:
+    def test_the_answer_is_auth0s(self, tenant: TenantProcess) -> None:
+        body = signup(tenant, "Ada@Example.test", given_name="Ada", name="Ada L", user_metadata={"a": 1}).json()
+        assert re.fullmatch(r"[0-9a-f]{24}", body.pop("_id"))
+        names = {"given_name": "Ada", "name": "Ada L", "user_metadata": {"a": 1}}
+        assert body == {"email": "ada@example.test", "email_verified": False} | names
+        claims = verify(tenant, login(tenant, "ada@example.test").json()["id_token"])[1]
+        assert (claims["name"], claims["given_name"], claims["email_verified"]) == ("Ada L", "Ada", False)
+
+    def test_an_existing_email_is_refused_in_the_chosen_words(self, tenant: TenantProcess) -> None:
+        signup(tenant, "twice@example.test")
+        refusal = {"name": "BadRequestError", "statusCode": 400}
+        again = signup(tenant, "TWICE@example.test")
+        assert again.status_code == 400
+        assert again.json() == refusal | {"code": "user_exists", "description": "The user already exists."}
+        tenant.control("POST", "settings", {"existing_user_code": "invalid_signup"})
+        other = signup(tenant, "twice@example.test").json()
+        assert other == refusal | {"code": "invalid_signup", "description": "Invalid sign up"}
+
+    @pytest.mark.parametrize("password", ["Ab1!", "alllowercase", "lower1234", "UPPERCASE!!"])
+    def test_a_weak_password_is_refused_with_its_rules(self, tenant: TenantProcess, password: str) -> None:
+        response = signup(tenant, password=password)
+        body = response.json()
+        assert (response.status_code, body["statusCode"], body["code"]) == (400, 400, "invalid_password")
+        assert (body["name"], body["message"]) == ("PasswordStrengthError", "Password is too weak")
+        assert body["policy"].startswith("* At least 8 characters in length\n* ")
+        assert body["description"]["verified"] is False
+        assert not all(rule["verified"] for rule in body["description"]["rules"])
+
+    @pytest.mark.parametrize("email", ["", "no-at", "a@b", "a b@c.test", "a@" + "x" * 260 + ".test", 5, None])
+    def test_a_bad_email_is_refused(self, tenant: TenantProcess, email: Any) -> None:
+        response = signup(tenant, email)
+        assert (response.status_code, response.json()["code"]) == (400, "invalid_body")
+
+    @pytest.mark.parametrize("name", ["client_id", "connection"])
+    def test_an_unknown_client_or_connection_is_refused(self, tenant: TenantProcess, name: str) -> None:
+        def changes(name: str, value: str | None) -> dict[str, Any]:
+            return {name: value}
+
+        assert signup(tenant, **changes(name, "other")).json() == {
+            "error": f"the {name.removesuffix('_id')} was not found"
+        }
+        assert signup(tenant, **changes(name, None)).json()["description"] == f"Missing required parameter: {name}"
+
+    def test_of_two_at_once_one_wins(self, tenant: TenantProcess) -> None:
+        def attempt(number: int) -> requests.Response:
+            body = {"client_id": CLIENT_ID, "connection": CONNECTION, "password": PASSWORD}
+            email = "race@example.test" if number % 2 else "RACE@example.test"
+            return requests.post(tenant.url("dbconnections/signup"), json=body | {"email": email}, timeout=30)
+
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(attempt, range(6)))
+        assert sorted(response.status_code for response in answers) == [200, 400, 400, 400, 400, 400]
+        assert {r.json()["code"] for r in answers if r.status_code == 400} == {"user_exists"}
+
+
+def userinfo(tenant: TenantProcess, access_token: str, method: str = "GET") -> requests.Response:
+    return tenant.request(method, "userinfo", headers={"Authorization": f"Bearer {access_token}"})
+
+
+class TestUserinfo:
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    def test_claims_follow_the_scope(self, tenant: TenantProcess, refresh_token: str, method: str) -> None:
+        def access(scope: str) -> str:
+            return str(refresh(tenant, refresh_token, scope=scope).json()["access_token"])
+
+        everything = userinfo(tenant, access(SCOPE), method).json()
+        assert set(everything) == {"sub", "nickname", "name", "picture", "updated_at", "email", "email_verified"}
+        little = userinfo(tenant, access("openid email"), method).json()
+        assert set(little) == {"sub", "email", "email_verified"}
+
+    def test_other_tokens_are_refused(self, tenant: TenantProcess) -> None:
+        sub = tenant.add_user("subject@example.test")
+        assert userinfo(tenant, tenant.token(sub=sub)).status_code == 200
+        orders: list[dict[str, Any]] = [
+            {"claims": {"sub": sub, "exp": 1}},
+            {"claims": {"sub": sub, "aud": AUDIENCE}},
+            {"claims": {"sub": sub, "iss": "https://evil/"}},
+            {"claims": {"sub": sub}, "key": "unpublished"},
+            {"claims": {"sub": sub}, "header": {"alg": "none"}},
+            {"claims": {"sub": sub}, "header": {"alg": "HS256"}},
+            {"claims": {"sub": sub}, "drop": ["exp"]},
+            {"claims": {"sub": "auth0|" + "0" * 24}},
+            {"payload": "[" * 5_000},
+            {"payload": "not json"},
+        ]
+        for order in orders:
+            response = userinfo(tenant, tenant.mint(**order)["token"])
+            assert (response.status_code, response.text) == (401, "Unauthorized"), order
+            assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+
+    def test_no_token_is_refused_without_an_error_code(self, tenant: TenantProcess) -> None:
+        response = tenant.request("GET", "userinfo")
+        assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, 'Bearer realm="Users"')
+
+
+class TestLoginPage:
+    def test_code_with_pkce_round_trip(self, tenant: TenantProcess) -> None:
+        browser = Browser(tenant)
+        page = browser.authorize()
+        policy = page.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "form-action 'self' http://localhost:5173" in policy
+        assert "script-src" not in policy
+        got = answer(browser.submit(page))
+        assert got["state"] == "s&1"
+        body = redeem(tenant, got["code"]).json()
+        identity = verify(tenant, body["id_token"])[1]
+        assert (identity["nonce"], identity["email"]) == ("n-1", "renter@example.test")
+        assert identity["sid"]
+        assert "gty" not in verify(tenant, body["access_token"])[1]
+        # A public client refreshes what it got by PKCE without a secret.
+        assert refresh(tenant, body["refresh_token"], client_secret=None).status_code == 200
+
+    def test_a_code_works_once_and_only_as_it_was_asked_for(self, tenant: TenantProcess) -> None:
+        browser = Browser(tenant)
+        browser.submit(browser.authorize())
+
+        def code(**changes: str | None) -> str:
+            return answer(browser.authorize(**changes))["code"]
+
+        used = code()
+        assert redeem(tenant, used).status_code == 200
+        invalid = (403, "invalid_grant", "Invalid authorization code")
+        assert refused(redeem(tenant, used)) == refused(redeem(tenant, "made-up")) == invalid
+        wrong = code()
+        assert refused(redeem(tenant, wrong, code_verifier="w" * 43))[2] == "Failed to verify code verifier"
+        assert refused(redeem(tenant, wrong)) == invalid, "a failed attempt uses the code up"
+        assert refused(redeem(tenant, code(), redirect_uri=CALLBACK + "/x"))[2] == "The redirect URI is wrong."
+        assert refused(redeem(tenant, code(), code_verifier=None))[:2] == (400, "invalid_request")
+        plain: dict[str, str | None] = {"code_challenge": None, "code_challenge_method": None}
+        assert refused(redeem(tenant, code(**plain), code_verifier=None))[:2] == (401, "access_denied")
+        with_secret = redeem(tenant, code(**plain), code_verifier=None, client_secret=CLIENT_SECRET)
+        assert with_secret.status_code == 200
+
+    def test_a_session_saves_the_second_login_until_logout(self, tenant: TenantProcess) -> None:
+        browser = Browser(tenant)
+        assert answer(browser.authorize(prompt="none"))["error"] == "login_required"
+        cookie = browser.submit(browser.authorize()).headers["Set-Cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Lax" in cookie
+        assert "code" in answer(browser.authorize(prompt="none"))
+        assert browser.authorize(prompt="login").status_code == 200
+        left = browser.open("GET", "v2/logout", params={"returnTo": CALLBACK, "client_id": CLIENT_ID})
+        assert (left.status_code, left.headers["Location"]) == (302, CALLBACK)
+        assert answer(browser.authorize(prompt="none"))["error"] == "login_required"
+
+    def test_wrong_passwords_show_the_page_again(self, tenant: TenantProcess) -> None:
+        browser = Browser(tenant)
+        page = browser.submit(browser.authorize(), password=WRONG, email='"><script>@x.test')
+        assert page.status_code == 400
+        assert 'role="alert"' in page.text
+        assert "<script>" not in page.text
+        assert "code" in answer(browser.submit(page))
+
+    def test_signing_up_on_the_page_logs_in(self, tenant: TenantProcess) -> None:
+        browser = Browser(tenant)
+        link = re.search(r'href="([^"]+screen_hint=signup[^"]*)"', browser.authorize().text)
+        assert link is not None
+        page = browser.open("GET", html.unescape(link[1]))
+        for fields in ({"password": "weak"}, {"email": "no"}, {"email": "renter@example.test"}):
+            page = browser.submit(page, **({"email": "page@example.test"} | fields))
+            assert page.status_code == 400
+            assert 'role="alert"' in page.text
+        got = answer(browser.submit(page, email="page@example.test"))
+        claims = verify(tenant, redeem(tenant, got["code"]).json()["id_token"])[1]
+        assert claims["email"] == "page@example.test"
+
+    def test_a_form_from_another_browser_is_refused(self, tenant: TenantProcess) -> None:
+        page = Browser(tenant).authorize()
+        for victim in (Browser(tenant), Browser(tenant)):
+            assert victim.submit(page).status_code == 403
+            victim.authorize()
+        owner = Browser(tenant)
+        assert owner.submit(owner.authorize(), request="forged").status_code == 403
+
+    @pytest.mark.parametrize(
+        ("changes", "error"),
+        [
+            ({"response_type": "token"}, "unsupported_response_type"),
+            ({"response_mode": "fragment"}, "invalid_request"),
+            ({"code_challenge_method": "plain"}, "invalid_request"),
+            ({"code_challenge_method": None}, "invalid_request"),
+            ({"code_challenge": "short"}, "invalid_request"),
+            ({"audience": "https://other"}, "access_denied"),
+        ],
+    )
+    def test_bad_requests_are_told_to_the_client(
+        self, tenant: TenantProcess, changes: dict[str, str | None], error: str
+    ) -> None:
+        got = answer(Browser(tenant).authorize(**changes))
+        assert (got["error"], got["state"]) == (error, "s&1")
+
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "http://evil.test/",
+            "https:/evil",
+            "//evil.test",
+            "javascript:alert(1)",
+            "https://a@evil.test/",
+            None,
+            "http://localhost.evil.test/",
+            "http://localhost:80@evil.test/",
+            "https://a.test/#f",
+            "https://a\\@b.test/",
+        ],
+    )
+    def test_never_redirects_to_an_unchecked_uri(self, tenant: TenantProcess, uri: str | None) -> None:
+        response = Browser(tenant).authorize(redirect_uri=uri)
+        assert response.status_code == 403
+        assert "Location" not in response.headers
+        if uri is not None:
+            for path, name in (("v2/logout", "returnTo"), ("oidc/logout", "post_logout_redirect_uri")):
+                left = tenant.request("GET", path, params={name: uri})
+                assert (left.status_code, "Location" in left.headers) == (403, False)
+
+    def test_an_unknown_client_is_not_redirected(self, tenant: TenantProcess) -> None:
+        assert Browser(tenant).authorize(client_id="other").status_code == 403
+
+    def test_the_query_of_the_redirect_uri_is_kept(self, tenant: TenantProcess) -> None:
+        got = Browser(tenant).authorize(redirect_uri="https://web.test/cb?keep=1", prompt="none").headers["Location"]
+        assert got.startswith("https://web.test/cb?keep=1&error=login_required")
+
+
+def test_allowed_uris() -> None:
+    assert all(map(is_allowed, ("http://localhost:5173/cb", "http://127.0.0.1/", "http://[::1]:1/", "https://a.test")))
+    assert not any(map(is_allowed, ("", "http://localhost:0/", "http://localhost:99999/", "ftp://localhost/", "/cb")))
+    assert is_loopback_origin("http://127.0.0.1:3000")
+    assert not any(map(is_loopback_origin, ("http://localhost/", "https://localhost", "http://localhost?x", "")))
+
+
+class TestControl:
+    def test_index_lists_the_switches(self, tenant: TenantProcess) -> None:
+        assert "POST /_control/fault" in tenant.control("GET", "")
+
+    def test_counters_count_failures_too(self, tenant: TenantProcess) -> None:
+        login(tenant, password=WRONG)
+        tenant.fault("jwks", "down", times=1)
+        with pytest.raises(requests.ConnectionError):
+            tenant.request("GET", ".well-known/jwks.json")
+        endpoints = tenant.counters()["endpoints"]
+        assert (endpoints["token"], endpoints["jwks"], endpoints["signup"]) == (1, 1, 0)
+        tenant.control("DELETE", "counters")
+        assert tenant.counters()["endpoints"]["token"] == 0
+
+    def test_a_rotation_keeps_the_previous_key_and_a_revocation_does_not(self, tenant: TenantProcess) -> None:
+        before = [key["kid"] for key in tenant.request("GET", ".well-known/jwks.json").json()["keys"]]
+        signed_before = tenant.token()
+        rotated = [key["kid"] for key in tenant.control("POST", "keys/rotate", {"mode": "normal"})["keys"]]
+        assert (rotated[0], rotated[2]) == (before[1], before[0])
+        assert rotated[1] not in before
+        assert verify(tenant, tenant.token())[0]["kid"] == rotated[0]
+        verify(tenant, signed_before)
+        verify(tenant, tenant.mint(key="previous")["token"])
+        revoked = [key["kid"] for key in tenant.control("POST", "keys/rotate", {"mode": "revoke"})["keys"]]
+        assert len(revoked) == 2
+        assert not set(revoked) & set(rotated)
+        for gone in (signed_before, tenant.mint(key="previous")["token"]):
+            with pytest.raises((JoseError, ValueError)):
+                verify(tenant, gone)
+
+    def test_minted_tokens_are_to_order(self, tenant: TenantProcess) -> None:
+        header, claims = verify(tenant, tenant.token(sub="auth0|me", extra=[1]))
+        assert (claims["sub"], claims["extra"], claims["iss"]) == ("auth0|me", [1], tenant.issuer)
+        odd = tenant.mint(header={"typ": "at+jwt"}, drop=["exp"], drop_header=["kid"], key="next")
+        assert set(odd["header"]) == {"alg", "typ"}
+        assert "exp" not in odd["claims"]
+        assert verify(tenant, tenant.mint(key="next")["token"])[0]["kid"] != header["kid"]
+        many = tenant.mint(count=50)
+        assert len({item["claims"]["sub"] for item in many}) == 50
+        assert len(tenant.control("POST", "token", [{}, {"count": 2}])) == 3
+        assert tenant.mint(header={"alg": "none"})["token"].endswith(".")
+
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            ("token", {"key": "other"}),
+            ("token", {"count": 0}),
+            ("token", {"count": 100_000}),
+            ("token", {"claim": {}}),
+            ("token", {"drop": "exp"}),
+            ("token", "x"),
+            ("fault", {"endpoint": "nope", "mode": "down"}),
+            ("fault", {"endpoint": "jwks", "mode": "nope"}),
+            ("fault", {"endpoint": "jwks", "mode": "slow", "seconds": -1}),
+            ("fault", {"endpoint": "jwks", "mode": "slow", "seconds": "1"}),
+            ("fault", {"endpoint": "jwks", "mode": "slow", "times": True}),
+            ("keys/rotate", {"mode": "other"}),
+            ("settings", {"existing_user_code": "other"}),
+            ("users/renter@example.test", {"blocked": 1}),
+        ],
+    )
+    def test_a_mistaken_switch_says_so(self, tenant: TenantProcess, path: str, body: Any) -> None:
+        response = tenant.request("POST", f"_control/{path}", json=body)
+        assert response.status_code == 400
+        assert response.json()["error"]
+
+    def test_an_unknown_user_and_a_web_form_are_refused(self, tenant: TenantProcess) -> None:
+        assert tenant.request("POST", "_control/users/x@y.test", json={"blocked": True}).status_code == 404
+        assert tenant.request("POST", "_control/keys/rotate", data={"mode": "revoke"}).status_code == 415
+
+    def test_it_can_be_switched_off(self) -> None:
+        with TenantProcess(env={"TENANT_CONTROL": "false", "TENANT_TOKEN_LIFETIME_SECONDS": "60"}) as bare:
+            assert bare.request("GET", "_control/counters").status_code == 404
+            signup(bare)
+            assert login(bare, "new@example.test").json()["expires_in"] == 60
+
+
+class TestFaults:
+    @pytest.mark.parametrize(
+        ("mode", "status", "check"),
+        [
+            ("error", 500, lambda r: r.headers["Content-Type"].startswith("text/html")),
+            ("garbage", 200, lambda r: b"\xff" in r.content),
+            ("wrong_shape", 200, lambda r: r.json() == {"keys": "no"}),
+            ("redirect", 302, lambda r: r.headers["Location"] == "/_control/trap"),
+            ("rate_limited", 429, lambda r: r.json()["error"] == "too_many_attempts"),
+            ("slow", 200, lambda r: len(r.json()["keys"]) >= 2),
+        ],
+    )
+    def test_answers(
+        self, tenant: TenantProcess, mode: str, status: int, check: Callable[[requests.Response], bool]
+    ) -> None:
+        tenant.fault("jwks", mode, seconds=0.01, times=1)
+        response = tenant.request("GET", ".well-known/jwks.json")
+        assert response.status_code == status
+        assert check(response)
+        assert tenant.control("GET", "fault") == {}, "its one time is used up"
+
+    def test_slow_and_drip_do_not_hold_up_others(self, tenant: TenantProcess) -> None:
+        tenant.fault("jwks", "slow", seconds=600)
+        with pytest.raises(requests.ReadTimeout):
+            tenant.request("GET", ".well-known/jwks.json", timeout=0.2)
+        tenant.fault("jwks", "drip")
+        with tenant.request("GET", ".well-known/jwks.json", stream=True) as dripping:
+            assert dripping.status_code == 200
+            assert next(dripping.iter_content(1)) == b"{"
+            assert tenant.request("GET", "userinfo").status_code == 401
+
+    def test_huge_is_fifty_megabytes(self, tenant: TenantProcess) -> None:
+        tenant.fault("userinfo", "huge", times=1)
+        with tenant.request("GET", "userinfo", stream=True) as response:
+            assert sum(map(len, response.iter_content(1 << 20))) > 50_000_000
+
+    def test_everything_can_fail_but_the_switches_and_the_trap_is_counted(self, tenant: TenantProcess) -> None:
+        tenant.fault("*", "redirect")
+        tenant.fault("token", "down")
+        assert tenant.request("GET", "userinfo", allow_redirects=True).json() == {"trapped": True}
+        with pytest.raises(requests.ConnectionError):
+            token(tenant)
+        assert tenant.counters()["endpoints"]["trap"] == 1
+        tenant.fault("token", "none")
+        assert token(tenant).status_code == 302
+        tenant.control("DELETE", "fault")
+        assert token(tenant).status_code == 400
+
+
+class TestProcess:
+    def test_users_keys_and_refresh_tokens_survive_a_kill(self) -> None:
+        with TenantProcess() as process:
+            sub = process.add_user("kept@example.test")
+            tokens = login(process, "kept@example.test").json()
+            issuer = process.issuer
+            process.kill()
+            process.start()
+            assert process.issuer == issuer
+            assert verify(process, tokens["access_token"])[1]["sub"] == sub
+            assert refresh(process, tokens["refresh_token"]).status_code == 200
+            assert stat.S_IMODE(process.state.stat().st_mode) == 0o700
+            files = [path for path in process.state.iterdir() if path.name != "stderr.log"]
+            assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+
+    def test_it_stops_quietly_even_in_the_middle_of_a_request(self) -> None:
+        with TenantProcess() as process:
+            process.fault("jwks", "slow", seconds=600)
+            with pytest.raises(requests.ReadTimeout):
+                process.request("GET", ".well-known/jwks.json", timeout=0.1)
+            assert process.stop() == 0
+            assert process.stderr() == ""
+
+    def test_add_user_works_beside_a_running_server(self, tenant: TenantProcess) -> None:
+        arguments = ["--state", str(tenant.state), "--add-user", "cli1@example.test", "--add-user", "CLI2@example.test"]
+        assert run(arguments, TENANT_USER_PASSWORD=PASSWORD) == (0, "")
+        for email in ("cli1@example.test", "cli2@example.test"):
+            claims = verify(tenant, login(tenant, email).json()["id_token"])[1]
+            assert claims["email_verified"] is True
+        code, message = run(arguments, TENANT_USER_PASSWORD=WRONG)
+        assert (code, message.count("\n")) == (1, 1)
+        assert "TENANT_USER_PASSWORD" in message
+
+    def test_a_bad_start_is_one_clear_line(self, tmp_path: Path) -> None:
+        arguments = ["--state", str(tmp_path), "--port", "0"]
+        assert run(arguments, AUTH0_CLIENT_ID="") == (1, "tenant: AUTH0_CLIENT_ID is missing\n")
+
+    def test_a_taken_port_and_broken_keys_are_one_clear_line(self, tenant: TenantProcess, tmp_path: Path) -> None:
+        port = tenant.issuer.rstrip("/").rpartition(":")[2]
+        assert run(["--state", str(tmp_path), "--port", port]) == (
+            1,
+            f"tenant: cannot listen on 127.0.0.1 port {port}: it is in use\n",
+        )
+        (tmp_path / "keys.json").write_text("{}")
+        code, message = run(["--state", str(tmp_path), "--port", "0"])
+        assert (code, message.count("\n")) == (1, 1)
+        assert "keys.json" in message
+
+    def test_the_log_holds_no_query_and_sigint_is_a_clean_end(self, tmp_path: Path) -> None:
+        arguments = [sys.executable, "-m", "deploy.local.tenant", "--port", "0", "--state", str(tmp_path)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(arguments, cwd=ROOT, env=environment(), text=True, **pipes) as process:  # type: ignore[call-overload]
+            issuer = process.stdout.readline().partition("issuer=")[2].strip()
+            requests.get(issuer + "authorize?code=secret", timeout=30)
+            process.send_signal(signal.SIGINT)
+            _, log = process.communicate(timeout=30)
+        assert (process.returncode, log) == (0, "GET /authorize 403\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AUTH0_CLIENT_SECRET", " "),
+        ("AUTH0_AUDIENCE", "a\nb"),
+        ("AUTH0_CONNECTION", "x" * 1_000),
+        ("TENANT_CONTROL", "perhaps"),
+        ("TENANT_TOKEN_LIFETIME_SECONDS", "0"),
+        ("TENANT_TOKEN_LIFETIME_SECONDS", "1h"),
+    ],
+)
+def test_a_bad_setting_is_named(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        Config.from_env(environment(**{name: value}), issuer="http://127.0.0.1/")
+
+
+def test_only_loopback_hosts_are_served() -> None:
+    assert [loopback(host) for host in ("127.0.0.1", "::1", "localhost")]
+    for host in ("0.0.0.0", "192.0.2.1", "example.com", ""):  # noqa: S104 - refused
+        with pytest.raises(ConfigError, match="--host"):
+            loopback(host)
+
+
+def environment(**changes: str) -> dict[str, str]:
+    own = {"AUTH0_CLIENT_ID": CLIENT_ID, "AUTH0_CLIENT_SECRET": CLIENT_SECRET, "AUTH0_AUDIENCE": AUDIENCE}
+    return dict(os.environ) | own | changes
+
+
+def run(arguments: list[str], **env: str) -> tuple[int, str]:
+    """The exit code and stderr of a tenant that is expected to end by itself."""
+    command = [sys.executable, "-m", "deploy.local.tenant", *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(**env), capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, done.stderr

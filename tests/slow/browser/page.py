@@ -1,0 +1,96 @@
+"""What a person does at a page and sees on it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.support.processes.service import ServiceProcess
+
+Found = TypeVar("Found")
+WAIT_SECONDS = 30
+WIDTHS = {"desktop": (1280, 900), "phone": (500, 900)}  # Chromium's windows get no narrower; see `as_a_phone`
+
+
+class Page:
+    """A browser's window on the service. `SCREENSHOTS=directory` keeps what `shoot` sees."""
+
+    def __init__(self, browser: Chrome, service: ServiceProcess, shots: Path | None) -> None:
+        self.browser = browser
+        self.service = service
+        self._shots = shots
+
+    def open(self, path: str) -> None:
+        """Go there."""
+        self.browser.get(self.service.url(path))
+
+    def as_a_phone(self, *, dark: bool = False) -> None:
+        """Be 390 pixels wide from now on, perhaps at night."""
+        metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.at_night(is_night=dark)
+
+    def at_night(self, *, is_night: bool = True) -> None:
+        """Prefer dark colours."""
+        feature = {"name": "prefers-color-scheme", "value": "dark" if is_night else "light"}
+        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+    def find(self, selector: str) -> WebElement:
+        """The first element there is, as soon as it is shown."""
+        return self._first(lambda: [each for each in self.all(selector) if each.is_displayed()], selector)
+
+    def all(self, selector: str) -> list[WebElement]:
+        """All of them, at this moment."""
+        return self.browser.find_elements(By.CSS_SELECTOR, selector)
+
+    def button(self, text: str, within: str = "body") -> WebElement:
+        """The button that says this, as soon as it can be pressed."""
+        buttons = f"{within} button"
+
+        def matching() -> list[WebElement]:
+            return [each for each in self.all(buttons) if each.text.strip() == text and each.is_enabled()]
+
+        return self._first(matching, f"{buttons} “{text}”")
+
+    def press(self, text: str, within: str = "body") -> None:
+        """Press the button that says this."""
+        self.button(text, within).click()
+
+    def sees(self, text: str, within: str = "body") -> str:
+        """Wait until an element shows this; all that it shows."""
+        shown = lambda: [each.text for each in self.all(within) if text in each.text]  # noqa: E731
+        return self._first(shown, f"{within} with “{text}”")
+
+    def log_in(self, email: str, password: str) -> None:
+        """Fill in the form, and press its button."""
+        if not self.all("#other[open]"):
+            self.find("#other summary").click()
+        for name, value in (("email", email), ("password", password)):
+            field = self.find(f"#login-form [name={name}]")
+            field.clear()
+            field.send_keys(value)
+        self.press("Log in", "#login-form")
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """What a script of the page's own would find out."""
+        return self.browser.execute_script(script, *arguments)
+
+    def complaints(self) -> list[str]:
+        """What the console says since the last time: breaches of the policy, failed requests, exceptions."""
+        log = self.browser.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in log if entry["level"] != "INFO"]
+
+    def shoot(self, name: str) -> None:
+        """Keep what is to be seen, the page's whole length, where that was asked for."""
+        if self._shots is not None:
+            self._shots.mkdir(parents=True, exist_ok=True)
+            self.browser.save_screenshot(str(self._shots / f"{name}.png"))
+
+    def _first(self, find: Callable[[], list[Found]], what: str) -> Found:
+        wait = WebDriverWait(self.browser, WAIT_SECONDS, ignored_exceptions=[StaleElementReferenceException])
+        return wait.until(lambda _: find(), f"there is no {what} on {self.browser.current_url}")[0]

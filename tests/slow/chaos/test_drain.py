@@ -1,0 +1,130 @@
+"""A reload and a stop tell every socket where it stands, in time, and write nothing into it that is no WebSocket."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.members import Member, new_member
+from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.waiting import until
+from tests.support.ws_client import ChatClient
+from tests.support.ws_raw import CLOSE, RawSocket, upgrade
+
+SOCKETS = 40
+KEPT = 8
+HEALTH = b"GET /health HTTP/1.1\r\nHost: gearyard.test\r\n\r\n"
+WITHIN_SECONDS = 2.0
+
+
+@pytest.fixture
+def service(database_url_factory: Callable[[], str], tenant: TenantProcess) -> Iterator[ServiceProcess]:
+    """A service that is stopped in the test."""
+    with ServiceProcess({"DATABASE_URL": database_url_factory(), **tenant.env(), **GENEROUS_CHAT}) as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a socket ended: the types of its last frames, the close code, and when."""
+
+    last_frames: list[str]
+    code: int
+    at: float
+
+
+def opened(member: Member, version: int) -> RawSocket:
+    raw = RawSocket(member.service.port)
+    raw.open(f"/ws?v={version}", {"Authorization": f"Bearer {member.token}"})
+    if version == 1:
+        raw.say("ping")
+    assert raw.hear().json()["type"] in ("ready", "pong")
+    return raw
+
+
+def ending(raw: RawSocket) -> Ending:
+    """Read to the end: behind the close frame there must not be a single byte."""
+    frames = []
+    with raw:
+        while (heard := raw.hear()).opcode != CLOSE:
+            frames.append(str(heard.json()["type"]))
+        at = time.monotonic()
+        with pytest.raises(EOFError):
+            raw.hear()
+    return Ending(frames, int.from_bytes(heard.payload[:2]), at)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGHUP, signal.SIGTERM])
+def test_every_socket_is_told_and_closed_with_1012_in_time(
+    service: ServiceProcess, tenant: TenantProcess, sign: signal.Signals
+) -> None:
+    member = new_member(service, tenant)
+    silent = [RawSocket(service.port) for _ in range(4)]
+    for raw in silent:  # these have not said who they are
+        raw.open()
+    versions = [1 + number % 2 for number in range(SOCKETS)]
+    sockets = [opened(member, version) for version in versions]
+    assert service.process is not None
+    with ThreadPoolExecutor(SOCKETS + len(silent)) as threads:
+        waiting = [threads.submit(ending, raw) for raw in [*sockets, *silent]]
+        told_at = time.monotonic()
+        service.process.send_signal(sign)
+        endings = [one.result() for one in waiting]
+    assert {one.code for one in endings} == {1012}
+    assert max(one.at for one in endings) - told_at < WITHIN_SECONDS
+    for version, one in zip([*versions, 1, 1, 1, 1], endings, strict=True):
+        assert one.last_frames == (["draining"] if version > 1 else [])
+    assert "Traceback" not in service.log()
+
+
+def test_a_worker_that_drains_refuses_sockets_at_once_and_still_answers_requests(service: ServiceProcess) -> None:
+    """On connections that were there before, as a proxy keeps them: they reach a worker after it was told to end."""
+    with ExitStack() as stack:
+        kept = [stack.enter_context(RawSocket(service.port)) for _ in range(KEPT)]
+        for raw in kept:
+            assert raw.ask(HEALTH).status == 200
+        service.reload()
+        until(lambda: service.log().count('"draining"') == 2)
+        for raw in kept[::2]:
+            refusal = raw.ask(upgrade())
+            assert (refusal.status, refusal.headers["Retry-After"]) == (503, "1")
+            assert refusal.json()["code"] == "SERVICE_UNAVAILABLE"
+        for raw in kept[1::2]:
+            answer = raw.ask(HEALTH)
+            assert (answer.status, answer.headers["Connection"]) == (200, "close")
+        for raw in kept:
+            with pytest.raises(EOFError):
+                raw.hear()
+    assert "Traceback" not in service.log()
+
+
+def test_a_reload_under_load_loses_no_message_and_every_socket_finds_its_way_back(
+    service: ServiceProcess, tenant: TenantProcess
+) -> None:
+    ada, ben = new_member(service, tenant), new_member(service, tenant)
+    talk = ada.begin(ben)
+    client = ChatClient(ben)
+    seen: list[int] = []
+    before = set(service.worker_pids())
+    for number in range(1, 101):
+        ada.send(talk, f"{number}")  # by HTTP, which a reload must not fail either
+        if number == 30:
+            service.reload()
+    until(lambda: not before & set(service.worker_pids()))
+    while True:
+        frame = client.hear()
+        if frame["type"] == "message":
+            seen.append(frame["payload"]["seq"])
+        if frame["type"] == "draining":
+            assert 0 <= frame["payload"]["reconnect_in"] <= 3
+            break
+    assert client.close_code() == 1012
+    with ChatClient(ben, cursors={talk: len(seen)}) as again:
+        while len(seen) < 100:
+            seen += [message["seq"] for message in again.expect("sync")["messages"]]
+    assert seen == list(range(1, 101))

@@ -1,0 +1,90 @@
+"""What takes its time to show: a long outage, and what a stuck neighbour costs the others. `make faults` runs these."""
+
+import os
+import time
+from collections.abc import Callable
+from statistics import quantiles
+
+import pytest
+
+from tests.conftest import breakable_cluster
+from tests.slow.chaos.test_limits import DeafClient
+from tests.support.members import Member, new_member
+from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.waiting import until
+from tests.support.ws_client import ChatClient
+
+pytestmark = pytest.mark.skipif("FAULTS" not in os.environ, reason="takes long: `make faults`")
+
+AWAY_SECONDS = 10
+# The sender asks again at once, which no client should.
+UNLIMITED = {"WS_MESSAGES_PER_SECOND": "10000", "WS_MESSAGE_BURST": "10000", "WS_FRAMES_PER_SECOND": "10000"}
+BACK_WITHIN_SECONDS = 5
+ROUNDS = 400
+LONG = "\N{CANOE}" * 5000  # 20 kB each: more in all than the kernel keeps for who does not read
+# Two runs on a busy machine differ by themselves; a neighbour that waited for the stuck one would wait for seconds.
+MOST_TIMES_SLOWER = 3
+NOISE_SECONDS = 0.05
+
+
+def test_ten_seconds_without_the_database(
+    tmp_path_factory: pytest.TempPathFactory, tenant: TenantProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with breakable_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        environment = {"DATABASE_URL": cluster.url("gearyard"), **tenant.env(), **GENEROUS_CHAT, **UNLIMITED}
+        with ServiceProcess(environment) as service:
+            ada, ben = new_member(service, tenant), new_member(service, tenant)
+            talk = ada.begin(ben)
+            with ChatClient(ada) as sender, ChatClient(ben) as listener:
+                cluster.stop()
+                refused, away_until = 0, time.monotonic() + AWAY_SECONDS
+                while time.monotonic() < away_until:
+                    sender.say("message", conversation_id=talk, content="Hello?", client_msg_id="m-1")
+                    assert sender.expect("error")["code"] == "UNAVAILABLE"
+                    refused += 1
+                cluster.start()
+                back_at = time.monotonic()
+                while True:
+                    sender.say("message", conversation_id=talk, content="Hello?", client_msg_id="m-1")
+                    if sender.hear()["type"] == "ack":
+                        break
+                assert listener.expect("message")["seq"] == 1
+                took = time.monotonic() - back_at
+                assert took < BACK_WITHIN_SECONDS
+        with capsys.disabled():
+            print(f"\n{refused} refusals in {AWAY_SECONDS} s without the database; well {took:.2f} s after its return")
+
+
+def test_a_stuck_reader_costs_its_neighbours_nothing(
+    database_url_factory: Callable[[], str], tenant: TenantProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = {
+        "DATABASE_URL": database_url_factory(),
+        **tenant.env(),
+        **GENEROUS_CHAT,
+        "WS_WRITE_TIMEOUT_SECONDS": "5",
+    }
+    with ServiceProcess(environment, workers=1) as service:
+        ada, ben, carol = (new_member(service, tenant) for _ in range(3))
+        crowd = ada.begin(ben, carol)
+        alone = p99_of_rounds(ada, ben, crowd)
+        with DeafClient(carol):
+            beside = p99_of_rounds(ada, ben, crowd)
+            until(lambda: '"code": 4002' in service.log())  # it was stuck, until one frame was not taken in time
+    with capsys.disabled():
+        print(f"\np99 from send to deliver: {alone * 1000:.1f} ms, beside a stuck reader {beside * 1000:.1f} ms")
+    assert beside < MOST_TIMES_SLOWER * alone + NOISE_SECONDS
+
+
+def p99_of_rounds(sender: Member, reader: Member, conversation: str) -> float:
+    """The 99th percentile of the seconds from a send to its arrival at another's socket."""
+    seconds = []
+    with ChatClient(sender) as at_sender, ChatClient(reader) as at_reader:
+        for _ in range(ROUNDS):
+            began = time.monotonic()
+            at_sender.say("message", conversation_id=conversation, content=LONG, client_msg_id=f"{began}")
+            at_reader.expect("message")
+            seconds.append(time.monotonic() - began)
+            assert {at_sender.hear()["type"], at_sender.hear()["type"]} == {"ack", "message"}
+    return quantiles(seconds, n=100)[98]

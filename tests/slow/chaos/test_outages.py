@@ -1,0 +1,109 @@
+"""The database and the bus go away and come back: sockets stay, nothing is acknowledged in vain, nothing is missed."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from app.database import LISTENER_NAME
+from deploy.local.cluster import PostgresCluster
+from tests.support.members import new_member
+from tests.support.processes.redis import RedisProcess
+from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
+from tests.support.processes.tenant import TenantProcess
+from tests.support.waiting import until
+from tests.support.ws_client import ChatClient
+
+SENDS_WHILE_AWAY = 5
+WORKERS = 2
+
+
+@pytest.fixture(scope="module")
+def service(own_cluster: PostgresCluster, tenant: TenantProcess) -> Iterator[ServiceProcess]:
+    with ServiceProcess({"DATABASE_URL": own_cluster.url("gearyard"), **tenant.env(), **GENEROUS_CHAT}) as running:
+        yield running
+
+
+def test_while_the_database_is_away_sockets_stay_and_senders_are_told(
+    own_cluster: PostgresCluster, service: ServiceProcess, tenant: TenantProcess
+) -> None:
+    ada, ben = new_member(service, tenant), new_member(service, tenant)
+    talk = ada.begin(ben)
+    with ChatClient(ada) as sender, ChatClient(ben) as listener:
+        own_cluster.kill()
+        for number in range(SENDS_WHILE_AWAY):
+            sender.say("message", conversation_id=talk, content=f"{number}", client_msg_id=f"m-{number}")
+            error = sender.expect("error")
+            assert (error["code"], error["client_msg_id"]) == ("UNAVAILABLE", f"m-{number}")
+            assert error["retry_after"] >= 1
+        for kind in ("typing", "read"):
+            sender.say(kind, conversation_id=talk)
+            assert sender.expect("error")["code"] == "UNAVAILABLE"
+        assert sender.all_until_pong() == listener.all_until_pong() == []
+        own_cluster.start()
+        for number in range(SENDS_WHILE_AWAY):
+            sender.say("message", conversation_id=talk, content=f"{number}", client_msg_id=f"m-{number}")
+            ack = sender.find("ack")
+            assert (ack["seq"], ack["duplicate"]) == (number + 1, False)
+        assert [listener.expect("message")["seq"] for _ in range(SENDS_WHILE_AWAY)] == [1, 2, 3, 4, 5]
+
+
+def test_a_listener_that_was_cut_off_reads_what_it_missed(
+    own_cluster: PostgresCluster, service: ServiceProcess, tenant: TenantProcess
+) -> None:
+    ada, ben = new_member(service, tenant), new_member(service, tenant)
+    talk = ada.begin(ben)
+    ended = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = '{LISTENER_NAME}'"  # noqa: S608
+    with ChatClient(ben) as listener:
+        for number in range(1, 21):
+            until(lambda: int(own_cluster.psql(ended)) > 0)
+            ada.send(talk, f"{number}")
+        assert [listener.expect("message")["seq"] for _ in range(20)] == list(range(1, 21))
+
+
+def test_without_redis_messages_arrive_all_the_same_and_with_it_again_at_once(
+    own_cluster: PostgresCluster, tenant: TenantProcess
+) -> None:
+    with RedisProcess() as redis:
+        environment = {
+            "DATABASE_URL": own_cluster.url("gearyard"),
+            **tenant.env(),
+            **GENEROUS_CHAT,
+            "REDIS_URL": redis.url,
+        }
+        with ServiceProcess(environment) as service:
+            ada, ben = new_member(service, tenant), new_member(service, tenant)
+            talk = ada.begin(ben)
+            until(lambda: service.log().count("bus_connected") == WORKERS)
+            with ChatClient(ben) as listener:
+                redis.kill()
+                for number in range(1, 4):
+                    ada.send(talk, f"{number}")  # nobody waits for a bus
+                assert [listener.expect("message")["seq"] for _ in range(3)] == [1, 2, 3]
+                assert "wake_ups_reconciled" in service.log()
+                redis.start()
+                until(lambda: service.log().count("bus_connected") == 2 * WORKERS)
+                ada.send(talk, "Back again")
+                assert listener.expect("message")["seq"] == 4
+
+
+def test_a_backlog_larger_than_an_outbox_reaches_who_reads_it(
+    own_cluster: PostgresCluster, tenant: TenantProcess
+) -> None:
+    with RedisProcess() as redis:
+        small = {"REDIS_URL": redis.url, "WS_OUTBOX_FRAMES": "16"}
+        environment = {"DATABASE_URL": own_cluster.url("gearyard"), **tenant.env(), **GENEROUS_CHAT, **small}
+        with ServiceProcess(environment) as service:
+            people = [new_member(service, tenant) for _ in range(4)]
+            reader, writers = people[0], people[1:]
+            talks = [(writer, writer.begin(reader)) for writer in writers]
+            until(lambda: service.log().count("bus_connected") == WORKERS)
+            with ChatClient(reader) as of_now, ChatClient(reader, version=1) as of_old:
+                redis.kill()
+                for writer, talk in talks:
+                    for number in range(30):
+                        writer.send(talk, f"{number}")
+                redis.start()
+                for client in (of_now, of_old):
+                    heard = [client.expect("message") for _ in range(90)]
+                    for _, talk in talks:
+                        assert [one["seq"] for one in heard if one["conversation_id"] == talk] == list(range(1, 31))

@@ -1,0 +1,380 @@
+"""`flask seed`, through the real command line, on databases of its own."""
+
+import io
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from decimal import Decimal
+from typing import Any
+
+import psycopg2
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+from app.database import blocking_waits
+from app.demo.catalog import CATALOG
+from app.demo.cities import CITIES
+from app.demo.conversation import LINES, LISTING
+from app.demo.copying import copy_rows
+from app.demo.generator import CATEGORY_IDS, listing
+from app.demo.loader import SEED_LOCK
+from app.demo.owners import owner, renter
+from app.messages.conversations import find_or_add_conversation
+from deploy.local.processes import wait_until
+from tests.support import ROOT
+
+LISTINGS, OWNERS = 300, 12
+SEED_SECONDS = 60
+TABLES = (
+    "users", "owner_profiles", "renter_profiles", "equipment", "equipment_photos",
+    "conversations", "conversation_participants", "messages",
+)  # fmt: skip
+
+Factory = Callable[[], str]
+
+
+def environment(database_url: str, **settings: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "APP_ENV": "development",
+        "DATABASE_URL": database_url,
+        "AUTH0_ISSUER": "https://tenant.example/",
+        "AUTH0_AUDIENCE": "https://api.gearyard.example",
+        "AUTH0_CLIENT_ID": "client",
+        "AUTH0_CLIENT_SECRET": "secret",
+        **settings,
+    }
+
+
+def command(*options: object) -> list[str]:
+    return [sys.executable, "-m", "flask", "seed", *map(str, options)]
+
+
+def seed(database_url: str, *options: object, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*options),
+        cwd=ROOT,
+        env=environment(database_url, **settings),
+        capture_output=True,
+        text=True,
+        timeout=SEED_SECONDS,
+        check=False,
+    )
+
+
+@contextmanager
+def seeding(database_url: str, *options: object) -> Iterator[subprocess.Popen[str]]:
+    """A seed at work, which is killed at the end if it has not ended."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command(*options), cwd=ROOT, env=environment(database_url), text=True, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def rows(database_url: str, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(query, parameters or None)
+        connection.commit()
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def counts(database_url: str) -> dict[str, int]:
+    return {table: rows(database_url, f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}  # noqa: S608
+
+
+def fingerprints(database_url: str) -> dict[str, str]:
+    """A hash over the text of all rows, by table."""
+    query = (
+        "SELECT md5(string_agg(row, E'\\n' ORDER BY row)) "
+        "FROM (SELECT (to_jsonb(t) - 'version')::text AS row FROM {} t) AS found"  # the version counts the edits
+    )
+    return {table: rows(database_url, query.format(table))[0][0] for table in TABLES}
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    assert wait_until(lambda: bool(condition()), SEED_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def seeded(database_url_factory: Factory) -> str:
+    """A database seeded once; tests leave it as it is."""
+    database_url = database_url_factory()
+    done = seed(database_url, "--listings", LISTINGS, "--owners", OWNERS)
+    assert done.returncode == 0, done.stderr
+    assert f"Added {LISTINGS} listings with" in done.stdout
+    assert done.stdout.endswith(f", and {OWNERS + 2} users and a conversation.\n")
+    return database_url
+
+
+@pytest.fixture(scope="module")
+def unseeded(database_url_factory: Factory) -> str:
+    """A database where no demo data ever ends up."""
+    return database_url_factory()
+
+
+def test_so_many_listings_and_owners_are_added(seeded: str) -> None:
+    found = counts(seeded)
+    assert found["equipment"] == LISTINGS
+    assert found["users"] == OWNERS + 2
+    assert found["owner_profiles"] == OWNERS
+    assert found["renter_profiles"] == 1
+    assert rows(seeded, "SELECT count(DISTINCT owner_id) FROM equipment") == [(OWNERS,)]
+
+
+def test_demo_accounts_have_their_roles_and_verified_emails(seeded: str) -> None:
+    found = rows(seeded, "SELECT email, role, username FROM users WHERE username LIKE 'demo-%' ORDER BY 1")
+    assert [tuple(map(str, account)) for account in found] == [
+        (f"{role}@gearyard.example", role, f"demo-{role}") for role in ("admin", "owner", "renter")
+    ]
+    unlike = "SELECT 1 FROM users WHERE NOT email_verified OR email NOT LIKE '%@gearyard.example'"
+    assert rows(seeded, unlike) == []
+
+
+def test_demo_owner_has_twenty_listings(seeded: str) -> None:
+    query = "SELECT count(*) FROM equipment JOIN users ON users.id = owner_id WHERE username = 'demo-owner'"
+    assert rows(seeded, query)[0][0] >= 20
+
+
+def test_every_leaf_category_is_used_and_nothing_else(seeded: str) -> None:
+    leaves = "SELECT id FROM categories c WHERE NOT EXISTS (SELECT 1 FROM categories WHERE parent_id = c.id) ORDER BY 1"
+    assert rows(seeded, leaves) == rows(seeded, "SELECT DISTINCT category_id FROM equipment ORDER BY 1")
+
+
+def test_prices_lie_in_the_range_of_the_thing(seeded: str) -> None:
+    rates = dict(rows(seeded, "SELECT id::text, daily_rate FROM equipment"))
+    for number in range(LISTINGS):
+        item = listing(number, owners=OWNERS)
+        assert Decimal(item.thing.low) <= rates[str(item.id)] <= Decimal(item.thing.high)
+        assert item.thing in CATALOG[next(path for path, key in CATEGORY_IDS.items() if key == item.category_id)]
+
+
+def test_listings_lie_around_their_owners_cities(seeded: str) -> None:
+    homes = {str(who.account.id): {f"{c.name}, {c.country}" for c in who.homes} for who in map(owner, range(OWNERS))}
+    centres = {f"{city.name}, {city.country}": city for city in CITIES}
+    found = rows(seeded, "SELECT owner_id::text, location FROM equipment")
+    assert all(location in homes[owner_id] for owner_id, location in found)
+    query = (
+        "SELECT max(ST_Distance(coordinates, ST_SetSRID(ST_MakePoint(lng, lat), 4326)::geography)), count(*)"
+        " FROM equipment JOIN unnest(%s, %s, %s) AS cities (name, lng, lat) ON name = location"
+        " WHERE coordinates IS NOT NULL"
+    )
+    columns = (list(centres), [city.longitude for city in CITIES], [city.latitude for city in CITIES])
+    farthest_metres, located = rows(seeded, query, *columns)[0]
+    assert farthest_metres < 60_000
+    assert LISTINGS * 0.9 < located < LISTINGS
+
+
+def test_each_listing_has_one_to_four_photos_in_order_and_the_first_is_primary(seeded: str) -> None:
+    found = rows(
+        seeded,
+        "SELECT array_agg(order_index::int ORDER BY order_index), array_agg(is_primary ORDER BY order_index)"
+        " FROM equipment_photos GROUP BY equipment_id",
+    )
+    assert len(found) == LISTINGS
+    for indexes, primary in found:
+        assert indexes == list(range(len(indexes)))
+        assert 1 <= len(indexes) <= 4
+        assert primary == [True] + [False] * (len(primary) - 1)
+
+
+def test_the_default_owners_live_on_all_continents_and_by_the_antimeridian() -> None:
+    homes = {home.name for number in range(40) for home in owner(number).homes}
+    assert homes >= {"Zürich", "São Paulo", "Málaga", "Auckland", "Suva", "Waiyevo", "Nairobi", "New York", "London"}
+
+
+def test_the_antimeridian_runs_through_listings_of_waiyevo() -> None:
+    places = [
+        item.place
+        for item in (listing(n, owners=40) for n in range(4_000))
+        if item.place and "Waiyevo" in item.location
+    ]
+    assert {math.copysign(1, longitude) for longitude, _ in places} == {-1.0, 1.0}
+    assert all(abs(longitude) > 179 for longitude, _ in places)
+
+
+def test_catalogue_has_four_things_in_every_category() -> None:
+    assert all(len(things) >= 4 for things in CATALOG.values())
+    assert all(thing.low < thing.high for things in CATALOG.values() for thing in things)
+
+
+def test_demo_renter_and_owner_have_written_about_one_of_her_listings(seeded: str) -> None:
+    query = (
+        "SELECT u.username, m.seq, m.created_at FROM messages m JOIN conversations c ON c.id = m.conversation_id"
+        " JOIN equipment e ON e.id = c.equipment_id JOIN users o ON o.id = e.owner_id JOIN users u ON u.id = sender_id"
+        " WHERE o.username = 'demo-owner' ORDER BY seq"
+    )
+    found = rows(seeded, query)
+    assert [str(name) for name, _, _ in found] == ["demo-renter", "demo-owner"] * 2
+    assert [seq for _, seq, _ in found] == list(range(1, len(LINES) + 1))
+    assert [moment for _, _, moment in found] == sorted(moment for _, _, moment in found)
+    assert rows(seeded, "SELECT last_seq, updated_at FROM conversations") == [(len(LINES), found[-1][2])]
+    marks = "SELECT username::text, last_read_seq FROM conversation_participants JOIN users ON id = user_id ORDER BY 1"
+    assert rows(seeded, marks) == [("demo-owner", 4), ("demo-renter", 3)]
+    kind = listing(LISTING, owners=OWNERS).thing.kind
+    assert kind in LINES[0].content
+
+
+def test_writing_to_the_owner_about_it_goes_on_in_the_same_conversation(seeded: str, blocking: None) -> None:
+    engine = create_engine(seeded.replace("postgresql://", "postgresql+psycopg2://"))
+    with Session(engine) as session:
+        people = [renter().id, owner(0).account.id]
+        _, is_new = find_or_add_conversation(session, people, listing(LISTING, owners=OWNERS).id)
+    engine.dispose()
+    assert not is_new
+
+
+def test_the_conversation_is_added_with_its_listing(database_url_factory: Factory) -> None:
+    database_url = database_url_factory()
+    first = seed(database_url, "--listings", LISTING, "--owners", 2)
+    assert first.stdout.endswith(" users.\n")
+    assert counts(database_url)["conversations"] == 0
+    second = seed(database_url, "--listings", LISTING + 1, "--owners", 2)
+    assert second.stdout.endswith(", and 0 users and a conversation.\n")
+    rows(database_url, "DELETE FROM conversations")
+    third = seed(database_url, "--listings", LISTING + 1, "--owners", 2)
+    assert third.stdout.endswith("Added 0 listings with 0 photos, and 0 users and a conversation.\n")
+
+
+def test_the_same_again_changes_nothing_and_says_so(seeded: str) -> None:
+    before = fingerprints(seeded)
+    done = seed(seeded, "--listings", LISTINGS, "--owners", OWNERS)
+    assert done.returncode == 0
+    assert "Nothing to add" in done.stdout
+    assert fingerprints(seeded) == before
+
+
+def test_growing_gives_the_same_rows_as_seeding_at_once(seeded: str, database_url_factory: Factory) -> None:
+    grown = database_url_factory()
+    assert seed(grown, "--listings", 120, "--owners", OWNERS).returncode == 0
+    assert counts(grown)["equipment"] == 120
+    done = seed(grown, "--listings", LISTINGS, "--owners", OWNERS)
+    assert f"Added {LISTINGS - 120} listings" in done.stdout
+    assert fingerprints(grown) == fingerprints(seeded)
+
+
+def test_if_empty_leaves_a_database_with_users_alone(database_url_factory: Factory) -> None:
+    database_url = database_url_factory()
+    rows(database_url, "INSERT INTO users (username) VALUES ('somebody')")
+    done = seed(database_url, "--if-empty")
+    assert done.returncode == 0
+    assert done.stdout.count("\n") == 1
+    assert counts(database_url)["users"] == 1
+
+
+def test_people_who_have_the_names_already_are_left_alone(database_url_factory: Factory) -> None:
+    database_url = database_url_factory()
+    somebody = (
+        "INSERT INTO users (email, email_verified, username) VALUES ('Owner@Gearyard.example', true, 'Demo-Admin')"
+    )
+    rows(database_url, somebody)
+    before = rows(database_url, "SELECT * FROM users")
+    done = seed(database_url, "--listings", 5, "--owners", 2)
+    assert done.returncode == 0, done.stderr
+    assert "owner@gearyard.example is somebody's already" in done.stdout
+    assert rows(database_url, "SELECT * FROM users WHERE username = 'demo-admin'") == before
+    assert rows(database_url, "SELECT email, email_verified FROM users WHERE username = 'demo-owner'") == [
+        (None, False)
+    ]
+    assert len(rows(database_url, "SELECT 1 FROM users WHERE username LIKE 'demo-admin-%'")) == 1
+    assert counts(database_url)["equipment"] == 5
+
+
+def test_an_edited_listing_stays_edited_and_a_deleted_one_comes_back(seeded: str) -> None:
+    before = fingerprints(seeded)
+    edited, deleted = (str(listing(number, owners=OWNERS).id) for number in (0, 1))
+    rows(seeded, "UPDATE equipment SET is_available = NOT is_available WHERE id = %s", edited)
+    rows(seeded, "DELETE FROM equipment WHERE id = %s", deleted)
+    assert "Added 1 listings" in seed(seeded, "--listings", LISTINGS, "--owners", OWNERS).stdout
+    assert fingerprints(seeded) != before
+    rows(seeded, "UPDATE equipment SET is_available = NOT is_available WHERE id = %s", edited)
+    assert fingerprints(seeded) == before
+
+
+def test_production_is_refused_in_one_line(unseeded: str) -> None:
+    done = seed(unseeded, APP_ENV="production")
+    assert done.returncode != 0
+    assert done.stderr == "Error: Demo data does not belong in production (APP_ENV).\n"
+    assert counts(unseeded)["users"] == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_seed_leaves_nothing(unseeded: str, how: signal.Signals) -> None:
+    copying = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY equipment %'"
+    with seeding(unseeded, "--listings", 100_000) as process:
+        eventually(lambda: rows(unseeded, copying))
+        process.send_signal(how)
+        _, errors = process.communicate(timeout=SEED_SECONDS)
+    assert process.returncode != 0
+    assert "Traceback" not in errors
+    others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    eventually(lambda: not rows(unseeded, others))
+    assert counts(unseeded) == dict.fromkeys(TABLES, 0)
+
+
+def test_a_second_seed_waits_for_the_first_and_names_missing_categories(unseeded: str) -> None:
+    with closing(psycopg2.connect(unseeded)) as first, first.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SEED_LOCK,))
+        cursor.execute("DELETE FROM categories WHERE name = 'Drones'")
+        with seeding(unseeded) as second:
+            eventually(lambda: rows(unseeded, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+            first.commit()
+            said, errors = second.communicate(timeout=SEED_SECONDS)
+    assert said == "Another seed is at work: waiting for it.\n"
+    assert second.returncode != 0
+    assert "Photo & Video/Drones" in errors
+    assert errors.count("\n") == 1
+    assert counts(unseeded)["users"] == 0
+
+
+@pytest.fixture
+def blocking() -> Iterator[None]:
+    """COPY needs plain waits; another test of this process may have made the app, which installs gevent's."""
+    with blocking_waits():
+        yield
+
+
+def test_copied_text_arrives_as_it_was(seeded: str, blocking: None) -> None:
+    nasty = [
+        "\\N",
+        "\\.",
+        "tab\there",
+        "two\nlines\r\n",
+        "back\\slash\\n",
+        "Zürich 🚲",
+        "",
+        None,
+        json.dumps({"a": '"'}),
+    ]
+    with closing(psycopg2.connect(seeded)) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE t (n int, words text)")
+        copy_rows(connection, "t", ("n", "words"), enumerate(nasty))
+        cursor.execute("SELECT words FROM t ORDER BY n")
+        assert [words for (words,) in cursor.fetchall()] == nasty
+
+
+def test_a_failure_while_rows_are_made_is_raised_as_itself(seeded: str, blocking: None) -> None:
+    def failing() -> Iterator[tuple[object, ...]]:
+        yield (1,)
+        raise ZeroDivisionError
+
+    with closing(psycopg2.connect(seeded)) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE t (n int)")
+        with pytest.raises(ZeroDivisionError):
+            copy_rows(connection, "t", ("n",), failing())
+
+
+def test_reading_in_small_pieces_loses_nothing(seeded: str, blocking: None) -> None:
+    with closing(psycopg2.connect(seeded)) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE t (words text)")
+        copy_rows(connection, "t", ("words",), (("ü" * 3_000,) for _ in range(500)))
+        copied = io.StringIO()
+        cursor.copy_expert("COPY t TO STDOUT", copied)
+    assert copied.getvalue() == ("ü" * 3_000 + "\n") * 500

@@ -1,0 +1,138 @@
+"""Many clients at once, through nginx: sockets that chat, and REST that reads and writes, all along."""
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+
+from deploy.local.cluster import PostgresCluster
+from deploy.local.processes import wait_until
+from tests.slow.chaos.assertions import Ack, judge, settle
+from tests.slow.chaos.chat_client import Chatter
+from tests.slow.ops.rest_load import Failure, Reader, RestClient, Writer
+from tests.support.members import new_member
+from tests.support.processes.nginx import NginxProcess
+from tests.support.processes.service import ServiceProcess
+from tests.support.processes.tenant import TenantProcess
+
+PEOPLE = 8
+SOCKETS_EACH = 3
+READERS = WRITERS = 4
+MESSAGES_PER_SECOND = 1.0  # of each socket
+READS_PER_SECOND = 30.0  # of each reader
+WRITES_PER_SECOND = 4.0  # of each writer
+PATIENCE_SECONDS = 60
+MORE_MESSAGES = 2
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """All of them."""
+
+    chatters: list[Chatter]
+    readers: list[Reader]
+    writers: list[Writer]
+
+    @property
+    def rest(self) -> list[RestClient]:
+        """Those who speak REST."""
+        return [*self.readers, *self.writers]
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What any of them was answered but success."""
+        return [failure for client in self.rest for failure in client.failures]
+
+    @property
+    def longest_absence_seconds(self) -> float:
+        """The longest time from the end of a socket until its client was `ready` again."""
+        return max((seconds for chatter in self.chatters for seconds in chatter.record.absences), default=0.0)
+
+    def start(self) -> None:
+        """Let them begin; returns when all of them are being served."""
+        for one in (*self.chatters, *self.rest):
+            one.start()
+        self.wait_until_served()
+
+    def wait_until_served(self) -> None:
+        """Wait until each of them has got on since now."""
+        chatted = [chatter.acknowledged for chatter in self.chatters]
+        answered = [client.answered - len(client.failures) for client in self.rest]
+
+        def have_got_on() -> bool:
+            return all(
+                one.acknowledged >= before + MORE_MESSAGES for one, before in zip(self.chatters, chatted, strict=True)
+            ) and all(
+                one.answered - len(one.failures) > before for one, before in zip(self.rest, answered, strict=True)
+            )
+
+        assert wait_until(have_got_on, PATIENCE_SECONDS), "somebody is not served"
+
+    def settle(self, cluster: PostgresCluster) -> None:
+        """Let all of them end what they have begun, and see everything."""
+        for client in self.rest:
+            client.stop()
+        for client in self.rest:
+            client.join(PATIENCE_SECONDS)
+        for chatter in self.chatters:
+            chatter.fall_silent()
+        settle(cluster, self.chatters, PATIENCE_SECONDS)
+
+    def leave(self) -> None:
+        """End, whatever is under way."""
+        for client in self.rest:
+            client.stop()
+        for chatter in self.chatters:
+            chatter.leave()
+        for one in (*self.chatters, *self.rest):
+            one.join(PATIENCE_SECONDS)
+
+    def judge(self, cluster: PostgresCluster) -> str:
+        """Fail where any of them was told anything else than what is stored. The figures, for whoever measures."""
+        acks: dict[str, Ack] = {}
+        for writer in self.writers:
+            acks |= writer.acks
+        messages = judge(cluster, self.chatters, acks)
+        ends = Counter(code for chatter in self.chatters for code in chatter.record.closes)
+        seen = sum(len(log) for chatter in self.chatters for log in chatter.record.seen.values())
+        return (
+            f"{sum(client.answered for client in self.rest)} requests, {len(self.failures)} failed, the longest took "
+            f"{max(client.longest_seconds for client in self.rest):.1f} s; {messages} messages ({len(acks)} by REST), "
+            f"none lost; seen {seen} times by {len(self.chatters)} sockets' clients; "
+            f"{sum(len(chatter.record.absences) for chatter in self.chatters)} times without a socket, for "
+            f"{self.longest_absence_seconds:.1f} s at most; ends {dict(sorted(ends.items()))}"
+        )
+
+
+def gather(service: ServiceProcess, nginx: NginxProcess, tenant: TenantProcess) -> Crowd:
+    """People with several sockets each, who talk to their neighbours and in one circle of all."""
+    people = [new_member(service, tenant) for _ in range(PEOPLE)]
+    circles = [[*pair] for pair in pairwise([*people, people[0]])] + [people]
+    talks = [(circle, circle[0].begin(*circle[1:])) for circle in circles]
+    of_each = {person.id: [talk for circle, talk in talks if person in circle] for person in people}
+    base = f"http://{nginx.bare_address}"
+    chatters = [
+        Chatter(
+            person,
+            of_each[person.id],
+            seed=number,
+            messages_per_second=MESSAGES_PER_SECOND,
+            origin=f"ws://{nginx.bare_address}",
+        )
+        for number, person in enumerate(people * SOCKETS_EACH)
+    ]
+    readers = [
+        Reader(nginx.session(), base, person, per_second=READS_PER_SECOND, conversations=of_each[person.id])
+        for person in people[:READERS]
+    ]
+    writers = [
+        Writer(
+            nginx.session(),
+            base,
+            person,
+            per_second=WRITES_PER_SECOND,
+            conversations=of_each[person.id],
+            name=f"rest-{number}",
+        )
+        for number, person in enumerate(people[-WRITERS:])
+    ]
+    return Crowd(chatters, readers, writers)

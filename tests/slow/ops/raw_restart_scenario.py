@@ -1,0 +1,97 @@
+"""The part of the ordeal that needs connections of its own: sockets, and requests that gunicorn cannot read."""
+
+import socket
+from contextlib import suppress
+from uuid import uuid4
+
+from tests.slow.ops.restart_scenario import AUTH, CONTROLS, Ordeal
+from tests.support.processes.service import REQUEST_SECONDS
+from tests.support.ws_raw import RawSocket, upgrade
+
+KEY = {"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+POST = f"POST {AUTH}/login?q={{line}} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+GET = "GET /ws?token={line} HTTP/1.1\r\nHost: x\r\n"
+MALFORMED = (
+    "{line}\r\n\r\n",
+    "GET /ws?token={line} HTTP/9.9\r\n\r\n",
+    "GET /ws?token={line}" + "x" * 9000 + " HTTP/1.1\r\n\r\n",
+    "G{line}T / HTTP/1.1\r\nHost: x\r\n\r\n",
+    GET + "{header} : x\r\n\r\n",
+    GET + "Authorization: Bearer {header}\x00\r\n\r\n",
+    GET + "X-Request-Id: {header}\x1b[31m\r\n\r\n",
+    GET + "Authorization: {header}" + "x" * 20_000 + "\r\n\r\n",
+    GET + "X: y\r\n folded {header}\r\n\r\n",
+    GET + "Content-Length: {header}\r\n\r\n",
+    GET + "Transfer-Encoding: {header}\r\n\r\n",
+    GET + "Expect: {header}\r\n\r\n",
+    GET + "Authorization: {header}",
+    POST + "Transfer-Encoding: chunked\r\n\r\n{header}\r\n\r\n",
+    POST + 'Content-Length: 900\r\n\r\n{{"password": "{header}',
+)
+
+
+def sockets(ordeal: Ordeal, talk: str) -> None:
+    """Sockets that open and that do not, and frames of every kind."""
+    _refused(ordeal)
+    for path, headers in (
+        (f"/ws?v=2&token={ordeal.token}", {}),
+        ("/ws?v=2", {"Sec-WebSocket-Protocol": f"bearer, {ordeal.token}"}),
+        ("/ws?v=2", ordeal.bearer(ordeal.token)),
+    ):
+        with RawSocket(ordeal.service.port) as raw:
+            raw.open(path, headers)
+            _speak(ordeal, raw, talk)
+    for token in (
+        ordeal.plants.new("auth frame"),
+        ordeal.token,
+        {"x": ordeal.plants.new("no auth frame")},
+    ):
+        with RawSocket(ordeal.service.port) as raw, suppress(EOFError):
+            raw.open()
+            raw.say("auth", token=token, v=2)
+            raw.hear()
+
+
+def _refused(ordeal: Ordeal) -> None:
+    new = ordeal.plants.new
+    for path, headers in (
+        (f"/ws?token={new('socket ?token=')}", {}),
+        ("/ws", {"Sec-WebSocket-Protocol": f"bearer, {new('subprotocol')}"}),
+        ("/ws", {"Sec-WebSocket-Protocol": f"{new('protocol', 'a{}')}, b"}),
+        ("/ws", ordeal.bearer(new("socket Authorization"))),
+        ("/ws", {"Origin": new("Origin", "https://{}.example")}),
+    ):
+        with RawSocket(ordeal.service.port) as raw:
+            ordeal.statuses.add(raw.ask(upgrade(path, {**KEY, **headers})).status)
+
+
+def _speak(ordeal: Ordeal, raw: RawSocket, talk: str) -> None:
+    new = ordeal.plants.new
+    raw.say("message", conversation_id=talk, content=f"{new('frame')}\nforged")
+    raw.say("message", conversation_id=str(uuid4()), content=new("frame to nowhere"))
+    raw.say("message", conversation_id=new("no id"), content={"x": new("no text")})
+    raw.say(new("type") + CONTROLS, token=new("payload"))
+    raw.send(b"\x81\x80\0\0\0\0")  # an empty text frame
+    raw.say("ping")
+    while raw.hear().json()["type"] != "pong":
+        pass
+
+
+def malformed(ordeal: Ordeal) -> None:
+    """What gunicorn cannot read: with its own errors, below the service. None of them repeats what was sent."""
+    line, header = ordeal.plants.new("request line"), ordeal.plants.new("header")
+    for form in MALFORMED:
+        answer = _answer_to(ordeal, form.format(line=line, header=header))
+        assert line not in answer
+        assert header not in answer
+
+
+def _answer_to(ordeal: Ordeal, request: str) -> str:
+    received = b""
+    with socket.create_connection(("127.0.0.1", ordeal.service.port), timeout=REQUEST_SECONDS) as connection:
+        connection.sendall(request.encode("latin-1"))
+        connection.shutdown(socket.SHUT_WR)
+        with suppress(ConnectionResetError):
+            while data := connection.recv(65_536):
+                received += data
+    return received.decode("latin-1")

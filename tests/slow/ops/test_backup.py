@@ -1,0 +1,143 @@
+"""A backup can be restored, a drill proves it, and neither leaves anything half-done."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+from uuid import uuid4
+
+import psycopg2
+import pytest
+
+from deploy.local.cluster import PostgresCluster
+from deploy.local.installation import installation_for
+from tests.support import ROOT
+
+SCRIPT_SECONDS = 120
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(cluster: PostgresCluster) -> Run:
+    """Runs a script of deploy/data on a database."""
+
+    def call(script: str, *arguments: str, url: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        bindir = str(installation_for(cluster.data).bindir)
+        return subprocess.run(
+            [str(ROOT / "deploy" / "data" / script), *arguments],
+            env={"PATH": os.environ["PATH"], "PG_BINDIR": bindir, "DATABASE_URL": url, **environment},
+            capture_output=True,
+            text=True,
+            timeout=SCRIPT_SECONDS,
+            check=False,
+        )
+
+    return call
+
+
+@pytest.fixture
+def url(database_url_factory: Callable[[], str]) -> str:
+    """A database with a user, whose name no other has."""
+    made = database_url_factory()
+    query(made, "INSERT INTO users (username) VALUES (%s)", uuid4().hex)
+    return made
+
+
+@pytest.fixture
+def empty(cluster: PostgresCluster) -> str:
+    """A database without any table."""
+    name = f"empty_{uuid4().hex}"
+    cluster.create_database(name)
+    return cluster.url(name)
+
+
+def query(url: str, statement: str, *values: object) -> list[tuple[object, ...]]:
+    connection = psycopg2.connect(url)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            return list(cursor.fetchall()) if cursor.description else []
+    finally:
+        connection.close()
+
+
+def test_a_backup_is_restored_into_an_empty_database(run: Run, url: str, empty: str, tmp_path: Path) -> None:
+    backup = run("backup.sh", str(tmp_path), url=url)
+    assert backup.returncode == 0, backup.stderr
+    dump = Path(backup.stdout.strip())
+    assert dump.stat().st_mode & 0o077 == 0  # it holds everybody's messages
+    restored = run("restore.sh", str(dump), url=empty)
+    assert restored.returncode == 0, restored.stderr
+    for statement in ("SELECT username FROM users", "SELECT version_num FROM alembic_version"):
+        assert query(empty, statement) == query(url, statement) != []
+
+
+def test_a_role_that_owns_the_database_and_nothing_else_restores(
+    run: Run, url: str, cluster: PostgresCluster, empty: str, tmp_path: Path
+) -> None:
+    name, role = urlsplit(empty).path[1:], f"plain_{uuid4().hex}"
+    query(empty, f"CREATE ROLE {role} LOGIN")
+    query(empty, f"ALTER DATABASE {name} OWNER TO {role}")
+    query(empty, "CREATE EXTENSION postgis")  # the one that takes a superuser
+    of_role = empty.replace("//gearyard@", f"//{role}@")
+    dump = run("backup.sh", str(tmp_path), url=url).stdout.strip()
+    restored = run("restore.sh", dump, url=of_role)
+    assert (restored.returncode, restored.stderr) == (0, "")
+    assert query(of_role, "SELECT username FROM users") == query(url, "SELECT username FROM users") != []
+
+
+def test_a_drill_compares_what_was_restored_and_removes_it(run: Run, url: str) -> None:
+    drill = run("drill.sh", url=url)
+    assert drill.returncode == 0, drill.stderr
+    assert "users 1" in drill.stdout
+    left = query(url, "SELECT datname FROM pg_database WHERE datname LIKE 'gearyard_drill%%'")
+    assert left == []
+
+
+def test_only_the_newest_backups_are_kept(run: Run, url: str, tmp_path: Path) -> None:
+    made = [run("backup.sh", str(tmp_path), url=url, KEEP="2").stdout.strip() for _ in range(3)]
+    assert sorted(map(str, tmp_path.iterdir())) == made[1:]
+
+
+def test_a_backup_that_fails_leaves_nothing_and_removes_nothing(run: Run, url: str, tmp_path: Path) -> None:
+    good = run("backup.sh", str(tmp_path), url=url).stdout.strip()
+    nowhere = urlsplit(url)._replace(path="/nowhere").geturl()
+    failed = run("backup.sh", str(tmp_path), url=nowhere, KEEP="1")
+    assert failed.returncode != 0
+    assert "nowhere" in failed.stderr
+    assert [str(path) for path in tmp_path.iterdir()] == [good]
+
+
+def test_a_database_with_tables_is_not_restored_over(run: Run, url: str, tmp_path: Path) -> None:
+    dump = run("backup.sh", str(tmp_path), url=url).stdout.strip()
+    before = query(url, "SELECT username FROM users")
+    refused = run("restore.sh", dump, url=url)
+    assert refused.returncode == 1
+    assert "restore into an empty one" in refused.stderr
+    assert query(url, "SELECT username FROM users") == before
+
+
+def test_a_damaged_backup_is_restored_not_even_in_part(run: Run, url: str, empty: str, tmp_path: Path) -> None:
+    dump = Path(run("backup.sh", str(tmp_path), url=url).stdout.strip())
+    dump.write_bytes(dump.read_bytes()[: dump.stat().st_size * 3 // 4])
+    assert run("restore.sh", str(dump), url=empty).returncode != 0
+    assert query(empty, "SELECT count(*) FROM pg_tables WHERE tablename = 'users'") == [(0,)]
+
+
+def test_the_password_is_on_no_command_line(cluster: PostgresCluster, tmp_path: Path) -> None:
+    shown, password = tmp_path / "shown", "p@ss: w%rd"
+    for name in ("pg_dump", "pg_restore"):
+        program = tmp_path / name
+        program.write_text(f'#!/bin/bash\necho "$* PGPASSWORD=$PGPASSWORD" >>{shown}\ntouch "${{@: -1}}" 2>/dev/null\n')
+        program.chmod(0o755)
+    url = f"postgresql://gearyard:{quote(password)}@db.example.com/gearyard?sslmode=require"
+    environment = {"PATH": os.environ["PATH"], "PG_BINDIR": str(tmp_path), "DATABASE_URL": url}
+    subprocess.run(
+        [str(ROOT / "deploy/data/backup.sh"), str(tmp_path)], env=environment, check=False, timeout=SCRIPT_SECONDS
+    )
+    arguments, _, given = shown.read_text().splitlines()[0].partition(" PGPASSWORD=")
+    assert given == password
+    assert "postgresql://gearyard@db.example.com/gearyard?sslmode=require" in arguments
+    assert quote(password) not in arguments

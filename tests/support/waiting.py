@@ -1,0 +1,53 @@
+"""Several services, and many requests, at once; and waiting for what must come about."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import requests
+
+from deploy.local.processes import wait_until
+from tests.support.processes.service import ServiceProcess
+from tests.support.processes.tenant import TenantProcess
+
+ME = "/api/v1/auth/me"
+PATIENCE_SECONDS = 30
+
+
+@contextmanager
+def side_by_side(services: dict[str, ServiceProcess]) -> Iterator[dict[str, ServiceProcess]]:
+    """Run them all; they start at once and end at once."""
+
+    def end(service: ServiceProcess) -> None:
+        service.__exit__(None, None, None)
+
+    with ThreadPoolExecutor(len(services)) as pool:
+        try:
+            list(pool.map(ServiceProcess.start, services.values()))
+            yield services
+        finally:
+            list(pool.map(end, services.values()))
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for what must come about; fail if it does not."""
+    assert wait_until(is_so, PATIENCE_SECONDS), "it did not come about in time"
+
+
+def all_at_once(service: ServiceProcess, tokens: list[str], *, abreast: int = 50) -> list[requests.Response]:
+    """One request for each token, so many side by side, each on a connection of its own: so they reach every worker."""
+
+    def ask(token: str) -> requests.Response:
+        return service.request("GET", ME, headers={"Authorization": f"Bearer {token}", "Connection": "close"})
+
+    with ThreadPoolExecutor(abreast) as pool:
+        return list(pool.map(ask, tokens))
+
+
+def statuses(answers: list[requests.Response]) -> dict[int, int]:
+    return dict(Counter(answer.status_code for answer in answers))
+
+
+def key_fetches(tenant: TenantProcess) -> int:
+    return int(tenant.counters()["endpoints"]["jwks"])
