@@ -27,7 +27,8 @@ from requests.cookies import RequestsCookieJar
 from deploy.local.tenant.codes import challenge_of
 from deploy.local.tenant.config import Config, ConfigError, loopback
 from deploy.local.tenant.redirects import is_allowed, is_loopback_origin
-from tests.support.processes.tenant import AUDIENCE, CLIENT_ID, CLIENT_SECRET, CONNECTION, PASSWORD, ROOT, TenantProcess
+from tests.support import ROOT
+from tests.support.processes.tenant import AUDIENCE, CLIENT_ID, CLIENT_SECRET, CONNECTION, PASSWORD, TenantProcess
 
 REALM = "http://auth0.com/oauth/grant-type/password-realm"
 CALLBACK = "http://localhost:5173/callback"
