@@ -4,12 +4,9 @@ Tests below `tests/api` speak to the app in this process and leave nothing behin
 rolled back. Tests below `tests/service` start the service as production does, on a database of their own.
 """
 
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,14 +14,15 @@ from uuid import uuid4
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import settings as profiles
 from sqlalchemy import Engine, event
 
 from app import create_app, database
 from app.models import Role
 from app.settings import Settings
 from deploy.local.cluster import PostgresCluster
-from deploy.local.disposable import disposable_cluster
 from tests.support import ROOT
+from tests.support.databases import breakable_cluster, run_cluster, template_name
 from tests.support.members import Member, new_member
 from tests.support.openapi_checks import CheckedClient
 from tests.support.processes.redis import RedisProcess
@@ -32,13 +30,42 @@ from tests.support.processes.service import GENEROUS_RATES, ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 from tests.support.rows import Person, add_person
 
-TEMPLATE_DATABASE = "migrated"
+CLUSTER = pytest.StashKey[ExitStack]()
+SLOW = ROOT / "tests" / "slow"
+profiles.register_profile("fast", deadline=None, database=None, derandomize=True, max_examples=25)
+profiles.register_profile("all", deadline=None, database=None, derandomize=True, max_examples=100)
+profiles.load_profile("fast")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is in `tests/slow` as slow."""
+    for item in items:
+        if item.path.is_relative_to(SLOW):
+            item.add_marker("slow")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Start one cluster in the controller of pytest-xdist and name it to every worker."""
+    stack = node.config.stash.setdefault(CLUSTER, ExitStack())
+    if not hasattr(stack, "cluster"):
+        stack.cluster = stack.enter_context(run_cluster())
+    node.workerinput["cluster"] = str(stack.cluster.directory)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the controller's cluster."""
+    config.stash.get(CLUSTER, ExitStack()).close()
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[PostgresCluster]:
-    """A private cluster, quick and not durable."""
-    with disposable_cluster(ROOT / ".local" / "test") as running:
+def cluster(pytestconfig: pytest.Config) -> Iterator[PostgresCluster]:
+    """A private cluster, quick and not durable; pytest-xdist's workers share the controller's."""
+    shared = getattr(pytestconfig, "workerinput", {}).get("cluster")
+    if shared is not None:
+        yield PostgresCluster(Path(shared), durable=False)
+        return
+    with run_cluster() as running:
         yield running
 
 
@@ -49,45 +76,13 @@ def database_url_factory(cluster: PostgresCluster) -> Iterator[Callable[[], str]
 
     def make() -> str:
         name = f"test_{uuid4().hex}"
-        cluster.create_database(name, template=TEMPLATE_DATABASE)
+        cluster.create_database(name, template=template_name())
         made.append(name)
         return cluster.url(name)
 
-    cluster.drop_database(TEMPLATE_DATABASE)
-    cluster.create_database(TEMPLATE_DATABASE)
-    alembic(cluster.url(TEMPLATE_DATABASE), "upgrade", "head")
     yield make
     for name in made:
         cluster.drop_database(name)
-
-
-def alembic(database_url: str, *command: str) -> str:
-    """Run alembic as an operator does; what it printed. Raises AssertionError where it fails."""
-    done = run_alembic(database_url, *command)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def run_alembic(database_url: str, *command: str) -> subprocess.CompletedProcess[str]:
-    """As `alembic`, however it ends."""
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", "-c", "migrations/alembic.ini", *command],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": database_url},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-@contextmanager
-def breakable_cluster(directory: Path) -> Iterator[PostgresCluster]:
-    """A cluster that may be broken, with one migrated database, `gearyard`."""
-    with PostgresCluster(directory, durable=False) as running:
-        running.create_database("gearyard")
-        alembic(running.url("gearyard"), "upgrade", "head")
-        yield running
 
 
 @pytest.fixture(scope="module")

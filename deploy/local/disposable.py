@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,17 +10,17 @@ from deploy.local.cluster import ClusterBusy, PostgresCluster
 
 
 @contextmanager
-def disposable_cluster(directory: Path) -> Iterator[PostgresCluster]:
+def disposable_cluster(directory: Path, settings: Mapping[str, str] | None = None) -> Iterator[PostgresCluster]:
     """A running cluster whose data nobody will miss, for tests and checks.
 
     It stays in `directory` for the next time. While another process uses that one, this is a cluster in a sibling
-    directory that is removed afterwards.
+    directory that is removed afterwards. `settings` are PostgreSQL's.
     """
-    cluster = PostgresCluster(directory, durable=False)
+    cluster = PostgresCluster(directory, durable=False, settings=settings)
     try:
         cluster.start()
     except ClusterBusy:
-        with _sibling(directory) as spare, PostgresCluster(spare, durable=False) as cluster:
+        with _sibling(directory) as spare, PostgresCluster(spare, durable=False, settings=settings) as cluster:
             yield cluster
         return
     try:

@@ -20,6 +20,7 @@ from app.models import Role
 from app.settings import Settings
 from tests.api.failing_app import make_failing_app
 from tests.api.shapes import Shape, a_time, an_id, an_object, differences, flag, money, number, or_null, text, whole
+from tests.support import UNKNOWN_ID
 from tests.support.processes.tenant import PASSWORD, TenantProcess
 from tests.support.rows import (
     Person,
@@ -200,7 +201,7 @@ ROWS = (
                       "?sort=distance", "?min_price=x", "?page=0", "?limit=0", "?limit=101", "?page=x", "?cursor=x")
     ),
     Row("GET", LISTING, NOBODY, 200, ITEM),
-    Row("GET", f"/equipment/{uuid4()}", NOBODY, 404, named="unknown"),
+    Row("GET", f"/equipment/{UNKNOWN_ID}", NOBODY, 404, named="unknown"),
     Row("POST", "/equipment", OWNER, 201, ITEM, a_listing(), headers={"Location": "/api/v1/equipment/"}),
     Row("POST", "/equipment", ADMIN, 201, ITEM, a_listing(daily_rate=25.5)),
     Row("POST", "/equipment", RENTER, 403, sends=a_listing()),
@@ -208,7 +209,7 @@ ROWS = (
         Row("POST", "/equipment", OWNER, 400, sends=a_listing(**wrong), named=f"{wrong}"[:40])
         for wrong in ({"title": "ab"}, {"title": "a" * 201}, {"description": "too short"}, {"daily_rate": 0},
                       {"daily_rate": "-1"}, {"condition": "broken"}, {"location": "B"}, {"location": "B" * 256},
-                      {"category_id": str(uuid4())}, {"coordinates": {"latitude": 1}})
+                      {"category_id": UNKNOWN_ID}, {"coordinates": {"latitude": 1}})
     ),
     Row("PUT", LISTING, OWNER, 200, ITEM, sending(title="Another title")),
     Row("PUT", LISTING, ADMIN, 200, ITEM, sending(daily_rate="12.5", is_available=False)),
@@ -229,7 +230,7 @@ ROWS = (
     Row("POST", "/conversations", OWNER, 200, CONVERSATION, with_person("other_id")),
     Row("GET", TALK, OWNER, 200, CONVERSATION),
     Row("GET", TALK, RENTER, 403),
-    Row("GET", f"/conversations/{uuid4()}", OWNER, 404, named="unknown"),
+    Row("GET", f"/conversations/{UNKNOWN_ID}", OWNER, 404, named="unknown"),
     *(
         Row("GET", f"{TALK}/messages", OWNER, 200, [MESSAGE], query=query)
         for query in ("", "?limit=1", "?offset=1", "?before_seq=3", "?after_seq=1&limit=100")

@@ -5,12 +5,12 @@ import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskClient
 
 from app.equipment.photos import MAX_PHOTOS
+from tests.support import UNKNOWN_ID
 from tests.support.rows import Person, add_equipment, new_equipment
 
 API = "/api/v1/equipment"
@@ -71,7 +71,7 @@ def test_daily_rate_is_exact(client: FlaskClient, owner: Person, given: Any, kep
         *(("description", value) for value in ("too short", "x" * 10_001, None, {})),
         *(("location", value) for value in ("x", "x" * 256, None)),
         *(("condition", value) for value in ("broken", "", None, 1, "GOOD")),
-        *(("category_id", value) for value in ("", "1", None, 5, str(uuid4()))),
+        *(("category_id", value) for value in ("", "1", None, 5, UNKNOWN_ID)),
         *(("coordinates", value) for value in ([], "46,7", {}, {"latitude": 1}, {"latitude": 91, "longitude": 0})),
         ("coordinates", {"latitude": 0, "longitude": 180.01}),
         ("coordinates", {"latitude": "x", "longitude": 0}),
@@ -172,7 +172,7 @@ def test_a_deleted_listing_is_gone(client: FlaskClient, owner: Person, url: str)
     assert client.put(url, json={}, headers=owner.headers).status_code == 404
 
 
-@pytest.mark.parametrize("path", [f"/{uuid4()}", "/not-a-uuid", f"/{uuid4()}/photos"])
+@pytest.mark.parametrize("path", [f"/{UNKNOWN_ID}", "/not-a-uuid", f"/{UNKNOWN_ID}/photos"])
 def test_an_unknown_listing_is_not_found(client: FlaskClient, owner: Person, path: str) -> None:
     body = {"photo_url": "https://photos.example.com/1.jpg"}
     answer = (

@@ -21,6 +21,7 @@ from schemathesis.schemas import APIOperation
 
 from app.database import transaction
 from app.models import OwnerProfile, Role
+from tests.support.examples import examples
 from tests.support.processes.tenant import TenantProcess
 from tests.support.rows import (
     add_category,
@@ -36,18 +37,16 @@ from tests.support.rows import (
 ERROR_MEMBERS = {"error", "message", "code", "request_id"}
 # What a description cannot say how to do well: it takes an account at the tenant.
 NEVER_DONE = {f"POST /api/v1/auth/auth0/{action}" for action in ("signup", "login", "refresh")}
-DESCRIBED_EXAMPLES = 15  # of each operation, for each role, in each way
-RAW_EXAMPLES = 50  # of each operation
+DESCRIBED_EXAMPLES = 0.15  # of each operation, for each role, in each way
+RAW_EXAMPLES = 0.5  # of each operation
 
 Operation = APIOperation[Any, Any, Any, Any]
 
 
-def steady(examples: int) -> settings:
-    """The same examples in every run; one that takes long to make is tried, not complained about."""
+def steady(share: float) -> settings:
+    """The profile's settings with a share of its examples, and without the health checks for slow generation."""
     slow_to_make = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(
-        max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=slow_to_make
-    )
+    return settings(max_examples=examples(share), suppress_health_check=slow_to_make)
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,8 @@ def test_what_the_description_allows_is_done_or_refused(
         with subtests.test(operation.label):
             statuses = send_described(operation, GenerationMode.POSITIVE, make_actor(tenant, role))
             is_done = any(status < 300 for status in statuses)
-            assert is_done or role is not Role.ADMIN or operation.label in NEVER_DONE, statuses
+            # A handful of examples may hold no valid request.
+            assert is_done or role is not Role.ADMIN or operation.label in NEVER_DONE or examples(1) < 100, statuses
 
 
 @pytest.mark.attack("fuzz")

@@ -27,6 +27,7 @@ from tests.api.search_oracle import (
     photo_url,
     read,
 )
+from tests.support.examples import examples
 
 # Half of the last digit that is given: a metre is rounded, never cut.
 KILOMETRE_TOLERANCE = 0.000_501
@@ -181,7 +182,7 @@ def _is_clear_cut(wanted: Wanted, matching: list[tuple[Listing, float | None]]) 
     )
 
 
-@settings(max_examples=450, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate, Phase.shrink])
+@settings(max_examples=examples(4.5), phases=[Phase.explicit, Phase.generate, Phase.shrink])
 # On the other side of the antimeridian from a listing, and a rounding error beside one: where the index's own order by
 # distance on geography ends in "index returned tuples in wrong order".
 @example(wanted=Wanted(point=(17.25, -180.0)), spelt=str, indexes_only=True)

@@ -4,7 +4,6 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskClient
@@ -17,6 +16,7 @@ from app.geo import Point
 from app.observability.logging import OURS
 from app.settings import Settings
 from app.web import shortcut
+from tests.support import UNKNOWN_ID
 from tests.support.rows import Person, add_equipment
 
 # What differs between any two requests.
@@ -139,7 +139,7 @@ def test_another_method_goes_flasks_way(
 
 NEARLY = (
     *("{}/", "/{}", "{}%20", "{}%0A", "{}?limit=1", "{}/photos"),
-    *(f"{LIST}/not-an-id", f"{LIST}/{uuid4()}", f"{LIST}/", f"/{LIST}", f"{LIST}%2F"),
+    *(f"{LIST}/not-an-id", f"{LIST}/{UNKNOWN_ID}", f"{LIST}/", f"/{LIST}", f"{LIST}%2F"),
 )
 
 
@@ -170,7 +170,7 @@ def test_one_request_counts_once_whatever_comes_of_it(
     monkeypatch.setattr(database, "connect", lambda _: None)
     limits = dataclasses.replace(settings.rate_limits, anonymous="4/minute", public_search="1/minute")
     asking = create_app(dataclasses.replace(settings, rate_limits=limits)).test_client()
-    nowhere = f"/api/v1/equipment/{uuid4()}"
+    nowhere = f"/api/v1/equipment/{UNKNOWN_ID}"
     answers = [asking.get(asked) for asked in (path, nowhere, path, nowhere, path, nowhere)]
     assert [answer.status_code for answer in answers] == [200, 404, 200, 404, 429, 429]
     assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["3", "2", "1", "0", "0", "0"]

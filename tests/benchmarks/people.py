@@ -5,13 +5,12 @@ Their identifiers are plain numbers, so that pgbench can make them too.
 
 import json
 import urllib.request
-from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from deploy.local.cluster import PostgresCluster
+from tests.support.signing import TokenSigner
 
-TOKENS_AT_ONCE = 500  # the tenant's limit
 TENANT_SECONDS = 60
 
 _ADD_PEOPLE = """
@@ -58,11 +57,10 @@ class Person:
         return {"Authorization": f"Bearer {self.token}"}
 
 
-def add_people(cluster: PostgresCluster, database: str, issuer: str, number: int) -> list[Person]:
-    """So many people, known to the service that trusts this issuer."""
-    cluster.psql(_ADD_PEOPLE.format(people=number, issuer=issuer), database)
-    tokens = _tokens(issuer, [f"auth0|person-{one}" for one in range(1, number + 1)])
-    return [Person(one, token) for one, token in enumerate(tokens, 1)]
+def add_people(cluster: PostgresCluster, database: str, signer: TokenSigner, number: int) -> list[Person]:
+    """So many users with tokens, known to the service that trusts the signer's issuer."""
+    cluster.psql(_ADD_PEOPLE.format(people=number, issuer=signer.issuer), database)
+    return [Person(one, signer.sign(claims={"sub": f"auth0|person-{one}"})[0]) for one in range(1, number + 1)]
 
 
 def begin_conversations(cluster: PostgresCluster, database: str, people: int) -> int:
@@ -75,14 +73,3 @@ def key_fetches(issuer: str) -> int:
     """How often the tenant's signing keys have been asked for."""
     with urllib.request.urlopen(f"{issuer}_control/counters", timeout=TENANT_SECONDS) as answer:  # noqa: S310 - loopback
         return int(json.load(answer)["endpoints"].get("jwks", 0))
-
-
-def _tokens(issuer: str, subjects: Sequence[str]) -> list[str]:
-    tokens: list[str] = []
-    for start in range(0, len(subjects), TOKENS_AT_ONCE):
-        orders = [{"claims": {"sub": subject}} for subject in subjects[start : start + TOKENS_AT_ONCE]]
-        body, headers = json.dumps(orders).encode(), {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{issuer}_control/token", body, headers)  # noqa: S310 - on loopback
-        with urllib.request.urlopen(request, timeout=TENANT_SECONDS) as answer:  # noqa: S310 - on loopback
-            tokens += [minted["token"] for minted in json.load(answer)]
-    return tokens

@@ -19,6 +19,7 @@ from tests.benchmarks.databases import PRODUCTION_LIKE, ensure_database
 from tests.benchmarks.dataset import Dataset
 from tests.benchmarks.people import Person, add_people
 from tests.benchmarks.scale import Scale
+from tests.support.signing import TokenSigner
 
 START_SECONDS = 60
 GRACE_SECONDS = 20
@@ -112,13 +113,16 @@ class Stage:
 
     @cached_property
     def issuer(self) -> str:
-        """The address of a tenant, which mints whatever token it is told to."""
+        """The issuer of a running tenant."""
         port, state, log = free_port(), self._written / "tenant", self._written / "tenant.log"
         state.mkdir(mode=0o700)
         command = python("-m", "deploy.local.tenant", "--quiet", "--port", str(port), "--state", str(state))
         process = self._start("The tenant", command, log, self._environment())
         self._await("The tenant", log, process, lambda: b"tenant ready" in log.read_bytes())
         return f"http://{LOOPBACK}:{port}/"
+
+    def _signer(self) -> TokenSigner:
+        return TokenSigner(self._written / "tenant", issuer=self.issuer, audience=AUDIENCE, client_id=CLIENT_ID)
 
     def service(self, dataset: Dataset) -> Server:
         """The service over this data, everything switched on; one for all rows that ask for it."""
@@ -134,7 +138,7 @@ class Stage:
         """People whom the service over this data knows."""
         if dataset not in self._people:
             self.database(dataset)
-            self._people[dataset] = add_people(self.cluster, dataset.database, self.issuer, self.scale.people)
+            self._people[dataset] = add_people(self.cluster, dataset.database, self._signer(), self.scale.people)
         return self._people[dataset]
 
     @cached_property

@@ -13,6 +13,7 @@ from app.errors import MalformedRequest
 from app.messages.handlers import _HANDLERS, RefusedFrame, client_msg_id_in, parse
 from app.messages.schemas import MAX_CLIENT_MSG_ID_LENGTH
 from tests.realtime.test_frame_matrix import MATRIX
+from tests.support.examples import examples
 from tests.support.members import Member
 from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
 from tests.support.processes.tenant import TenantProcess
@@ -26,7 +27,7 @@ NOBODY_S_FIELDS = [
 ]
 FIELDS = sorted({name for schema, _ in _HANDLERS.values() for name in schema.fields})
 NEVER_EXPECTED = ("unexpected_error", "Traceback", '"code": 1011')
-SOCKET_EXAMPLES, PARSER_EXAMPLES = 400, 1000
+SOCKET_EXAMPLES, PARSER_EXAMPLES = 4, 10
 
 
 @pytest.fixture(scope="module")
@@ -150,11 +151,9 @@ HOSTILE = (
 ENDS = {1007, 4004, 4500, 4502}
 
 
-def steady(examples: int) -> settings:
-    """The same examples in every run."""
-    return settings(
-        max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+def steady(share: float) -> settings:
+    """The profile's settings with a share of its examples."""
+    return settings(max_examples=examples(share), suppress_health_check=list(HealthCheck))
 
 
 def opened(member: Member) -> RawSocket:

@@ -22,8 +22,9 @@ from tests.realtime.token_transports import MOST_URL_BYTES, ROOM_FOR_THE_REST, W
 from tests.support.members import Member
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
+from tests.support.signing import base64url
 from tests.support.token_attacks import attacks
-from tests.support.tokens import Forger, base64url, published_key
+from tests.support.tokens import Forger, published_key
 from tests.support.ws_raw import Answer, RawSocket
 
 ATTACKS = attacks()

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 from app.database import IDLE_IN_TRANSACTION_TIMEOUT_MS, LOCK_TIMEOUT_MS
 from app.settings import Settings
 from deploy.local.cluster import PostgresCluster
-from tests.conftest import alembic
+from tests.support.databases import alembic
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 from tests.support.waiting import until

@@ -18,7 +18,7 @@ from psycopg2.errors import DeadlockDetected, ForeignKeyViolation, LockNotAvaila
 from app.database import blocking_waits
 from deploy.local.cluster import PostgresCluster
 from deploy.local.installation import installation_for
-from tests.conftest import alembic
+from tests.support.databases import alembic
 
 SKIPPED = ["--exclude-table=spatial_ref_sys"]  # PostGIS's own
 WRITERS = 6

@@ -10,7 +10,8 @@ from typing import Any
 
 from app.auth.tokens import MAX_LIFETIME_SECONDS, MAX_TOKEN_BYTES
 from tests.support.processes.tenant import AUDIENCE, CLIENT_ID
-from tests.support.tokens import Forger, base64url, misspelt, part, public_jwk
+from tests.support.signing import base64url
+from tests.support.tokens import Forger, misspelt, part, public_jwk
 
 DAY = 86_400
 Forge = Callable[[Forger], str]

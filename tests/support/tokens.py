@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from joserfc.jwk import RSAKey
 
 from tests.support.processes.tenant import AUDIENCE, CLIENT_ID, CLIENT_SECRET, CONNECTION, PASSWORD, TenantProcess
+from tests.support.signing import base64url
 
 REALM = "http://auth0.com/oauth/grant-type/password-realm"
 
@@ -123,11 +124,6 @@ def public_jwk(**members: Any) -> dict[str, Any]:
 @cache
 def _private_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-def base64url(content: bytes) -> str:
-    """Without padding (RFC 7515 §2)."""
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
 def part(value: Any) -> str:

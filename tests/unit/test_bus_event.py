@@ -8,9 +8,10 @@ import pytest
 
 from app.realtime.bus import Event, deliver_payload
 
+TALK, ADA, BEN = UUID(int=1), UUID(int=2), UUID(int=3)
 EVENTS = [
-    Event(kind="message", conversation_id=uuid4(), to=(uuid4(), uuid4()), data={"seq": 7}),
-    Event(kind="read", conversation_id=uuid4(), to=(uuid4(),), data={"last_read_seq": 7, "read_at": "2026-01-01"}),
+    Event(kind="message", conversation_id=TALK, to=(ADA, BEN), data={"seq": 7}),
+    Event(kind="read", conversation_id=TALK, to=(ADA,), data={"last_read_seq": 7, "read_at": "2026-01-01"}),
     Event(kind="typing", conversation_id=UUID(int=0), to=(), data={}),
 ]
 GOOD = json.loads(EVENTS[0].encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,6 @@ from flask import Blueprint, Response, jsonify, request
 
 from .context import tenant
 from .faults import ANY, ENDPOINTS, MODES, Fault
-from .forge import KEYS, MAX_TOKENS, NoSuchKey, Order, mint
 from .params import BadParameters, json_body
 
 blueprint = Blueprint("control", __name__, url_prefix="/_control")
@@ -26,15 +24,6 @@ SWITCHES = {
     "GET /_control/fault": "the faults that are set",
     "POST /_control/fault": {"endpoint": [*ENDPOINTS, ANY], "mode": MODES, "seconds": "number", "times": "number|null"},
     "DELETE /_control/fault": "end every fault",
-    "POST /_control/token": {
-        "claims": "object",
-        "header": "object",
-        "drop": ["claim"],
-        "drop_header": ["member"],
-        "key": KEYS,
-        "payload": "text to sign in place of the claims",
-        "count": f"1 to {MAX_TOKENS}: the answer is a list; so it is for a list of orders",
-    },
     "POST /_control/users/{email}": {"email_verified": "boolean", "blocked": "boolean"},
     "GET /_control/trap": "where the fault 'redirect' leads; counted",
     "POST /_control/settings": {"existing_user_code": EXISTING_USER_CODES},
@@ -107,19 +96,6 @@ def clear_faults() -> Response:
     return Response(status=204)
 
 
-@blueprint.post("/token")
-def token() -> Response:
-    """{token, claims, header} as ordered: see forge.Order. A list of orders, or ``count``, is answered with a list."""
-    body = json_body()
-    orders = [_order(item) for item in (body if isinstance(body, list) else [body])]
-    if not 0 <= sum(order.count for order in orders) <= MAX_TOKENS:
-        raise BadParameters(f"At most {MAX_TOKENS} tokens at once")
-    each = [replace(order, count=1) for order in orders for _ in range(order.count)]
-    here = tenant()
-    minted = gevent.get_hub().threadpool.apply(lambda: [mint(here, order) for order in each])
-    return jsonify(minted if isinstance(body, list) or "count" in body else minted[0])
-
-
 @blueprint.post("/users/<path:email>")
 def change_user(email: str) -> tuple[Response, int] | Response:
     """Verify or block an account; what is left out stays. Answers {user_id, email, email_verified, blocked}, or 404."""
@@ -155,26 +131,8 @@ def _bad_parameters(error: BadParameters) -> tuple[Response, int]:
     return jsonify(error=str(error)), 400
 
 
-@blueprint.errorhandler(NoSuchKey)
-def _no_such_key(_error: NoSuchKey) -> tuple[Response, int]:
-    return jsonify(error="there is no previous key before the first rotation"), 409
-
-
 def _object(**defaults: Any) -> dict[str, Any]:
     body = json_body()
     if not isinstance(body, dict) or not body.keys() <= defaults.keys():
         raise BadParameters(f"The body must be an object of: {', '.join(defaults)}")
     return defaults | body
-
-
-def _order(item: object) -> Order:
-    kinds = asdict(Order()) | {"payload": ""}
-    if not isinstance(item, dict) or not item.keys() <= {field.name for field in fields(Order)}:
-        raise BadParameters(f"An order must be an object of: {', '.join(kinds)}")
-    for name, value in item.items():
-        if not isinstance(value, type(kinds[name])):
-            raise BadParameters(f"{name} must be of type {type(kinds[name]).__name__}")
-    order = Order(**item)
-    if order.key not in KEYS or isinstance(order.count, bool) or order.count < 1:
-        raise BadParameters(f"key must be one of {', '.join(KEYS)} and count at least 1")
-    return order

@@ -26,7 +26,7 @@ CERTIFICATE_DAYS = 5_110  # 14 years, as on Auth0's own self-signed certificates
 class KeyRing:
     """The keys and their file, which is rewritten before a rotation becomes visible.
 
-    ``rotate`` and ``unpublished`` make keys and so take a few hundred milliseconds: call them in a thread.
+    ``rotate`` makes keys and so takes a few hundred milliseconds: call it in a thread.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,8 +41,6 @@ class KeyRing:
         except (ValueError, KeyError, TypeError, JoseError) as error:
             reason = f"{path} holds no usable keys ({type(error).__name__}); remove it to make new ones"
             raise StateError(reason) from None
-        self.retired: RSAKey | None = self.previous[0] if self.previous else None
-        self._unpublished: RSAKey | None = None
 
     def rotate(self, *, revoke: bool) -> None:
         """Make the next key current. With ``revoke`` every key so far is withdrawn at once and two are made anew.
@@ -50,12 +48,11 @@ class KeyRing:
         After a plain rotation the previous key stays published until it is revoked, so tokens signed with it remain
         valid ("Rotate Signing Keys"). With ``revoke`` they do not ("Revoke Signing Keys").
         """
-        retired = self.current
         current = make_key() if revoke else self.next
-        previous = [] if revoke else [retired, *self.previous][:PREVIOUS_KEYS]
+        previous = [] if revoke else [self.current, *self.previous][:PREVIOUS_KEYS]
         upcoming = make_key()
         replace(self._path, _dump(current, upcoming, previous))
-        self.current, self.next, self.previous, self.retired = current, upcoming, previous, retired
+        self.current, self.next, self.previous = current, upcoming, previous
 
     def published(self) -> KeySet:
         """The keys that verify a token: current, next, then previous."""
@@ -64,12 +61,6 @@ class KeyRing:
     def public_set(self) -> dict[str, Any]:
         """The JWK Set of RFC 7517 §5 as it is published: without the private members of RFC 7518 §6.3.2."""
         return {"keys": [key.as_dict(private=False) for key in self.published().keys]}
-
-    def unpublished(self) -> RSAKey:
-        """A key of the same kind that no key set ever held: what a forger would sign with."""
-        if self._unpublished is None:
-            self._unpublished = make_key()
-        return self._unpublished
 
 
 def make_key() -> RSAKey:

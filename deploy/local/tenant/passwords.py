@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache, partial
 
 from gevent.threadpool import ThreadPool
 from werkzeug.security import check_password_hash, generate_password_hash
 
+# Werkzeug's default; tests choose a cheaper one.
+METHOD = os.environ.get("TENANT_PASSWORD_METHOD", "scrypt")
 HASHING_THREADS = 2  # each holds 32 MiB and one core for tens of milliseconds
 MIN_LENGTH = 8
 CLASSES_NEEDED = 3
@@ -29,8 +32,8 @@ _pool = ThreadPool(HASHING_THREADS)
 
 
 def hash_password(password: str) -> str:
-    """A salted scrypt hash at werkzeug's default cost; other requests go on meanwhile."""
-    return str(_pool.apply(partial(generate_password_hash, password)))
+    """A salted hash by `METHOD`, made in a thread so that other requests are served meanwhile."""
+    return str(_pool.apply(partial(generate_password_hash, password, METHOD)))
 
 
 def password_matches(password_hash: str | None, password: str) -> bool:
@@ -74,7 +77,7 @@ def _compare(password_hash: str | None, password: str) -> bool:
 
 @cache
 def _nobodys_hash() -> str:
-    return generate_password_hash("nobody")
+    return generate_password_hash("nobody", METHOD)
 
 
 def _classes_in(password: str) -> int:

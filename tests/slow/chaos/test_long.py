@@ -7,8 +7,8 @@ from statistics import quantiles
 
 import pytest
 
-from tests.conftest import breakable_cluster
 from tests.slow.chaos.test_limits import DeafClient
+from tests.support.databases import breakable_cluster
 from tests.support.members import Member, new_member
 from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
 from tests.support.processes.tenant import TenantProcess

@@ -15,9 +15,9 @@ import pytest
 from app.database import LISTENER_NAME
 from deploy.local.cluster import PostgresCluster
 from deploy.local.processes import wait_until
-from tests.conftest import breakable_cluster
 from tests.slow.chaos.assertions import judge, settle
 from tests.slow.chaos.chat_client import Chatter
+from tests.support.databases import breakable_cluster
 from tests.support.members import new_member
 from tests.support.processes.redis import RedisProcess
 from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess

@@ -8,8 +8,8 @@ import pytest
 
 from app.realtime.hub import RECONNECT_SPREAD_SECONDS
 from deploy.local.cluster import PostgresCluster
-from tests.conftest import breakable_cluster
 from tests.slow.ops.client_pool import Crowd, gather
+from tests.support.databases import breakable_cluster
 from tests.support.processes.activated_service import ActivatedService
 from tests.support.processes.nginx import NginxProcess
 from tests.support.processes.service import GENEROUS_CHAT

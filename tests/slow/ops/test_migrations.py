@@ -12,8 +12,8 @@ from psycopg2 import sql
 from psycopg2.errors import LockNotAvailable, SerializationFailure
 
 from app.database import LOCK_TIMEOUT_MS
-from tests.conftest import alembic, run_alembic
 from tests.support import ROOT
+from tests.support.databases import alembic, run_alembic
 
 USERS = 100_000
 # What a service of the first revision reads and writes.

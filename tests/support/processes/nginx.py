@@ -10,8 +10,8 @@ from typing import Self
 import requests
 
 from deploy.local.processes import wait_until
-from deploy.local.sockets import free_port
 from tests.support import ROOT
+from tests.support.ports import reserve_port
 from tests.support.processes.activated_service import ActivatedService
 from tests.support.processes.service import ServiceProcess
 
@@ -51,7 +51,7 @@ class NginxProcess:
         `changes` replace directives of the site, by their names: {"proxy_read_timeout": "3s"}.
         """
         self.directory = directory
-        self.port, self.plain_port, self._bare_port = free_port(), free_port(), free_port()
+        self.port, self.plain_port, self._bare_port = reserve_port(), reserve_port(), reserve_port()
         self.certificate = directory / "certificate.pem"
         self._upstream = f"127.0.0.1:{service.port}"
         if isinstance(service, ActivatedService):

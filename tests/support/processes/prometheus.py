@@ -11,8 +11,8 @@ from typing import Any, Self
 import requests
 
 from deploy.local.processes import end_of, spawn, stop, wait_until
-from deploy.local.sockets import free_port
 from tests.support import ROOT
+from tests.support.ports import reserve_port
 from tests.support.processes.nginx import NginxProcess
 
 FILES = ROOT / "deploy" / "prometheus"
@@ -33,7 +33,7 @@ class PrometheusProcess:
         self._nginx = nginx
         self._directory = directory
         self._token = token
-        self._port, self._exporter_port = free_port(), free_port()
+        self._port, self._exporter_port = reserve_port(), reserve_port()
         self._running = ExitStack()
 
     def __enter__(self) -> Self:

@@ -10,7 +10,7 @@ from typing import Self
 import redis
 
 from deploy.local.processes import wait_until
-from deploy.local.sockets import free_port
+from tests.support.ports import reserve_port
 
 START_SECONDS = 30
 STOP_SECONDS = 10
@@ -27,7 +27,7 @@ class RedisProcess:
     """`with RedisProcess() as server:` runs until the block ends; `kill` and `start` inside it keep the port."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        self.port = reserve_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -14,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 import requests
 
 from deploy.local.processes import wait_until
-from deploy.local.sockets import free_port
 from tests.support import ROOT
 from tests.support.openapi_checks import Answer, described
+from tests.support.ports import reserve_port
 
 START_SECONDS = 60.0
 # With REDIS_URL, the same tests run over the other bus.
@@ -41,7 +41,7 @@ class ServiceProcess:
 
     def __init__(self, environment: Mapping[str, str], *, workers: int = 2, root: Path = ROOT) -> None:
         self._root = root
-        self.port = free_port()
+        self.port = reserve_port()
         self._environment = {
             **{name: value for name, value in os.environ.items() if name in INHERITED},
             "APP_ENV": "test",

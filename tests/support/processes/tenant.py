@@ -15,6 +15,8 @@ from typing import Any
 import requests
 
 from tests.support import ROOT
+from tests.support.ports import reserve_port
+from tests.support.signing import TokenSigner
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -24,6 +26,9 @@ CLIENT_SECRET = "test-client-secret"  # noqa: S105 - of a tenant that lives as l
 AUDIENCE = "https://api.gearyard.test"
 CONNECTION = "Username-Password-Authentication"
 PASSWORD = "Correct-horse-7"  # noqa: S105
+
+
+CHEAP_HASH = "pbkdf2:sha256:1"  # the default takes 60 ms for each password
 
 
 class TenantProcess:
@@ -39,7 +44,7 @@ class TenantProcess:
         self._temporary = None if state else tempfile.TemporaryDirectory(prefix="tenant-")
         self.state = state or Path(self._temporary.name if self._temporary else "")
         self._process: subprocess.Popen[str] | None = None
-        self._port = 0
+        self._port = reserve_port()
         self.issuer = ""
         self.http = requests.Session()
         self.http.trust_env = False
@@ -70,6 +75,7 @@ class TenantProcess:
             raise RuntimeError(f"the tenant did not start: {self.stderr()[-2000:]}")
         self.issuer = line.strip().partition("issuer=")[2]
         self._port = int(self.issuer.rstrip("/").rpartition(":")[2])
+        self._signer = TokenSigner(self.state, issuer=self.issuer, audience=AUDIENCE, client_id=CLIENT_ID)
 
     def stop(self) -> int | None:
         """Tell it to stop (SIGTERM) and wait; its exit code, or None if it was not running."""
@@ -108,6 +114,8 @@ class TenantProcess:
 
         Raises requests.HTTPError if it refuses.
         """
+        if path == "keys/rotate":
+            self._signer.key()  # a revocation removes the current key from the file
         response = self.request(method, f"_control/{path}".rstrip("/"), json=json)
         response.raise_for_status()
         return response.json() if response.content else None
@@ -118,11 +126,12 @@ class TenantProcess:
 
     def token(self, **claims: Any) -> str:
         """A signed access token with these claims over the default ones."""
-        return str(self.mint(claims=claims)["token"])
+        return self._signer.sign(claims=claims)[0]
 
     def mint(self, **order: Any) -> Any:
-        """A token to order: {token, claims, header}. Takes claims, header, drop, drop_header, key, payload, count."""
-        return self.control("POST", "token", order)
+        """{token, claims, header}: see TokenSigner.sign for what an order may hold."""
+        token, claims, header = self._signer.sign(**order)
+        return {"token": token, "claims": claims, "header": header}
 
     def counters(self) -> Any:
         """{endpoints: {name: requests}, forwarded_for: {email: value}}."""
@@ -142,7 +151,7 @@ class TenantProcess:
 
     def _process_env(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AUTH0_", "TENANT_"))}
-        return inherited | self.env() | self._overrides
+        return inherited | self.env() | {"TENANT_PASSWORD_METHOD": CHEAP_HASH} | self._overrides
 
     def _first_line(self, process: subprocess.Popen[str]) -> str:
         assert process.stdout is not None

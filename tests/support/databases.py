@@ -1,0 +1,71 @@
+"""The PostgreSQL cluster of a test run, and the migrated template from which its databases are cloned."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.local.cluster import PostgresCluster
+from deploy.local.disposable import disposable_cluster
+from tests.support import ROOT
+
+DIRECTORY = ROOT / ".local" / "test"
+# Session-scoped services keep their pools open. Without a bound, write-ahead log of dropped databases stays.
+SETTINGS = {"max_connections": "500", "max_wal_size": "128MB", "min_wal_size": "32MB"}
+ALEMBIC_SECONDS = 120
+
+
+@contextmanager
+def run_cluster() -> Iterator[PostgresCluster]:
+    """A running cluster that holds the template; databases that an interrupted run left are dropped."""
+    with disposable_cluster(DIRECTORY, SETTINGS) as cluster:
+        template = template_name()
+        for name in cluster.psql("SELECT datname FROM pg_database WHERE datname ~ '^(test|migrated)_'").split():
+            if name != template:
+                cluster.drop_database(name)
+        if not cluster.has_database(template):
+            unfinished = f"test_{template}"
+            cluster.create_database(unfinished)
+            alembic(cluster.url(unfinished), "upgrade", "head")
+            cluster.psql(f"ALTER DATABASE {unfinished} RENAME TO {template}")
+        yield cluster
+
+
+def template_name() -> str:
+    """The name of the migrated database; changes whenever a migration changes."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "migrations").rglob("*.py")):
+        digest.update(path.read_bytes())
+    return f"migrated_{digest.hexdigest()[:16]}"
+
+
+def alembic(database_url: str, *command: str) -> str:
+    """Run alembic as an operator does and return its output. Raises AssertionError if it fails."""
+    done = run_alembic(database_url, *command)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_alembic(database_url: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """As `alembic`, with any exit code."""
+    return subprocess.run(
+        [sys.executable, "-m", "alembic", "-c", "migrations/alembic.ini", *command],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": database_url},
+        capture_output=True,
+        text=True,
+        timeout=ALEMBIC_SECONDS,
+        check=False,
+    )
+
+
+@contextmanager
+def breakable_cluster(directory: Path) -> Iterator[PostgresCluster]:
+    """A cluster that a test may break, with one migrated database, `gearyard`."""
+    with PostgresCluster(directory, durable=False, settings=SETTINGS) as running:
+        running.create_database("gearyard")
+        alembic(running.url("gearyard"), "upgrade", "head")
+        yield running
