@@ -2,27 +2,35 @@
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
+PARALLEL := -n 2 --dist loadfile
 
-.PHONY: help run test faults bench lint lock seed clean
+.PHONY: help run test test-slow test-all faults bench lint lock seed clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 run: ## Start everything on this machine: PORT=8080 TENANT_PORT=8081; Ctrl-C stops it
 	@deploy/local/bootstrap.sh run && exec setpriv --pdeathsig TERM $(PY) deploy/local/run.py
 
-test: ## Run the tests: ARGS="-k search -x" goes to pytest
-	@deploy/local/bootstrap.sh test && exec $(PY) -m pytest $(ARGS)
+test: ## Run the fast tests, two at a time: ARGS="-k search -x" goes to pytest
+	@deploy/local/bootstrap.sh test && exec $(PY) -m pytest $(PARALLEL) -m "not slow" $(ARGS)
+
+test-slow: ## Run the tests of tests/slow, and the property tests with more examples: ARGS as above
+	@deploy/local/bootstrap.sh test-slow && \
+		exec $(PY) -m pytest $(PARALLEL) -m "slow or hypothesis" --hypothesis-profile=all $(ARGS)
+
+test-all: ## Run all tests: `make test`, then `make test-slow`, both in any case
+	@fast=0; $(MAKE) test || fast=1; $(MAKE) test-slow && exit $$fast
 
 faults: ## Break workers, database and bus under clients that chat, over and over: FAULTS=60
-	@deploy/local/bootstrap.sh test && FAULTS=$(or $(FAULTS),60) exec $(PY) -m pytest tests/slow/chaos $(ARGS)
+	@deploy/local/bootstrap.sh test-slow && FAULTS=$(or $(FAULTS),60) exec $(PY) -m pytest tests/slow/chaos $(ARGS)
 
 bench: ## Measure the service beside what it could reach: ROWS="radius one" SECONDS=3 ARGS=--list
 	@deploy/local/bootstrap.sh bench && \
 		exec setpriv --pdeathsig TERM $(PY) -m tests.benchmarks --seconds $(or $(SECONDS),3) $(ARGS) $(ROWS)
 
 lint: ## Check style, types, import rules, systemd units, known vulnerabilities, and that the migrations match the models
-	@deploy/local/bootstrap.sh test
+	@deploy/local/bootstrap.sh lint
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	$(PY) -m mypy

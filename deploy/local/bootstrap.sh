@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prepares this checkout: `bootstrap.sh run` for the service, `bootstrap.sh test` for its tests and checks as well,
-# `bootstrap.sh bench` for its benchmarks.
+# Prepares this checkout for one of its commands: `bootstrap.sh run` for the service, `bench` for the benchmarks, `lint`
+# for the checks, `test` for the fast tests, `test-slow` for the slow ones.
 #
 # Installs the system packages that are missing (Debian and Ubuntu), makes .venv and fills it. What is there already is
 # left alone, so that a second call takes a moment; what an interrupted call left half-done is made anew. Nothing
@@ -23,11 +23,31 @@ die() {
     exit 1
 }
 
+readonly PROGRESS_SECONDS=10
+
+# Prints the elapsed time every PROGRESS_SECONDS, until it is killed or this script has ended.
+show_progress() {
+    exec 9>&- # the lock of this preparation
+    local waiting
+    exec {waiting}<> <(:)
+    while kill -0 $$ 2>/dev/null; do
+        # A sleep of its own process would outlive this one and hold the caller's pipe open.
+        read -r -t $PROGRESS_SECONDS -u "$waiting" || true
+        printf '    %s s…\n' "$SECONDS"
+    done
+}
+
 # logged NAME HINT COMMAND…: runs the command with its output in a log, whose end is shown when it fails.
 logged() {
-    local log=$LOGS/$1.log hint=$2
+    local log=$LOGS/$1.log hint=$2 progress status=0
     shift 2
-    if ! "$@" >"$log" 2>&1; then
+    SECONDS=0
+    show_progress &
+    progress=$!
+    "$@" >"$log" 2>&1 || status=$?
+    kill "$progress" 2>/dev/null || true
+    wait "$progress" 2>/dev/null || true
+    if ((status)); then
         tail -n 15 "$log" | sed 's/^/    /' >&2
         die "that failed; above is the end of $log." "$hint"
     fi
@@ -62,7 +82,8 @@ need_apt_get() {
         "for Python, the standard modules venv and ensurepip" \
         "PostgreSQL (server and client) with its PostGIS extension; its pg_config must be on PATH" \
         "for the benchmarks and their test, wrk and PostgreSQL's pgbench" \
-        "for the tests, redis-server, nginx, prometheus with promtool, and prometheus-blackbox-exporter"
+        "for the tests, redis-server" \
+        "for the slow tests, nginx, prometheus with promtool, and prometheus-blackbox-exporter"
 }
 
 # need_apt PACKAGE…: ends with what to do by hand where this script cannot install the packages itself.
@@ -204,8 +225,7 @@ unpack() (
     "./$2" "$3"
 )
 
-ensure_servers_of_tests() {
-    ensure_redis
+ensure_servers_of_slow_tests() {
     ensure_unpacked nginx usr/sbin/nginx -v
     ensure_unpacked prometheus usr/bin/prometheus --version
     ensure_unpacked prometheus-blackbox-exporter usr/bin/prometheus-blackbox-exporter --version
@@ -248,10 +268,12 @@ ensure_environment() {
     test_stamp=$(fingerprint requirements.txt tests/benchmarks/requirements.txt tests/requirements.txt)
     # Each of these sets holds the one before it.
     if is_stamped test "$test_stamp"; then return 0; fi
-    if [[ $MODE != test ]] && is_stamped bench "$bench_stamp"; then return 0; fi
+    if [[ $MODE == bench || $MODE == run ]] && is_stamped bench "$bench_stamp"; then return 0; fi
     if [[ $MODE == run ]] && is_stamped run "$run_stamp"; then return 0; fi
-    [[ $MODE != bench ]] || requirements=tests/benchmarks/requirements.txt
-    [[ $MODE != test ]] || requirements=tests/requirements.txt
+    case $MODE in
+        bench) requirements=tests/benchmarks/requirements.txt ;;
+        lint | test*) requirements=tests/requirements.txt ;;
+    esac
     ensure_venv_module
     if ! is_sound; then
         say "Making the virtual environment .venv (Python $PYTHON_VERSION)…"
@@ -265,13 +287,13 @@ ensure_environment() {
         .venv/bin/python -m pip install --disable-pip-version-check --no-input --require-hashes -r "$requirements"
     printf '%s\n' "$run_stamp" >.venv/.complete-run
     [[ $MODE == run ]] || printf '%s\n' "$bench_stamp" >.venv/.complete-bench
-    [[ $MODE != test ]] || printf '%s\n' "$test_stamp" >.venv/.complete-test
+    [[ $MODE == run || $MODE == bench ]] || printf '%s\n' "$test_stamp" >.venv/.complete-test
     rm -f .venv/.installing
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
 
-[[ $MODE == run || $MODE == bench || $MODE == test ]] || die "unknown mode '$MODE': run, bench or test."
+[[ $MODE =~ ^(run|bench|lint|test|test-slow)$ ]] || die "unknown mode '$MODE': run, bench, lint, test or test-slow."
 if ! mkdir -p $LOGS 2>/dev/null || ! [[ -w . && -w .local && -w $LOGS && (! -e .venv || -w .venv) ]]; then
     die "$PWD/.local or .venv cannot be written; perhaps another user made it (root?)." \
         "Start as that user, or remove .local and .venv with its rights."
@@ -283,7 +305,10 @@ if ! flock --nonblock 9; then
 fi
 check_python
 if [[ $MODE != run || -z ${DATABASE_URL:-} ]]; then ensure_postgis; fi
-if [[ $MODE != run ]]; then ensure_wrk; fi
-if [[ $MODE == test ]]; then ensure_servers_of_tests; fi
-if [[ $MODE == test ]]; then ensure_chromium; fi
+if [[ $MODE == bench || $MODE == test-slow ]]; then ensure_wrk; fi
+if [[ $MODE == test* ]]; then ensure_redis; fi
+if [[ $MODE == test-slow ]]; then
+    ensure_servers_of_slow_tests
+    ensure_chromium
+fi
 ensure_environment

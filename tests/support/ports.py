@@ -1,8 +1,7 @@
 """Loopback ports for servers that tests start."""
 
+import atexit
 import socket
-
-_reserved: list[socket.socket] = []
 
 
 def reserve_port() -> int:
@@ -14,6 +13,6 @@ def reserve_port() -> int:
     held = socket.socket()
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.bind(("127.0.0.1", 0))
-    _reserved.append(held)
+    atexit.register(held.close)
     port: int = held.getsockname()[1]
     return port
