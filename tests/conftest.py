@@ -6,7 +6,7 @@ rolled back. Tests below `tests/service` start the service as production does, o
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,7 +30,8 @@ from tests.support.processes.service import GENEROUS_RATES, ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 from tests.support.rows import Person, add_person
 
-CLUSTER = pytest.StashKey[ExitStack]()
+CLUSTER = pytest.StashKey[AbstractContextManager[PostgresCluster]]()
+DIRECTORY = pytest.StashKey[Path]()
 SLOW = ROOT / "tests" / "slow"
 profiles.register_profile("fast", deadline=None, database=None, derandomize=True, max_examples=25)
 profiles.register_profile("all", deadline=None, database=None, derandomize=True, max_examples=100)
@@ -47,15 +48,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Start one cluster in the controller of pytest-xdist and name it to every worker."""
-    stack = node.config.stash.setdefault(CLUSTER, ExitStack())
-    if not hasattr(stack, "cluster"):
-        stack.cluster = stack.enter_context(run_cluster())
-    node.workerinput["cluster"] = str(stack.cluster.directory)
+    stash = node.config.stash
+    if CLUSTER not in stash:
+        stash[CLUSTER] = run_cluster()
+        stash[DIRECTORY] = stash[CLUSTER].__enter__().directory
+    node.workerinput["cluster"] = str(stash[DIRECTORY])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the controller's cluster."""
-    config.stash.get(CLUSTER, ExitStack()).close()
+    if CLUSTER in config.stash:
+        config.stash[CLUSTER].__exit__(None, None, None)
 
 
 @pytest.fixture(scope="session")
