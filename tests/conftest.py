@@ -7,6 +7,7 @@ rolled back. Tests below `tests/service` start the service as production does, o
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,7 +23,7 @@ from app.models import Role
 from app.settings import Settings
 from deploy.local.cluster import PostgresCluster
 from tests.support import ROOT
-from tests.support.databases import breakable_cluster, run_cluster, template_name
+from tests.support.databases import breakable_cluster, run_cluster, scalar, template_name
 from tests.support.members import Member, new_member
 from tests.support.openapi_checks import CheckedClient
 from tests.support.processes.redis import RedisProcess
@@ -89,9 +90,9 @@ def database_url_factory(cluster: PostgresCluster) -> Iterator[Callable[[], str]
 
 
 @pytest.fixture(scope="module")
-def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresCluster]:
+def own_cluster() -> Iterator[PostgresCluster]:
     """A cluster of the module's own, which is broken there."""
-    with breakable_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+    with breakable_cluster() as cluster:
         yield cluster
 
 
@@ -201,10 +202,34 @@ def counting_statements(engine: Engine) -> Callable[[], object]:
 
 
 @pytest.fixture(scope="module")
-def service(database_url_factory: Callable[[], str], tenant: TenantProcess) -> Iterator[ServiceProcess]:
+def database_url(database_url_factory: Callable[[], str]) -> str:
+    """The database of the module's service."""
+    return database_url_factory()
+
+
+@pytest.fixture(scope="module")
+def service_settings() -> dict[str, str]:
+    """Settings of the module's service beside its database and identity provider; a module overrides this."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def environment(database_url: str, tenant: TenantProcess, service_settings: dict[str, str]) -> dict[str, str]:
+    """All settings of the module's service."""
+    return {"DATABASE_URL": database_url, **tenant.env(), **service_settings}
+
+
+@pytest.fixture(scope="module")
+def service(environment: dict[str, str]) -> Iterator[ServiceProcess]:
     """The service as production runs it, gunicorn with two gevent workers, on a database of its own."""
-    with ServiceProcess({"DATABASE_URL": database_url_factory(), **tenant.env()}) as running:
+    with ServiceProcess(environment) as running:
         yield running
+
+
+@pytest.fixture
+def sql(database_url: str) -> Callable[..., Any]:
+    """Runs a statement on the service's database, in a transaction of its own; the first value of its result."""
+    return partial(scalar, database_url)
 
 
 @pytest.fixture(scope="module")

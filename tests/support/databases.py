@@ -1,18 +1,25 @@
 """The PostgreSQL cluster of a test run, and the migrated template from which its databases are cloned."""
 
+import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
+
+import psycopg2
 
 from deploy.local.cluster import PostgresCluster
 from deploy.local.disposable import disposable_cluster
 from tests.support import ROOT
+from tests.support.scratch import scratch_directory
 
 DIRECTORY = ROOT / ".local" / "test"
+PREPARED = ROOT / ".local" / "test-prepared"
 # Session-scoped services keep their pools open. Without a bound, write-ahead log of dropped databases stays.
 SETTINGS = {"max_connections": "500", "max_wal_size": "128MB", "min_wal_size": "32MB"}
 ALEMBIC_SECONDS = 120
@@ -62,10 +69,44 @@ def run_alembic(database_url: str, *command: str) -> subprocess.CompletedProcess
     )
 
 
+def query(url: str, statement: str, *values: Any, options: str = "") -> list[tuple[Any, ...]]:
+    """Run one statement in a transaction of its own; its rows."""
+    with closing(psycopg2.connect(url, options=options)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(statement, values or None)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def scalar(url: str, statement: str, *values: Any) -> Any:
+    """As `query`; the first value of the first row, None without a row."""
+    rows = query(url, statement, *values)
+    return rows[0][0] if rows else None
+
+
 @contextmanager
-def breakable_cluster(directory: Path) -> Iterator[PostgresCluster]:
-    """A cluster that a test may break, with one migrated database, `gearyard`."""
-    with PostgresCluster(directory, durable=False, settings=SETTINGS) as running:
-        running.create_database("gearyard")
-        alembic(running.url("gearyard"), "upgrade", "head")
-        yield running
+def breakable_cluster() -> Iterator[PostgresCluster]:
+    """A cluster that a test may break, with one migrated database, `gearyard`; removed afterwards."""
+    directory = scratch_directory("cluster")
+    try:
+        for name in ("pgdata", "password"):
+            subprocess.run(["cp", "-a", "--reflink=auto", _prepared() / name, directory], check=True)
+        with PostgresCluster(directory, durable=False, settings=SETTINGS) as running:
+            yield running
+    finally:
+        shutil.rmtree(directory)
+
+
+def _prepared() -> Path:
+    """The directory of a stopped cluster with that database, made once for each state of the migrations."""
+    PREPARED.mkdir(parents=True, exist_ok=True)
+    made = PREPARED / template_name()
+    with (PREPARED / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            for old in PREPARED.glob("*_*"):
+                shutil.rmtree(old)
+            unfinished = PREPARED / f"unfinished_{os.getpid()}"
+            with PostgresCluster(unfinished, durable=False, settings=SETTINGS) as cluster:
+                cluster.create_database("gearyard")
+                alembic(cluster.url("gearyard"), "upgrade", "head")
+            unfinished.rename(made)
+    return made

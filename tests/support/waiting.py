@@ -24,7 +24,9 @@ def side_by_side(services: dict[str, ServiceProcess]) -> Iterator[dict[str, Serv
 
     with ThreadPoolExecutor(len(services)) as pool:
         try:
-            list(pool.map(ServiceProcess.start, services.values()))
+            for service in services.values():
+                service.launch()
+            list(pool.map(ServiceProcess.wait_until_ready, services.values()))
             yield services
         finally:
             list(pool.map(end, services.values()))

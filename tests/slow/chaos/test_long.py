@@ -31,7 +31,7 @@ NOISE_SECONDS = 0.05
 def test_ten_seconds_without_the_database(
     tmp_path_factory: pytest.TempPathFactory, tenant: TenantProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with breakable_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+    with breakable_cluster() as cluster:
         environment = {"DATABASE_URL": cluster.url("gearyard"), **tenant.env(), **GENEROUS_CHAT, **UNLIMITED}
         with ServiceProcess(environment) as service:
             ada, ben = new_member(service, tenant), new_member(service, tenant)

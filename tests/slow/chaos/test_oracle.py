@@ -80,7 +80,7 @@ def scene(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tenant: TenantProcess
 ) -> Iterator[Scene]:
     """A service of two workers on a cluster, and perhaps a Redis, of its own."""
-    with breakable_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+    with breakable_cluster() as cluster:
         environment = {"DATABASE_URL": cluster.url("gearyard"), **tenant.env(), **GENEROUS_CHAT}
         random = Random(SEED)
         if request.param == "postgresql":

@@ -38,7 +38,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, tenant: TenantProcess) -> It
     directory = tmp_path_factory.mktemp("s")
     (directory / "nginx").mkdir()
     unlimited = {"limit_req": "zone=gearyard_requests burst=100000 nodelay"}
-    with breakable_cluster(directory / "cluster") as cluster:
+    with breakable_cluster() as cluster:
         environment = {
             "DATABASE_URL": cluster.url("gearyard"),
             "TRUSTED_PROXY_COUNT": "1",

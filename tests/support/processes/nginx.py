@@ -12,6 +12,7 @@ import requests
 from deploy.local.processes import wait_until
 from tests.support import ROOT
 from tests.support.ports import reserve_port
+from tests.support.processes import tied
 from tests.support.processes.activated_service import ActivatedService
 from tests.support.processes.service import ServiceProcess
 
@@ -75,7 +76,9 @@ class NginxProcess:
         configuration = self.directory / "nginx.conf"
         # Root's nginx would serve as another user, who may not read here.
         configuration.write_text(MAIN.format(directory=self.directory, user="user root;" if _is_root() else ""))
-        self._process = subprocess.Popen([program(), "-e", f"{self.directory}/main.log", "-c", str(configuration)])
+        self._process = subprocess.Popen(
+            tied([program(), "-e", f"{self.directory}/main.log", "-c", str(configuration)])
+        )
         if not wait_until(self._answers, START_SECONDS):
             self.stop()
             raise AssertionError(f"nginx did not start: {(self.directory / 'main.log').read_text()}")

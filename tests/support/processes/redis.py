@@ -11,6 +11,7 @@ import redis
 
 from deploy.local.processes import wait_until
 from tests.support.ports import reserve_port
+from tests.support.processes import tied
 
 START_SECONDS = 30
 STOP_SECONDS = 10
@@ -42,8 +43,8 @@ class RedisProcess:
         """Start it; returns once it answers."""
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self._process = subprocess.Popen(
-            ["redis-server", *options],
-            executable=program(),
+            # Debian's program acts by the name that it is called with.
+            tied(["bash", "-c", 'exec -a redis-server "$@"', "bash", program(), *options]),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={"PATH": os.environ["PATH"]},

@@ -17,6 +17,7 @@ from deploy.local.processes import wait_until
 from tests.support import ROOT
 from tests.support.openapi_checks import Answer, described
 from tests.support.ports import reserve_port
+from tests.support.processes import tied
 
 START_SECONDS = 60.0
 # With REDIS_URL, the same tests run over the other bus.
@@ -51,7 +52,7 @@ class ServiceProcess:
             **GENEROUS_RATES,
             **environment,
         }
-        self._log = tempfile.NamedTemporaryFile(prefix="service-", suffix=".log", delete=False)  # noqa: SIM115
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - has no name, so nothing is left of it
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -65,19 +66,27 @@ class ServiceProcess:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.stop()
         self._log.close()
-        Path(self._log.name).unlink()
 
     def start(self) -> None:
         """Start; returns once it is ready."""
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Start, without waiting."""
         self.process = subprocess.Popen(
-            self.command(),
+            tied(self.command()),
             cwd=self._root,
             env=self._environment,
             stderr=self._log,
             stdout=self._log,
             pass_fds=self.passed_descriptors,
         )
+
+    def wait_until_ready(self) -> None:
+        """Raises AssertionError if it ends or takes too long."""
         process = self.process
+        assert process is not None
         is_decided = wait_until(lambda: process.poll() is not None or self._is_ready(), START_SECONDS)
         if not is_decided or process.poll() is not None:
             raise AssertionError(f"the service did not start:\n{self.log()}")
@@ -130,7 +139,8 @@ class ServiceProcess:
 
     def log(self) -> str:
         """What it has written so far."""
-        return Path(self._log.name).read_text()
+        file = self._log.fileno()
+        return os.pread(file, os.fstat(file).st_size, 0).decode()  # leaves the offset, which the service shares
 
     def url(self, path: str) -> str:
         """The absolute URL of a path."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,8 @@ import requests
 
 from tests.support import ROOT
 from tests.support.ports import reserve_port
+from tests.support.processes import tied
+from tests.support.scratch import scratch_directory
 from tests.support.signing import TokenSigner
 
 START_SECONDS = 60.0
@@ -41,8 +43,8 @@ class TenantProcess:
     def __init__(self, env: Mapping[str, str] | None = None, state: Path | None = None, *, quiet: bool = True) -> None:
         self._quiet = quiet
         self._overrides = dict(env or {})
-        self._temporary = None if state else tempfile.TemporaryDirectory(prefix="tenant-")
-        self.state = state or Path(self._temporary.name if self._temporary else "")
+        self._is_temporary = state is None
+        self.state = state or scratch_directory("tenant")
         self._process: subprocess.Popen[str] | None = None
         self._port = reserve_port()
         self.issuer = ""
@@ -58,8 +60,8 @@ class TenantProcess:
     ) -> None:
         self.stop()
         self.http.close()
-        if self._temporary:
-            self._temporary.cleanup()
+        if self._is_temporary:
+            shutil.rmtree(self.state)
 
     def start(self) -> None:
         """Start it; returns once it answers. The second time it takes the port it had. Raises RuntimeError."""
@@ -67,7 +69,7 @@ class TenantProcess:
         arguments += ["--port", str(self._port), "--state", str(self.state)]
         with (self.state / "stderr.log").open("a") as log:
             self._process = subprocess.Popen(
-                arguments, cwd=ROOT, env=self._process_env(), stdout=subprocess.PIPE, stderr=log, text=True
+                tied(arguments), cwd=ROOT, env=self._process_env(), stdout=subprocess.PIPE, stderr=log, text=True
             )
         line = self._first_line(self._process)
         if not line.startswith("tenant ready issuer="):
