@@ -5,21 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.realtime.limits import TokenBucket
-
-
-class Clock:
-    """Time that passes when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from tests.support.fakes import Clock
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""A token that held is not looked at again; and what its answer rests on is, each time: the clock and the key.
+"""The cache of verified tokens: a cached result ends with the token's time and with its key.
 
-Time and the tenant are played here. What a token must be like is in `tests/api/test_tokens.py`.
+The clock and the identity provider are fake because hours must pass. Which tokens are valid is in
+`tests/api/test_tokens.py`.
 """
 
 from collections.abc import Callable
@@ -13,43 +14,28 @@ from joserfc.jwk import RSAKey
 from app.auth import tokens
 from app.auth.tokens import LEEWAY_SECONDS, STALE_LIMIT_SECONDS, KeySetCache, TokenVerifier
 from app.errors import InvalidToken, TokenExpired, Unavailable
-from tests.support.fakes import Clock, Tenant, public_jwk, rsa_key
+from tests.support.fakes import Clock, FakeIdentityProvider, public_jwk, rsa_key
+from tests.unit.conftest import TTL_SECONDS
 
-TTL_SECONDS = 3600
 LIFETIME_SECONDS = 86_400
 ISSUER = "https://tenant.example/"
 
 
-class Looks:
-    """How many tokens were looked at, signature and all."""
+class SignatureChecks:
+    """Counts the signatures that are checked."""
 
-    def __init__(self, look: Callable[..., object]) -> None:
-        self._look = look
+    def __init__(self, check: Callable[..., object]) -> None:
+        self._check = check
         self.number = 0
 
     def __call__(self, *args: Any, **options: Any) -> object:
         self.number += 1
-        return self._look(*args, **options)
+        return self._check(*args, **options)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def tenant() -> Tenant:
-    return Tenant("a", "b")
-
-
-@pytest.fixture
-def keys(tenant: Tenant, clock: Clock) -> KeySetCache:
-    return KeySetCache(tenant.fetch, ttl_seconds=TTL_SECONDS, clock=clock)
-
-
-@pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
-    counting = Looks(jws.deserialize_compact)
+def checks(monkeypatch: pytest.MonkeyPatch) -> SignatureChecks:
+    counting = SignatureChecks(jws.deserialize_compact)
     monkeypatch.setattr(jws, "deserialize_compact", counting)
     return counting
 
@@ -65,22 +51,20 @@ def made(clock: Clock, *, kid: str = "a", key: RSAKey | None = None, **changes: 
     return jwt.encode({"alg": "RS256", "kid": kid}, claims, key or rsa_key(kid))
 
 
-def test_a_token_that_held_is_not_looked_at_again(verifier: TokenVerifier, clock: Clock, looks: Looks) -> None:
-    token = made(clock)
+def test_a_valid_token_is_checked_once_and_a_forged_one_each_time(
+    verifier: TokenVerifier, clock: Clock, checks: SignatureChecks
+) -> None:
+    token, forged = made(clock), made(clock, key=rsa_key("b"))
     first = verifier.verify(token)
     assert [verifier.verify(token) for _ in range(10)] == [first] * 10
-    assert looks.number == 1
-
-
-def test_a_token_that_did_not_hold_is_looked_at_each_time(verifier: TokenVerifier, clock: Clock, looks: Looks) -> None:
-    forged = made(clock, key=rsa_key("b"))
+    assert checks.number == 1
     for _ in range(3):
         with pytest.raises(InvalidToken):
             verifier.verify(forged)
-    assert looks.number == 3
+    assert checks.number == 1 + 3
 
 
-def test_a_token_that_was_refused_for_its_time_holds_when_that_has_come(verifier: TokenVerifier, clock: Clock) -> None:
+def test_a_token_refused_for_its_nbf_is_valid_later(verifier: TokenVerifier, clock: Clock) -> None:
     token = made(clock, nbf=clock() + 2 * LEEWAY_SECONDS)
     with pytest.raises(InvalidToken):
         verifier.verify(token)
@@ -89,8 +73,8 @@ def test_a_token_that_was_refused_for_its_time_holds_when_that_has_come(verifier
 
 
 @pytest.mark.parametrize("fraction", [0, 0.5])
-def test_it_ends_when_it_would_have_ended_anyway(
-    verifier: TokenVerifier, clock: Clock, looks: Looks, fraction: float
+def test_a_cached_token_expires(
+    verifier: TokenVerifier, clock: Clock, checks: SignatureChecks, fraction: float
 ) -> None:
     expires_at = clock() + 100
     token = made(clock, exp=expires_at + fraction)
@@ -98,14 +82,14 @@ def test_it_ends_when_it_would_have_ended_anyway(
     last_second = expires_at + LEEWAY_SECONDS - (0 if fraction else 1)
     clock.now = last_second + 0.999
     assert verifier.verify(token)
-    assert looks.number == 1
+    assert checks.number == 1
     clock.now = last_second + 1
     with pytest.raises(TokenExpired):
         verifier.verify(token)
 
 
 @pytest.mark.parametrize("claim", ["iat", "nbf"])
-def test_a_clock_that_was_set_back_before_it_began_refuses_it(
+def test_a_cached_token_is_refused_when_the_clock_is_set_back_before_its_start(
     verifier: TokenVerifier, clock: Clock, claim: str
 ) -> None:
     began_at = clock()
@@ -119,114 +103,107 @@ def test_a_clock_that_was_set_back_before_it_began_refuses_it(
         verifier.verify(token)
 
 
-def test_a_key_that_the_tenant_removed_takes_its_tokens_with_it(
-    verifier: TokenVerifier, keys: KeySetCache, tenant: Tenant, clock: Clock
+def test_a_cached_token_is_refused_once_a_refresh_shows_that_its_key_is_gone(
+    verifier: TokenVerifier, keys: KeySetCache, fake_identity_provider: FakeIdentityProvider, clock: Clock
 ) -> None:
     token = made(clock)
     verifier.verify(token)
-    tenant.publish("b", "c")
-    keys.key("c")  # somebody else's token brings the new set
+    fake_identity_provider.publish("b", "c")
+    keys.key("c")  # an unknown kid refreshes the key set
     with pytest.raises(InvalidToken):
         verifier.verify(token)
 
 
-def test_a_removed_key_is_noticed_when_the_set_s_time_is_over(
-    verifier: TokenVerifier, tenant: Tenant, clock: Clock
+def test_a_removed_key_is_noticed_when_the_key_set_expires_and_not_fetched_for_before(
+    verifier: TokenVerifier, fake_identity_provider: FakeIdentityProvider, clock: Clock
 ) -> None:
-    token = made(clock)
+    token, fetched_at = made(clock), clock()
     verifier.verify(token)
-    tenant.publish("b")
-    clock.now += TTL_SECONDS - 1
+    fake_identity_provider.publish("b")
+    for second in range(0, TTL_SECONDS, 60):
+        clock.now = fetched_at + second
+        assert verifier.verify(token)
+    clock.now = fetched_at + TTL_SECONDS - 1
     assert verifier.verify(token)
+    assert fake_identity_provider.fetches == 1
     clock.now += 1
     with pytest.raises(InvalidToken):
         verifier.verify(token)
-    assert tenant.fetches == 2
+    assert fake_identity_provider.fetches == 2
 
 
-def test_another_key_under_the_same_name_does_not_vouch_for_the_old_one_s_tokens(
-    verifier: TokenVerifier, tenant: Tenant, clock: Clock
+def test_another_key_of_the_same_kid_does_not_validate_cached_tokens(
+    verifier: TokenVerifier, fake_identity_provider: FakeIdentityProvider, clock: Clock
 ) -> None:
     token = made(clock)
     verifier.verify(token)
-    tenant.document = {"keys": [public_jwk("b") | {"kid": "a"}]}
+    fake_identity_provider.document = {"keys": [public_jwk("b") | {"kid": "a"}]}
     clock.now += TTL_SECONDS
     with pytest.raises(InvalidToken):
         verifier.verify(token)
     assert verifier.verify(made(clock, key=rsa_key("b"))).subject == "s"
 
 
-def test_the_same_key_fetched_anew_vouches_for_them_once_it_has_checked_them(
-    verifier: TokenVerifier, clock: Clock, looks: Looks
+def test_a_cached_token_is_checked_once_more_after_its_key_was_fetched_again(
+    verifier: TokenVerifier, clock: Clock, checks: SignatureChecks
 ) -> None:
     token = made(clock)
     verifier.verify(token)
     clock.now += TTL_SECONDS
     verifier.verify(token)
     verifier.verify(token)
-    assert looks.number == 2
+    assert checks.number == 2
 
 
-def test_in_an_outage_it_holds_as_long_as_the_old_keys_do(
-    verifier: TokenVerifier, tenant: Tenant, clock: Clock, looks: Looks
+def test_in_an_outage_a_cached_token_is_valid_up_to_the_stale_limit(
+    verifier: TokenVerifier, fake_identity_provider: FakeIdentityProvider, clock: Clock, checks: SignatureChecks
 ) -> None:
-    token = made(clock, exp=clock() + 3 * STALE_LIMIT_SECONDS)
+    fetched_at = clock()
+    token = made(clock, exp=fetched_at + 3 * STALE_LIMIT_SECONDS)
     verifier.verify(token)
-    tenant.is_down = True
-    clock.now += STALE_LIMIT_SECONDS
-    assert verifier.verify(token)
-    assert looks.number == 1
+    fake_identity_provider.is_down = True
+    for age in (TTL_SECONDS, TTL_SECONDS * 2, STALE_LIMIT_SECONDS - 1, STALE_LIMIT_SECONDS):
+        clock.now = fetched_at + age
+        assert verifier.verify(token)
+    assert checks.number == 1
     clock.now += 1
     with pytest.raises(Unavailable):
         verifier.verify(token)
 
 
-def test_steady_use_fetches_no_keys(verifier: TokenVerifier, tenant: Tenant, clock: Clock) -> None:
-    token = made(clock)
-    for _ in range(100):
-        verifier.verify(token)
-        clock.now += TTL_SECONDS / 101
-    assert tenant.fetches == 1
-
-
-def test_what_one_audience_is_told_is_nothing_to_another(
-    verifier: TokenVerifier, keys: KeySetCache, clock: Clock
+@pytest.mark.parametrize(
+    ("issuer", "audience"), [(ISSUER, "client"), ("https://other.example/", "api")], ids=["audience", "issuer"]
+)
+def test_verifiers_of_another_audience_or_issuer_share_no_cached_token(
+    verifier: TokenVerifier, keys: KeySetCache, clock: Clock, issuer: str, audience: str
 ) -> None:
-    of_id_tokens = TokenVerifier(keys.key, issuer=ISSUER, audience="client", clock=clock)
-    access, identity = made(clock), made(clock, aud="client")
-    assert verifier.verify(access)
-    assert of_id_tokens.verify(identity)
-    for other, token in ((of_id_tokens, access), (verifier, identity)):
+    other = TokenVerifier(keys.key, issuer=issuer, audience=audience, clock=clock)
+    of_this, of_other = made(clock), made(clock, iss=issuer, aud=audience)
+    assert verifier.verify(of_this)
+    assert other.verify(of_other)
+    for refusing, token in ((other, of_this), (verifier, of_other)):
         with pytest.raises(InvalidToken):
-            other.verify(token)
+            refusing.verify(token)
 
 
-def test_another_issuer_s_verifier_shares_nothing(verifier: TokenVerifier, keys: KeySetCache, clock: Clock) -> None:
-    token = made(clock)
-    verifier.verify(token)
-    with pytest.raises(InvalidToken):
-        TokenVerifier(keys.key, issuer="https://other.example/", audience="api", clock=clock).verify(token)
-
-
-def test_a_flood_of_made_up_tokens_pushes_nothing_out(
-    keys: KeySetCache, clock: Clock, looks: Looks, monkeypatch: pytest.MonkeyPatch
+def test_forged_tokens_evict_no_cached_token(
+    keys: KeySetCache, clock: Clock, checks: SignatureChecks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokens, "MAX_REMEMBERED", 2)
     verifier = TokenVerifier(keys.key, issuer=ISSUER, audience="api", clock=clock)
     token = made(clock)
     verifier.verify(token)
-    before = looks.number
     header, payload, signature = token.split(".")
     for number in range(10):
         with pytest.raises(InvalidToken):
             verifier.verify(f"{header}.{payload}.{number:04}{signature[4:]}")
-    assert looks.number == before + 10
+    assert checks.number == 1 + 10
     verifier.verify(token)
-    assert looks.number == before + 10
+    assert checks.number == 1 + 10
 
 
-def test_of_more_good_tokens_than_there_is_room_for_those_in_use_stay(
-    keys: KeySetCache, clock: Clock, looks: Looks, monkeypatch: pytest.MonkeyPatch
+def test_the_token_least_recently_used_is_evicted(
+    keys: KeySetCache, clock: Clock, checks: SignatureChecks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokens, "MAX_REMEMBERED", 3)
     verifier = TokenVerifier(keys.key, issuer=ISSUER, audience="api", clock=clock)
@@ -234,14 +211,14 @@ def test_of_more_good_tokens_than_there_is_room_for_those_in_use_stay(
     for token in (in_use, once, *(made(clock, jti=str(number)) for number in range(5))):
         verifier.verify(token)
         verifier.verify(in_use)
-    before = looks.number
+    before = checks.number
     verifier.verify(in_use)
-    assert looks.number == before
+    assert checks.number == before
     verifier.verify(once)
-    assert looks.number == before + 1
+    assert checks.number == before + 1
 
 
-def test_the_token_itself_is_nowhere_in_what_is_remembered(verifier: TokenVerifier, clock: Clock) -> None:
+def test_the_cache_holds_no_part_of_a_token(verifier: TokenVerifier, clock: Clock) -> None:
     token = made(clock)
     verifier.verify(token)
     remembered = repr([*verifier._verified._entries.items()])
