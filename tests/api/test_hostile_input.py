@@ -1,6 +1,8 @@
-"""Whatever comes in is bounded, and what is not right is the client's error: never a 500, never more than was asked.
+"""Every input is bounded, and a wrong one is the client's error: never a 500, never more than was asked for.
 
-What only raw sockets can send is in `tests/service/test_hostile_input.py`; what nobody thought of, in `test_fuzz.py`.
+Each catalogue is sent in one way. Where a value meets every route, one value of a kind does; the others meet one route,
+or one field of each kind. Raw requests are in `tests/service/test_hostile_input.py`, words of a search in
+`test_search.py`, random input in `test_fuzz.py`.
 """
 
 import gzip
@@ -29,7 +31,7 @@ from app.messages.schemas import Cursors
 from app.models import Base
 from app.web.schemas import Body, JsonObject, Money, Query
 from tests.api.test_access import MATRIX, Row, Scene
-from tests.api.test_errors import assert_error
+from tests.support.assertions import assert_error, assert_invalid, assert_ok
 from tests.support.processes.tenant import TenantProcess
 from tests.support.rows import Person, add_equipment, new_equipment
 
@@ -84,16 +86,14 @@ def _longest(field: fields.Field[Any]) -> float:
     return min(lengths, default=float("inf"))
 
 
-@pytest.mark.parametrize(
-    ("name", "field"),
-    [
-        pytest.param(name, field, id=f"{schema.__module__}.{schema.__name__}.{name}")
+def test_every_field_that_comes_in_has_a_bound() -> None:
+    unbounded = [
+        f"{schema.__module__}.{schema.__name__}.{name}"
         for schema in incoming_schemas()
         for name, field in schema().fields.items()
-    ],
-)
-def test_every_field_that_comes_in_has_a_bound(name: str, field: fields.Field[Any]) -> None:
-    assert is_bounded(field), f"{name} takes as much as anybody sends: give it a longest, a range or a most"
+        if not is_bounded(field)
+    ]
+    assert unbounded == [], "give each a length, a range or a maximum number of items"
 
 
 @pytest.mark.parametrize(
@@ -142,6 +142,23 @@ def test_every_variable_of_a_path_is_an_id(app: Flask) -> None:
             assert {type(converter) for converter in rule._converters.values()} <= {UUIDConverter}, rule
 
 
+def rows_that_read(app: Flask, place: str) -> list[Row]:
+    return [row for row in MATRIX if place in arguments_of(app, row.endpoint)]
+
+
+def fields_that_are_read(app: Flask, place: str, *, one_of_each_kind: bool) -> list[tuple[Row, str]]:
+    """Every field of every route, or one for each type of field with its types of validators."""
+    found = [
+        (row, name, field)
+        for row in rows_that_read(app, place)
+        for name, field in arguments_of(app, row.endpoint)[place].fields.items()
+    ]
+    if one_of_each_kind:
+        kinds = {(type(field), *map(type, field.validators)): (row, name) for row, name, field in found}
+        return list(kinds.values())
+    return [(row, name) for row, name, _ in found]
+
+
 # --- Bodies -----------------------------------------------------------------------------------------------------------
 
 
@@ -150,94 +167,95 @@ def _deep(opening: bytes, closing: bytes) -> bytes:
 
 
 JSON = "application/json"
-BAD, INVALID = (400, "BAD_REQUEST"), (400, "VALIDATION_ERROR")
-WRONG_TYPE, TOO_LARGE = (415, "UNSUPPORTED_MEDIA_TYPE"), (413, "PAYLOAD_TOO_LARGE")
+FORM = "application/x-www-form-urlencoded"
 PACKED_SPACES = gzip.compress(b" " * 50_000_000, 1)
-# Name, body, its type, other headers, the answer.
-BODIES: list[tuple[str, bytes, str | None, dict[str, str], tuple[int, str]]] = [
-    ("no JSON", b"{", JSON, {}, BAD),
-    ("two documents", b"{}{}", JSON, {}, BAD),
-    ("a comment", b"{/**/}", JSON, {}, BAD),
-    ("a byte order mark", b"\xef\xbb\xbf{}", JSON, {}, BAD),
-    ("deep arrays", _deep(b"[", b"]"), JSON, {}, BAD),
-    ("deep objects", _deep(b'{"a":', b"}"), JSON, {}, BAD),
-    ("deep in both", _deep(b'[{"a":', b"}]"), JSON, {}, BAD),
-    ("deep and never closed", b"[" * 100_000, JSON, {}, BAD),
-    ("NaN", b'{"a":NaN}', JSON, {}, BAD),
-    ("infinity", b'{"a":Infinity}', JSON, {}, BAD),
-    ("minus infinity", b'{"a":-Infinity}', JSON, {}, BAD),
-    ("a huge exponent", b'{"a":1e400}', JSON, {}, BAD),
-    ("a huge negative", b'{"a":-1e999999999}', JSON, {}, BAD),
-    ("a huge integer", b'{"a":1' + b"0" * 400 + b"}", JSON, {}, BAD),
-    ("a million digits", b'{"a":' + b"9" * 1_000_000 + b"}", JSON, {}, BAD),
-    ("a member twice", b'{"a":1,"a":2}', JSON, {}, BAD),
-    ("a member twice, once escaped", b'{"a":1,"\\u0061":2}', JSON, {}, BAD),
-    ("half a pair", b'{"a":"\\ud800"}', JSON, {}, BAD),
-    ("half a pair in a name", b'{"\\udfff":1}', JSON, {}, BAD),
-    ("the halves turned round", b'{"a":"\\udc00\\ud800"}', JSON, {}, BAD),
-    ("a NUL as it is", b'{"a":"\0"}', JSON, {}, BAD),
-    ("no UTF-8", b'{"a":"\xff"}', JSON, {}, BAD),
-    ("an overlong NUL", b'{"a":"\xc0\x80"}', JSON, {}, BAD),
-    ("a surrogate in UTF-8", b'{"a":"\xed\xa0\x80"}', JSON, {}, BAD),
-    ("UTF-16", '{"a":1}'.encode("utf-16"), f"{JSON}; charset=utf-16", {}, BAD),
-    ("UTF-7", b"+AHs-+AH0-", f"{JSON}; charset=utf-7", {}, BAD),
-    ("an array", b"[{}]", JSON, {}, INVALID),
-    ("a string", b'"{}"', JSON, {}, INVALID),
-    ("a number", b"1", JSON, {}, INVALID),
-    ("null", b"null", JSON, {}, INVALID),
-    ("unknown members", b'{"is_admin":true,"role":0,"__proto__":{}}', JSON, {}, INVALID),
-    ("a query of another database", b'{"$where":"sleep(1000)","$ne":null}', JSON, {}, INVALID),
-    ("a NUL in a name", b'{"a\\u0000":1}', JSON, {}, INVALID),
-    ("an endless name", b'{"' + b"a" * 1_000_000 + b'":1}', JSON, {}, INVALID),
-    ("many members", json.dumps({f"a{n}": n for n in range(50_000)}).encode(), JSON, {}, INVALID),
-    ("a form", b"email=a%40b.example&password=x", "application/x-www-form-urlencoded", {}, WRONG_TYPE),
-    ("a form that looks like JSON", b'{"a":"=1"}', "application/x-www-form-urlencoded", {}, WRONG_TYPE),
-    ("text, which needs no pre-flight", b"{}", "text/plain", {}, WRONG_TYPE),
-    ("text that says JSON", b"{}", "text/plain; application/json", {}, WRONG_TYPE),
-    ("a multipart form", b"--x\r\n\r\n--x--", "multipart/form-data; boundary=x", {}, WRONG_TYPE),
-    ("a multipart form without an end", b"--x\r\n" * 100, "multipart/form-data", {}, WRONG_TYPE),
-    ("XML", b"<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><a>&b;</a>", "application/xml", {}, WRONG_TYPE),
-    ("no type", b"{}", None, {}, WRONG_TYPE),
-    ("two types", b"{}", f"{JSON}, text/plain", {}, WRONG_TYPE),
-    ("a type that only begins so", b"{}", f"{JSON}p", {}, WRONG_TYPE),
-    ("any type", b"{}", "*/*", {}, WRONG_TYPE),
-    ("a packed body", gzip.compress(b"{}"), JSON, {"Content-Encoding": "gzip"}, WRONG_TYPE),
-    ("a body that unpacks to 50 MB", PACKED_SPACES, JSON, {"Content-Encoding": "gzip"}, WRONG_TYPE),
-    ("a body packed twice", b"{}", JSON, {"Content-Encoding": "gzip, gzip"}, WRONG_TYPE),
-    ("an encoding that is not there", b"{}", JSON, {"Content-Encoding": "br"}, WRONG_TYPE),
-    ("more than a megabyte", b" " * (MEGABYTE + 1), JSON, {}, TOO_LARGE),
-    ("more than a megabyte of text", b" " * (MEGABYTE + 1), "text/plain", {}, TOO_LARGE),
-]  # fmt: skip
-
-
-def rows_that_read(app: Flask, place: str) -> list[Row]:
-    return [row for row in MATRIX if place in arguments_of(app, row.endpoint)]
+# By status and code: name, body, its type (JSON where none is named), other headers. The first of each meets every
+# route.
+BODIES: dict[tuple[int, str], list[tuple[Any, ...]]] = {
+    (400, "BAD_REQUEST"): [
+        ("no JSON", b"{"),
+        ("two documents", b"{}{}"),
+        ("a comment", b"{/**/}"),
+        ("a byte order mark", b"\xef\xbb\xbf{}"),
+        ("deep arrays", _deep(b"[", b"]")),
+        ("deep objects", _deep(b'{"a":', b"}")),
+        ("deep in both", _deep(b'[{"a":', b"}]")),
+        ("deep and never closed", b"[" * 100_000),
+        ("NaN", b'{"a":NaN}'),
+        ("infinity", b'{"a":Infinity}'),
+        ("minus infinity", b'{"a":-Infinity}'),
+        ("a huge exponent", b'{"a":1e400}'),
+        ("a huge negative", b'{"a":-1e999999999}'),
+        ("a huge integer", b'{"a":1' + b"0" * 400 + b"}"),
+        ("a million digits", b'{"a":' + b"9" * 1_000_000 + b"}"),
+        ("a member twice", b'{"a":1,"a":2}'),
+        ("a member twice, once escaped", b'{"a":1,"\\u0061":2}'),
+        ("half a pair", b'{"a":"\\ud800"}'),
+        ("half a pair in a name", b'{"\\udfff":1}'),
+        ("the halves turned round", b'{"a":"\\udc00\\ud800"}'),
+        ("a NUL as it is", b'{"a":"\0"}'),
+        ("no UTF-8", b'{"a":"\xff"}'),
+        ("an overlong NUL", b'{"a":"\xc0\x80"}'),
+        ("a surrogate in UTF-8", b'{"a":"\xed\xa0\x80"}'),
+        ("UTF-16", '{"a":1}'.encode("utf-16"), f"{JSON}; charset=utf-16"),
+        ("UTF-7", b"+AHs-+AH0-", f"{JSON}; charset=utf-7"),
+    ],
+    (400, "VALIDATION_ERROR"): [
+        ("an array", b"[{}]"),
+        ("a string", b'"{}"'),
+        ("a number", b"1"),
+        ("null", b"null"),
+        ("unknown members", b'{"is_admin":true,"role":0,"__proto__":{}}'),
+        ("a query of another database", b'{"$where":"sleep(1000)","$ne":null}'),
+        ("a NUL in a name", b'{"a\\u0000":1}'),
+        ("an endless name", b'{"' + b"a" * 1_000_000 + b'":1}'),
+        ("many members", json.dumps({f"a{n}": n for n in range(50_000)}).encode()),
+    ],
+    (415, "UNSUPPORTED_MEDIA_TYPE"): [
+        ("no type", b"{}", None),
+        ("a form", b"email=a%40b.example&password=x", FORM),
+        ("a form that looks like JSON", b'{"a":"=1"}', FORM),
+        ("text, which needs no pre-flight", b"{}", "text/plain"),
+        ("text that says JSON", b"{}", "text/plain; application/json"),
+        ("a multipart form", b"--x\r\n\r\n--x--", "multipart/form-data; boundary=x"),
+        ("a multipart form without an end", b"--x\r\n" * 100, "multipart/form-data"),
+        ("XML", b"<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><a>&b;</a>", "application/xml"),
+        ("two types", b"{}", f"{JSON}, text/plain"),
+        ("a type that only begins so", b"{}", f"{JSON}p"),
+        ("any type", b"{}", "*/*"),
+        ("an empty type", b"{}", ""),
+        ("a packed body", gzip.compress(b"{}"), JSON, {"Content-Encoding": "gzip"}),
+        ("a body that unpacks to 50 MB", PACKED_SPACES, JSON, {"Content-Encoding": "gzip"}),
+        ("a body packed twice", b"{}", JSON, {"Content-Encoding": "gzip, gzip"}),
+        ("an encoding that is not there", b"{}", JSON, {"Content-Encoding": "br"}),
+    ],
+    (413, "PAYLOAD_TOO_LARGE"): [
+        ("more than a megabyte", b" " * (MEGABYTE + 1)),
+        ("more than a megabyte of text", b" " * (MEGABYTE + 1), "text/plain"),
+    ],
+}
 
 
 @pytest.mark.attack("hostile input")
-@pytest.mark.parametrize(
-    ("body", "content_type", "headers", "expected"), [pytest.param(*each, id=name) for name, *each in BODIES]
-)
+@pytest.mark.parametrize("expected", BODIES, ids=lambda expected: expected[1])
 def test_a_hostile_body_is_refused_by_every_route_that_takes_one(
-    client: FlaskClient,
-    admin: Person,
-    body: bytes,
-    content_type: str | None,
-    headers: dict[str, str],
-    expected: tuple[int, str],
+    client: FlaskClient, admin: Person, expected: tuple[int, str]
 ) -> None:
-    rows = rows_that_read(client.application, "json")
-    assert len(rows) > 10
-    for row in rows:
-        answer = client.open(
-            row.path(Scene(actor=admin, owner=admin)),
-            method=row.method,
-            data=body,
-            content_type=content_type,
-            headers={**admin.headers, **headers},
-        )
+    def send(row: Row, body: bytes, content_type: str | None = JSON, more: dict[str, str] | None = None) -> None:
+        path, headers = row.path(Scene(actor=admin, owner=admin)), {**admin.headers, **(more or {})}
+        answer = client.open(path, method=row.method, data=body, content_type=content_type, headers=headers)
         assert_error(answer, *expected)
         assert len(answer.get_data()) < 20_000
+
+    rows = rows_that_read(client.application, "json")
+    assert len(rows) > 10
+    (_, *first), *others = BODIES[expected]
+    for row in rows:
+        send(row, *first)
+    # No member of this one is required, so that nothing but the body is refused.
+    (profile,) = [row for row in rows if row.endpoint == "users.save_renter_profile"]
+    for _, *each in others:
+        send(profile, *each)
     assert client.get("/health").status_code == 200
 
 
@@ -303,10 +321,8 @@ class TestWork:
     def test_marks_that_people_write_are_taken(self, client: FlaskClient, owner: Person, name: str) -> None:
         for form in ("NFC", "NFD"):
             sent = {"full_name": f" {unicodedata.normalize(cast(Any, form), name)}\n"}
-            answer = client.put(f"/api/v1/users/{owner.id}", json=sent, headers=owner.headers)
-            assert answer.status_code == 200
-            assert answer.json is not None
-            assert answer.json["full_name"] == unicodedata.normalize("NFC", name)
+            body = assert_ok(client.put(f"/api/v1/users/{owner.id}", json=sent, headers=owner.headers))
+            assert body["full_name"] == unicodedata.normalize("NFC", name)
 
     @pytest.mark.attack("hostile input")
     @pytest.mark.parametrize("inner", [None, {"coordinates": {}}])
@@ -324,45 +340,30 @@ class TestWork:
     def test_a_list_that_is_too_long_is_refused_at_once(self, client: FlaskClient, renter: Person, item: Any) -> None:
         body = {"participant_ids": [item] * 21}
         answer = client.post("/api/v1/conversations", json=body, headers=renter.headers)
-        details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
-        assert [problem["field"] for problem in details] == ["participant_ids"]
+        assert_invalid(answer, "participant_ids")
 
 
 # What no field can hold, of whatever kind it is.
 NO_VALUES: list[Any] = [
-    "a\0b",
-    "\0",
-    "x" * 100_000,
-    "\u202e\u0007",
-    10**399,
-    -(10**398),
-    1e308,
-    -1e308,
-    1.5e-320,
-    [["\0"]],
-    {"a": "\0"},
-    {"a": {"b": ["\0"]}},
-    {"\0": 1},
-    {"a": 1e308},
-    {"a": 2**64},
-    [{}] * 10_000,
+    *("a\0b", "\0", "x" * 100_000, "\u202e\u0007"),
+    *(10**399, -(10**398), 1e308, -1e308, 1.5e-320),
+    *({"a": "\0"}, {"a": {"b": ["\0"]}}, {"\0": 1}, {"a": 1e308}, {"a": 2**64}),
+    *([["\0"]], [{}] * 10_000),
 ]
 
 
 @pytest.mark.attack("hostile input")
 @pytest.mark.parametrize("value", NO_VALUES, ids=lambda value: repr(value)[:30])
-def test_what_no_field_can_hold_is_refused_for_each_field_of_each_route(
+def test_a_value_that_no_field_can_hold_is_refused_by_the_name_of_the_field(
     client: FlaskClient, admin: Person, value: Any
 ) -> None:
-    for row in rows_that_read(client.application, "json"):
-        for name in arguments_of(client.application, row.endpoint)["json"].fields:
-            body = {**(row.body() if row.body else {}), name: value}
-            path = row.path(Scene(actor=admin, owner=admin))
-            answer = client.open(
-                path, method=row.method, data=json.dumps(body), content_type=JSON, headers=admin.headers
-            )
-            details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
-            assert any(problem["field"].split(".")[0] == name for problem in details), (row.endpoint, name, details)
+    is_first = value is NO_VALUES[0]
+    for row, name in fields_that_are_read(client.application, "json", one_of_each_kind=not is_first):
+        body = {**(row.body() if row.body else {}), name: value}
+        path = row.path(Scene(actor=admin, owner=admin))
+        answer = client.open(path, method=row.method, data=json.dumps(body), content_type=JSON, headers=admin.headers)
+        details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
+        assert any(problem["field"].split(".")[0] == name for problem in details), (row.endpoint, name, details)
 
 
 @pytest.mark.attack("hostile input")
@@ -383,9 +384,7 @@ def test_a_profile_gives_back_the_numbers_it_takes(client: FlaskClient, owner: P
     path = "/api/v1/users/me/renter-profile"
     sent = {"preferences": {"a": [number]}}
     assert client.put(path, json=sent, headers=owner.headers).status_code == 200
-    kept = client.get(path, headers=owner.headers).json
-    assert kept is not None
-    assert kept["preferences"] == sent["preferences"]
+    assert assert_ok(client.get(path, headers=owner.headers))["preferences"] == sent["preferences"]
 
 
 @pytest.mark.attack("hostile input")
@@ -397,41 +396,18 @@ def test_half_a_point_is_none(client: FlaskClient, owner: Person, coordinates: d
     else:
         path = f"{EQUIPMENT}/{add_equipment(owner.id)}"
         answer = client.put(path, json={"coordinates": coordinates}, headers=owner.headers)
-    details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
-    missing = {"latitude", "longitude"} - coordinates.keys()
-    assert {problem["field"] for problem in details} == {f"coordinates.{name}" for name in missing}
+    assert_invalid(answer, *(f"coordinates.{name}" for name in {"latitude", "longitude"} - coordinates.keys()))
 
 
 # --- Queries and paths ------------------------------------------------------------------------------------------------
 
 INJECTIONS = [
-    "'",
-    "''",
-    '"',
-    "\\",
-    "\\'",
-    "1 OR 1=1",
-    "' OR '1'='1",
-    "' OR 1=1 --",
-    "'; DROP TABLE equipment; --",
-    "1; SELECT pg_sleep(20)",
-    "' UNION SELECT email FROM users --",
-    "' || pg_sleep(20) || '",
-    "$$; DELETE FROM users; $$",
-    "%(id)s",
-    "%s%s%s%n",
-    ":id",
-    "{0}",
-    "1/**/OR/**/1",
-    "E'\\x27'",
-    "\u02bc OR 1=1 --",  # what folds into an apostrophe where nobody thinks of it
-    "＇ OR 1=1 --",
-    "created_at; --",
-    "(SELECT 1)",
-    "../../etc/passwd",
-    "${jndi:ldap://127.0.0.1/a}",
-    "{{7*7}}",
-    "<script>alert(1)</script>",
+    *("'; DROP TABLE equipment; --", "1; SELECT pg_sleep(20)", "' || pg_sleep(20) || '", "$$; DELETE FROM users; $$"),
+    *("'", "''", '"', "\\", "\\'", '"quoted" \\ and \\"', "1 OR 1=1", "' OR '1'='1", "' OR 1=1 --", "1/**/OR/**/1"),
+    *("' UNION SELECT email FROM users --", "%(id)s", "%s%s%s%n", "50% of %(id)s {} /", ":id", "{0}", "E'\\x27'"),
+    *("\u02bc OR 1=1 --", "＇ OR 1=1 --"),  # some databases fold these into an apostrophe
+    *("created_at; --", "(SELECT 1)", "../../etc/passwd", "${jndi:ldap://127.0.0.1/a}", "{{7*7}}"),
+    *("<script>alert(1)</script>", "<b>&amp; '", "\u00e9\U0001f6b2 Zürich"),
 ]
 WORDS = {"q", "search"}  # in which any text asks for something
 
@@ -446,13 +422,12 @@ def counts() -> dict[str, int]:
 @pytest.mark.attack("hostile input")
 @pytest.mark.parametrize("value", INJECTIONS)
 def test_sql_in_a_parameter_is_a_value_like_any_other(client: FlaskClient, admin: Person, value: str) -> None:
-    add_equipment(admin.id)
-    paths = {(row, row.path(Scene(actor=admin, owner=admin))) for row in rows_that_read(client.application, "query")}
+    fields = fields_that_are_read(client.application, "query", one_of_each_kind=value != INJECTIONS[0])
+    paths = [(row.path(Scene(actor=admin, owner=admin)), name) for row, name in fields]
     before = counts()
-    for row, path in paths:
-        for name in arguments_of(client.application, row.endpoint)["query"].fields:
-            answer = client.get(path, query_string={name: value}, headers=admin.headers)
-            assert answer.status_code == 200 if name in WORDS else assert_error(answer, 400, "VALIDATION_ERROR")
+    for path, name in paths:
+        answer = client.get(path, query_string={name: value}, headers=admin.headers)
+        assert answer.status_code == 200 if name in WORDS else assert_error(answer, 400, "VALIDATION_ERROR")
     for path in (f"{EQUIPMENT}/{quote(value, safe='')}", f"/api/v1/users/{quote(value, safe='')}"):
         assert_error(client.get(path, headers=admin.headers), 404, "NOT_FOUND")
     assert counts() == before
@@ -460,45 +435,24 @@ def test_sql_in_a_parameter_is_a_value_like_any_other(client: FlaskClient, admin
 
 @pytest.mark.attack("hostile input")
 @pytest.mark.parametrize("value", INJECTIONS)
-def test_sql_in_a_text_is_kept_as_it_was_written(client: FlaskClient, owner: Person, value: str) -> None:
-    texts = dict.fromkeys(("title", "description", "location"), f"This is a text: {value}")
-    answer = client.post(EQUIPMENT, json={**new_equipment(), **texts}, headers=owner.headers)
-    assert answer.status_code == 201
-    kept = client.get(answer.headers["Location"]).json
-    assert kept is not None
-    assert {name: kept[name] for name in texts} == texts
+def test_a_text_is_kept_as_it_was_written(client: FlaskClient, owner: Person, value: str) -> None:
+    texts = {"title": f"A text: {value}", "location": f"In {value}", "description": f"{value} is\n\ta text\r\n."}
+    created = assert_ok(client.post(EQUIPMENT, json={**new_equipment(), **texts}, headers=owner.headers), 201)
+    kept = client.get(f"{EQUIPMENT}/{created['id']}").json
+    assert kept == created
+    assert {name: created[name] for name in texts} == texts
+
+
+NO_PARAMETERS = ["%00", "a%00b", "%FF", "%C0%80", "%ED%A0%80", "x" * 3_000, "%F0%9F%98%80" * 400, "%E2%80%AE%07"]
 
 
 @pytest.mark.attack("hostile input")
-@pytest.mark.parametrize(
-    "raw", ["%00", "a%00b", "%FF", "%C0%80", "%ED%A0%80", "x" * 3_000, "%F0%9F%98%80" * 400, "%E2%80%AE%07"]
-)
-def test_what_no_parameter_can_hold_is_refused_for_each_parameter_of_each_route(
-    client: FlaskClient, admin: Person, raw: str
-) -> None:
-    for row in rows_that_read(client.application, "query"):
-        path = row.path(Scene(actor=admin, owner=admin))
-        for name in arguments_of(client.application, row.endpoint)["query"].fields:
-            answer = client.get(f"{path}?{name}={raw}", headers=admin.headers)
-            details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
-            assert [problem["field"] for problem in details] == [name]
-
-
-@pytest.mark.attack("hostile input")
-@pytest.mark.parametrize(
-    "number",
-    ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e-400", "9" * 400, "0x10", "1_0", "٣", "+1", "1e9999999"],
-)  # fmt: skip
-@pytest.mark.parametrize("name", ["page", "limit", "min_price", "max_price", "lat", "lng", "radius_km", "bbox"])
-def test_what_is_no_plain_number_is_refused(client: FlaskClient, name: str, number: str) -> None:
-    value = f"{number},0,1,1" if name == "bbox" else number
-    given = {"lat": "1", "lng": "1", name: value}
-    answer = client.get(EQUIPMENT, query_string=given)
-    if number == "1e-400" and name in ("lat", "lng", "radius_km", "bbox"):
-        assert answer.status_code == 200  # it is a number, and next to nothing
-    else:
-        details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
-        assert [problem["field"] for problem in details] == [name]
+@pytest.mark.parametrize("raw", NO_PARAMETERS, ids=lambda raw: raw[:20])
+def test_bytes_that_no_parameter_can_hold_are_refused(client: FlaskClient, admin: Person, raw: str) -> None:
+    fields = fields_that_are_read(client.application, "query", one_of_each_kind=raw != NO_PARAMETERS[0])
+    for row, name in fields:
+        answer = client.get(f"{row.path(Scene(actor=admin, owner=admin))}?{name}={raw}", headers=admin.headers)
+        assert_invalid(answer, name)
 
 
 @pytest.mark.attack("hostile input")
@@ -537,6 +491,7 @@ def test_a_parameter_counts_once_and_only_by_its_name(client: FlaskClient, query
         f"{EQUIPMENT}/%C0%AE%C0%AE",
         f"{EQUIPMENT}/..%2F..%2Fetc%2Fpasswd",
         f"{EQUIPMENT}/%0d%0aSet-Cookie:%20a=b",
+        f"{EQUIPMENT}/not-a-uuid",
         f"{EQUIPMENT}/{'a' * 5_000}",
         f"{EQUIPMENT}/" + "../" * 1_000,
         "/docs/..%2f..%2fwsgi.py",
@@ -559,131 +514,44 @@ def test_a_path_that_leads_nowhere_is_not_found(client: FlaskClient, path: str) 
     assert body["instance"].startswith("/")
 
 
-# --- Searches ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def drill(client: FlaskClient, owner: Person) -> str:
-    """A listing that is found by the word "drill", and not by "hammer"."""
-    return str(add_equipment(owner.id, title="Cordless drill", description="With a case, in green."))
-
-
-def found_by(client: FlaskClient, words: str) -> list[str]:
-    answer = client.get(EQUIPMENT, query_string={"q": words})
-    assert answer.status_code == 200, answer.get_data(as_text=True)
-    assert answer.json is not None
-    return [item["id"] for item in answer.json["items"]]
-
-
-def test_a_word_is_found(client: FlaskClient, drill: str) -> None:
-    assert found_by(client, "drill") == [drill]
-    assert found_by(client, "hammer") == []
-
-
-@pytest.mark.attack("hostile input")
-@pytest.mark.parametrize(
-    "words",
-    [
-        *("%", "_", "*", "\\", "'", '"', ":", ":*", "&", "|", "!", "(", ")", "<->", "<1>", "& | !", "()", "''", "%%"),
-        *("%rill", "dr%l", "d_ill", "d*ll", "dr?ll", "d.ll", ".*", "dr.*", "[d]rill ^", "^drill$ hammer", "d(rill)"),
-        *("hammer | drill", "drill | hammer", "hammer|drill", "!hammer", "drill & !green", "!!drill hammer", "dri:*ll"),
-        *("drill <-> green", "hammer or drill", "drill -green", "drill & hammer:*", "'drill hammer'", "hamm:*"),
-        *("drill:D hammer", "d\\rill", "' '"),
-    ],
-)  # fmt: skip
-def test_nothing_in_a_search_is_an_operator_or_a_wildcard(client: FlaskClient, drill: str, words: str) -> None:
-    found = found_by(client, words)
-    literally = [word for word in "".join(c if c.isalnum() else " " for c in words).lower().split() if word != "or"]
-    *whole, last = literally or [""]
-    listed = {"cordless", "drill", "with", "a", "case", "in", "green"}
-    matches = bool(last) and set(whole) <= listed and any(word.startswith(last) for word in listed)
-    assert found == ([drill] if matches else [])
-
-
-@pytest.mark.attack("hostile input")
-@pytest.mark.parametrize(
-    "words",
-    ["a " * 100, "a" * 201, "a" * 200, "é" * 200, "🔨" * 100, "a&" * 100, "'" * 200, "\\" * 199 + "'", "a:* " * 50],
-)  # fmt: skip
-def test_a_long_search_is_answered_or_refused(client: FlaskClient, drill: str, words: str) -> None:
-    answer = client.get(EQUIPMENT, query_string={"q": words})
-    if answer.status_code != 200:
-        assert [problem["field"] for problem in assert_error(answer, 400, "VALIDATION_ERROR")["details"]] == ["q"]
-
-
 # --- URLs of pictures -------------------------------------------------------------------------------------------------
 
-BAD_URLS = [
-    "",
-    " ",
-    "javascript:alert(1)",
-    "JAVASCRIPT:alert(1)",
-    "java\nscript:alert(1)",
-    "\x01javascript:alert(1)",
-    "data:text/html,<script>alert(1)</script>",
-    "vbscript:x",
-    "blob:https://photos.example.com/1",
-    "http://photos.example.com/1.jpg",
-    "ftp://photos.example.com/1.jpg",
-    "file:///etc/passwd",
-    "gopher://127.0.0.1:6379/_",
-    "//photos.example.com/1.jpg",
-    "/1.jpg",
-    "1.jpg",
-    "https:",
-    "https://",
-    "https:///1.jpg",
-    "https:photos.example.com/1.jpg",
-    "https:\\\\photos.example.com\\1.jpg",
-    "https://photos",
-    "https://photos.example.com/a b",
-    "https://photos.example.com/\n1.jpg",
-    "https://photos.example.com/1.jpg\r\nX: y",
-    "https://photos.example.com\t/1.jpg",
-    "https://photos.example.com/\0",
-    "https://photos.example.com/\u202egpj.exe",
-    "https://user@photos.example.com/1.jpg",
-    "https://user:password@photos.example.com/1.jpg",
-    "https://photos.example.com@evil.com/1.jpg",
-    "https://photos.example.com\\@evil.com/1.jpg",
-    "https://[fe80::1%25eth0]/1.jpg",
-    "https://[::1",
-    "https://[x]/1.jpg",
-    "https://photos%2eexample.com/1.jpg",
-    "https://photos.example.com:port/1.jpg",
-    "https://-photos.example.com-/<>",
-    "https://photos.example.com/" + "x" * 2_022,  # 2,049 in all
-    "https://photos.example.com/" + "x" * 100_000,
-    "https javascript:alert(1)//photos.example.com",
-]  # fmt: skip
-assert any(len(url) == 2_049 for url in BAD_URLS)
+PICTURE = "https://photos.example.com/1.jpg"
+BAD_URLS: list[Any] = [
+    *("", " ", None, 5, [], "/1.jpg", "1.jpg", "//photos.example.com/1.jpg", "http://photos.example.com/1.jpg"),
+    *("javascript:alert(1)", "JAVASCRIPT:alert(1)", "java\nscript:alert(1)", "\x01javascript:alert(1)", "vbscript:x"),
+    *("data:text/html,<script>alert(1)</script>", "blob:https://photos.example.com/1", "file:///etc/passwd"),
+    *("ftp://photos.example.com/1.jpg", "gopher://127.0.0.1:6379/_", "https javascript:alert(1)//photos.example.com"),
+    *("https:", "https://", "https:///1.jpg", "https:photos.example.com/1.jpg", "https:\\\\photos.example.com\\1.jpg"),
+    *("https://photos", "https://[::1", "https://[x]/1.jpg", "https://[fe80::1%25eth0]/1.jpg", "https://exa mple.com/"),
+    *("https://photos.example.com/a b", "https://photos.example.com/\n1.jpg", "https://photos.example.com\t/1.jpg"),
+    *(f"{PICTURE}\r\nX: y", "https://photos.example.com/\0", "https://photos.example.com/\u202egpj.exe"),
+    *("https://user@photos.example.com/1.jpg", "https://user:password@photos.example.com/1.jpg"),
+    *("https://photos.example.com@evil.com/1.jpg", "https://photos.example.com\\@evil.com/1.jpg"),
+    *("https://photos%2eexample.com/1.jpg", "https://photos.example.com:port/1.jpg", "https://-photos.example.com-/<>"),
+    *("https://photos.example.com/" + "x" * size for size in (2_022, 100_000)),  # the first has 2,049 in all
+]
 
 
 @pytest.mark.attack("hostile input")
 @pytest.mark.parametrize("url", BAD_URLS, ids=lambda url: ascii(url)[:60])
-def test_the_url_of_a_picture_is_https_and_nothing_else(client: FlaskClient, owner: Person, url: str) -> None:
-    listing = f"{EQUIPMENT}/{add_equipment(owner.id)}"
-    photo = client.post(f"{listing}/photos", json={"photo_url": url}, headers=owner.headers)
-    avatar = client.put(f"/api/v1/users/{owner.id}", json={"avatar_url": url}, headers=owner.headers)
-    for answer, name in ((photo, "photo_url"), (avatar, "avatar_url")):
-        details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
-        assert {problem["field"] for problem in details} == {name}
+def test_the_url_of_a_picture_is_https_and_nothing_else(client: FlaskClient, owner: Person, url: Any) -> None:
+    photos = f"{EQUIPMENT}/{add_equipment(owner.id)}/photos"
+    assert_invalid(client.post(photos, json={"photo_url": url}, headers=owner.headers), "photo_url")
+    if url is not None:  # which removes the avatar
+        avatar = client.put(f"/api/v1/users/{owner.id}", json={"avatar_url": url}, headers=owner.headers)
+        assert_invalid(avatar, "avatar_url")
 
 
 @pytest.mark.parametrize(
     ("url", "kept"),
-    [
-        ("https://photos.example.com/1.jpg", "https://photos.example.com/1.jpg"),
-        ("HTTPS://PHOTOS.example.com/A.JPG?B=C#D", "https://photos.example.com/A.JPG?B=C#D"),
-        ("https://photos.example.com:8443/1.jpg", "https://photos.example.com:8443/1.jpg"),
-        ("https://photos.example.com/" + "x" * 2_021, "https://photos.example.com/" + "x" * 2_021),
-    ],
-)
+    [(PICTURE, PICTURE), ("HTTPS://PHOTOS.example.com/A.JPG?B=C#D", "https://photos.example.com/A.JPG?B=C#D"),
+     *((url, url) for url in ("https://photos.example.com:8443/1.jpg", "https://photos.example.com/" + "x" * 2_021))],
+    ids=lambda url: url[:40],
+)  # fmt: skip
 def test_an_https_url_is_kept(client: FlaskClient, owner: Person, url: str, kept: str) -> None:
     answer = client.put(f"/api/v1/users/{owner.id}", json={"avatar_url": url}, headers=owner.headers)
-    assert answer.status_code == 200
-    assert answer.json is not None
-    assert answer.json["avatar_url"] == kept
+    assert assert_ok(answer)["avatar_url"] == kept
 
 
 @pytest.mark.attack("hostile input")
@@ -728,41 +596,25 @@ def test_a_range_of_what_is_no_file_is_the_whole(client: FlaskClient, value: str
     assert ranged.get_data() == plain.get_data()
 
 
+HEADERS = [
+    ("Accept", "application/json;q=x, */*;q=99999999999, " + "a/b," * 2_000),
+    *(("Accept", ";;;,,,q=="), ("Accept-Language", "x" * 8_000), ("User-Agent", "\xff" * 1_000)),
+    *(("Cookie", "a=" + "b" * 8_000), ("Cookie", 'a="\\"; =; ;;'), ("Content-Type", "x" * 5_000)),
+    *(("If-None-Match", '"' * 1_001), ("If-Modified-Since", "Mon, 99 Foo 99999 99:99:99 GMT"), ("If-Range", "\xff")),
+    *(("Authorization", "\xff\xfe"), ("Authorization", "Basic " + "x" * 5_000), ("Origin", "\xff")),
+    *(("Host", "a b"), ("Host", "[::1"), ("Host", "x" * 5_000), ("Host", "")),
+    *(("X-Forwarded-For", "'; DROP TABLE users; --"), ("X-Forwarded-For", "1.2.3.4, " * 1_000)),
+    *(("X-Forwarded-Proto", "javascript"), ("Content-Length", "-1"), ("Content-Length", "x")),
+    *(("X-Request-Id", "x" * 8_000), ("X-Request-Id", "abcdefgh\x7f")),
+]
+
+
 @pytest.mark.attack("hostile input")
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("Accept", "application/json;q=x, */*;q=99999999999, " + "a/b," * 2_000),
-        ("Accept", ";;;,,,q=="),
-        ("Accept-Language", "x" * 8_000),
-        ("Cookie", "a=" + "b" * 8_000),
-        ("Cookie", 'a="\\"; =; ;;'),
-        ("If-None-Match", '"' * 1_001),
-        ("If-Modified-Since", "Mon, 99 Foo 99999 99:99:99 GMT"),
-        ("If-Range", "\xff"),
-        ("Authorization", "\xff\xfe"),
-        ("Authorization", "Basic " + "x" * 5_000),
-        ("Origin", "\xff"),
-        ("Host", "a b"),
-        ("Host", "[::1"),
-        ("Host", "x" * 5_000),
-        ("Host", ""),
-        ("X-Forwarded-For", "'; DROP TABLE users; --"),
-        ("X-Forwarded-For", "1.2.3.4, " * 1_000),
-        ("X-Forwarded-Proto", "javascript"),
-        ("User-Agent", "\xff" * 1_000),
-        ("Content-Type", "x" * 5_000),
-        ("Content-Length", "-1"),
-        ("Content-Length", "x"),
-        ("X-Request-Id", "x" * 8_000),
-        ("X-Request-Id", "abcdefgh\x7f"),
-    ],
-    ids=lambda value: ascii(value)[:30],
-)
-@pytest.mark.parametrize("path", ["/health", EQUIPMENT, "/api/v1/auth/me", "/docs/swagger-ui.css", "/nowhere"])
-def test_no_header_is_answered_with_a_500(client: FlaskClient, path: str, name: str, value: str) -> None:
-    with closing(client.get(path, headers={name: value})) as answer:
-        assert answer.status_code < 500
-        if answer.status_code >= 400:
-            body: Any = answer.json
-            assert_error(answer, answer.status_code, body["code"])
+@pytest.mark.parametrize(("name", "value"), HEADERS, ids=lambda value: ascii(value)[:30])
+def test_no_header_is_answered_with_a_500(client: FlaskClient, name: str, value: str) -> None:
+    for path in ("/health", EQUIPMENT, "/api/v1/auth/me", "/docs/swagger-ui.css", "/nowhere"):
+        with closing(client.get(path, headers={name: value})) as answer:
+            assert answer.status_code < 500
+            if answer.status_code >= 400:
+                body: Any = answer.json
+                assert_error(answer, answer.status_code, body["code"])
