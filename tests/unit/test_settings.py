@@ -1,21 +1,13 @@
 """Settings: a wrong one stops the start with one line that names it, each is documented, and each is used."""
 
-import json
 import re
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
 
 import pytest
 
 from app.settings import AppEnv, InvalidSettings, OwnerSignup, Settings, SocketLimits, database_url
 from tests.support import ROOT
-from tests.support.processes.service import ServiceProcess
-from tests.support.processes.tenant import TenantProcess
-from tests.support.waiting import side_by_side
 
 SECRET = "hunter2-very-secret"  # noqa: S105 - stands in every wrong value, to show that none is repeated
 REQUIRED = {
@@ -136,20 +128,6 @@ WRONG: dict[str, list[str]] = {
     "LOG_JSON": WORDS,
 }
 
-# Those of the server itself, all numbers, by what gunicorn calls what becomes of them.
-NUMBERS_OF_THE_SERVER = {
-    "PORT": "bind",
-    "WEB_CONCURRENCY": "workers",
-    "GUNICORN_HTTP_CONNECTIONS": "worker_connections",
-    "GUNICORN_BACKLOG": "backlog",
-    "GUNICORN_TIMEOUT_SECONDS": "timeout",
-    "GUNICORN_GRACEFUL_TIMEOUT_SECONDS": "graceful_timeout",
-    "GUNICORN_KEEPALIVE_SECONDS": "keepalive",
-    "GUNICORN_LIMIT_REQUEST_LINE": "limit_request_line",
-    "GUNICORN_LIMIT_REQUEST_FIELD_SIZE": "limit_request_field_size",
-    "GUNICORN_LIMIT_REQUEST_FIELDS": "limit_request_fields",
-}
-
 Read = Callable[..., Settings]
 
 
@@ -217,30 +195,30 @@ class TestRefusal:
     def test_a_wrong_issuer_is_not_blamed_on_the_domain_it_replaces(self, read: Read) -> None:
         assert "AUTH0_DOMAIN" not in refusal(read, AUTH0_ISSUER="wrong", AUTH0_DOMAIN=None)
 
-    def test_an_audience_that_is_the_client_is_refused(self, read: Read) -> None:
-        # Else an ID token, whose audience is the client, would pass as an access token.
-        assert "AUTH0_AUDIENCE" in refusal(read, AUTH0_AUDIENCE=SECRET, AUTH0_CLIENT_ID=SECRET)
-
-    def test_a_silence_shorter_than_the_time_between_two_pings_is_refused(self, read: Read) -> None:
-        assert "WS_SILENCE_SECONDS" in refusal(read, WS_SILENCE_SECONDS="25", WS_PING_INTERVAL_SECONDS="25")
-
-    @pytest.mark.parametrize("app_env", [None, "production"])
-    def test_production_refuses_metrics_that_are_open_to_everyone(self, read: Read, app_env: str | None) -> None:
-        assert "METRICS_ADMIN_TOKEN" in refusal(read, APP_ENV=app_env, METRICS_ALLOW_PRIVATE_ONLY="false")
-
-    @pytest.mark.parametrize("app_env", [None, "production", "test"])
-    def test_passwords_to_show_are_refused_outside_development(self, read: Read, app_env: str | None) -> None:
-        line = refusal(read, APP_ENV=app_env, DEMO_ACCOUNTS=f"renter@example.com:{SECRET}")
-        assert "DEMO_ACCOUNTS" in line
+    @pytest.mark.parametrize(
+        ("name", "changes"),
+        [
+            # An ID token, whose audience is the client, would pass as an access token.
+            ("AUTH0_AUDIENCE", {"AUTH0_AUDIENCE": SECRET, "AUTH0_CLIENT_ID": SECRET}),
+            ("WS_SILENCE_SECONDS", {"WS_SILENCE_SECONDS": "25", "WS_PING_INTERVAL_SECONDS": "25"}),
+            *(
+                (name, {"APP_ENV": app_env, name: value})
+                for app_env in (None, "production")
+                for name, value in (
+                    ("METRICS_ALLOW_PRIVATE_ONLY", "false"),
+                    ("AUTH0_ISSUER", "http://127.0.0.1:8081/"),
+                    ("DEMO_ACCOUNTS", f"renter@example.com:{SECRET}"),
+                )
+            ),
+            ("DEMO_ACCOUNTS", {"APP_ENV": "test", "DEMO_ACCOUNTS": f"renter@example.com:{SECRET}"}),
+        ],
+    )
+    def test_settings_that_are_unsafe_together_are_refused(
+        self, read: Read, name: str, changes: dict[str, str | None]
+    ) -> None:
+        line = refusal(read, **changes)
+        assert ("METRICS_ADMIN_TOKEN" if name == "METRICS_ALLOW_PRIVATE_ONLY" else name) in line
         assert SECRET not in line
-
-    @pytest.mark.parametrize("app_env", [None, "production"])
-    def test_production_refuses_a_tenant_without_tls(self, read: Read, app_env: str | None) -> None:
-        assert "AUTH0_ISSUER" in refusal(read, APP_ENV=app_env, AUTH0_ISSUER="http://127.0.0.1:8081/")
-
-    @pytest.mark.parametrize("app_env", ["development", "test"])
-    def test_elsewhere_a_tenant_on_loopback_will_do(self, read: Read, app_env: str) -> None:
-        assert read(APP_ENV=app_env, AUTH0_ISSUER="http://127.0.0.1:8081/").auth0_issuer == "http://127.0.0.1:8081/"
 
 
 class TestReading:
@@ -259,17 +237,6 @@ class TestReading:
         monkeypatch.setenv("DATABASE_URL", "postgres:///db")
         assert database_url() == "postgresql+psycopg2:///db"
 
-    def test_the_issuer_is_the_domain_s(self, read: Read) -> None:
-        assert read(AUTH0_DOMAIN="tenant.eu.auth0.com").auth0_issuer == "https://tenant.eu.auth0.com/"
-        assert read(AUTH0_DOMAIN="tenant.example:8443").auth0_issuer == "https://tenant.example:8443/"
-
-    @pytest.mark.parametrize("issuer", ["https://login.example.com", "https://login.example.com/"])
-    def test_an_issuer_replaces_the_domain_and_ends_in_one_slash(self, read: Read, issuer: str) -> None:
-        assert read(AUTH0_ISSUER=issuer, AUTH0_DOMAIN=None).auth0_issuer == "https://login.example.com/"
-
-    def test_a_blank_issuer_counts_as_none(self, read: Read) -> None:
-        assert read(AUTH0_ISSUER="").auth0_issuer == "https://tenant.eu.auth0.com/"
-
     @pytest.mark.parametrize(
         ("app_env", "as_json"), [(None, True), ("production", True), ("development", False), ("test", False)]
     )
@@ -279,27 +246,31 @@ class TestReading:
         assert read(APP_ENV=app_env).log_json is as_json
         assert read(APP_ENV=app_env, LOG_JSON=str(not as_json).lower()).log_json is not as_json
 
-    def test_without_a_word_it_is_production(self, read: Read) -> None:
-        assert read().app_env is AppEnv.PRODUCTION
-
     @pytest.mark.parametrize(
-        ("name", "value", "field", "meaning"),
+        ("changes", "field", "meaning"),
         [
-            ("CORS_ALLOWED_ORIGINS", "https://a.example, http://localhost:5173,", "cors_allowed_origins",
+            ({}, "app_env", AppEnv.PRODUCTION),
+            ({"CORS_ALLOWED_ORIGINS": "https://a.example, http://localhost:5173,"}, "cors_allowed_origins",
              ("https://a.example", "http://localhost:5173")),
-            ("OWNER_SIGNUP", "approval", "owner_signup", OwnerSignup.APPROVAL),
-            ("DB_POOL_PRE_PING", "false", "db_pool_pre_ping", False),
-            ("DB_POOL_SIZE", "100", "db_pool_size", 100),
-            ("TRUSTED_PROXY_COUNT", "2", "trusted_proxy_count", 2),
-            ("JWKS_CACHE_TTL_SECONDS", "1", "jwks_cache_ttl_seconds", 1),
-            ("AUTH0_CONNECTION", "people", "auth0_connection", "people"),
-            ("DEMO_ACCOUNTS", " , ", "demo_accounts", ()),
+            ({"OWNER_SIGNUP": "approval"}, "owner_signup", OwnerSignup.APPROVAL),
+            ({"DB_POOL_PRE_PING": "false"}, "db_pool_pre_ping", False),
+            ({"DB_POOL_SIZE": "100"}, "db_pool_size", 100),
+            ({"TRUSTED_PROXY_COUNT": "2"}, "trusted_proxy_count", 2),
+            ({"JWKS_CACHE_TTL_SECONDS": "1"}, "jwks_cache_ttl_seconds", 1),
+            ({"AUTH0_CONNECTION": "people"}, "auth0_connection", "people"),
+            ({"DEMO_ACCOUNTS": " , "}, "demo_accounts", ()),
+            ({"AUTH0_DOMAIN": "tenant.example:8443"}, "auth0_issuer", "https://tenant.example:8443/"),
+            ({"AUTH0_ISSUER": ""}, "auth0_issuer", "https://tenant.eu.auth0.com/"),
+            ({"AUTH0_ISSUER": "https://i.example", "AUTH0_DOMAIN": None}, "auth0_issuer", "https://i.example/"),
+            ({"AUTH0_ISSUER": "https://i.example/", "AUTH0_DOMAIN": None}, "auth0_issuer", "https://i.example/"),
+            *(({"APP_ENV": app_env, "AUTH0_ISSUER": "http://127.0.0.1:8081/"}, "auth0_issuer", "http://127.0.0.1:8081/")
+              for app_env in ("development", "test")),
         ],
     )  # fmt: skip
     def test_a_setting_is_read_as_what_it_means(
-        self, read: Read, name: str, value: str, field: str, meaning: object
+        self, read: Read, changes: dict[str, str | None], field: str, meaning: object
     ) -> None:
-        assert getattr(read(**{name: value}), field) == meaning
+        assert getattr(read(**changes), field) == meaning
 
     def test_demo_accounts_are_read_in_their_order(self, read: Read) -> None:
         given = "renter@example.com:a:b@c, owner@example.com:d"
@@ -333,98 +304,3 @@ class TestNothingIsForShow:
         # `app_env` shows itself through its property.
         names = rf"\.({field}|is_development)\b" if field == "app_env" else rf"\.{field}\b"
         assert any(re.search(names, path.read_text()) for path in sources)
-
-
-def gunicorn(environment: Mapping[str, str], *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", *options, "wsgi:app"],
-        cwd=ROOT,
-        env=dict(environment),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-class TestTheServer:
-    @pytest.mark.parametrize(
-        "change", [{"AUTH0_CLIENT_SECRET": None}, {"DB_POOL_SIZE": SECRET}], ids=["missing", "wrong"]
-    )
-    def test_it_does_not_start_and_says_why_in_one_line(self, change: dict[str, Any]) -> None:
-        environment = {name: value for name, value in {**REQUIRED, **change}.items() if value is not None}
-        ended = gunicorn(environment)
-        assert ended.returncode != 0
-        assert ended.stdout == ""
-        assert [next(iter(change)) in line for line in ended.stderr.splitlines()] == [True]
-        assert SECRET not in ended.stderr
-
-    @pytest.mark.parametrize("wrong", [SECRET, "0", "99999999"], ids=["no number", "too small", "too large"])
-    def test_each_of_its_own_settings_that_is_wrong_is_named(self, wrong: str) -> None:
-        # Of what is no number here, gunicorn complains before it reads its configuration.
-        names = set(NUMBERS_OF_THE_SERVER) - ({"WEB_CONCURRENCY"} if wrong == SECRET else set())
-        ended = gunicorn({**REQUIRED, **dict.fromkeys(names, wrong)})
-        assert ended.returncode != 0
-        (line,) = ended.stderr.splitlines()
-        assert set(re.findall(r"([A-Z][A-Z_]+): \w", line)) == names
-        assert SECRET not in line
-
-    def test_each_of_its_own_settings_is_what_gunicorn_runs_with(self) -> None:
-        assert server_settings() == {"HOST", *NUMBERS_OF_THE_SERVER}
-        chosen = {name: str(1001 + number) for number, name in enumerate(NUMBERS_OF_THE_SERVER)}
-        chosen |= {"HOST": "127.0.0.2", "WEB_CONCURRENCY": "7", "WS_MAX_SOCKETS_PER_WORKER": "5000"}
-        ended = gunicorn({**REQUIRED, **chosen}, "--print-config")
-        shown = dict(re.findall(r"^(\w+) += (.*)$", ended.stdout, re.MULTILINE))
-        expected = {of_gunicorn: chosen[name] for name, of_gunicorn in NUMBERS_OF_THE_SERVER.items()}
-        expected["bind"] = f"['127.0.0.2:{chosen['PORT']}']"
-        expected["worker_connections"] = str(5000 + int(chosen["GUNICORN_HTTP_CONNECTIONS"]))
-        assert {name: shown[name] for name in expected} == expected
-
-    @pytest.mark.parametrize("option", ["--worker-class=sync", "--preload", "--max-requests=1000"])
-    def test_what_the_service_is_built_on_is_not_for_an_environment_to_change(self, option: str) -> None:
-        ended = gunicorn({**REQUIRED, "PORT": "1", "GUNICORN_CMD_ARGS": option})
-        assert ended.returncode != 0
-        assert "GUNICORN_CMD_ARGS: must leave" in ended.stderr.splitlines()[-1]
-
-    def test_every_line_of_its_log_is_json_from_the_start_to_the_end(self, logs: dict[str, str]) -> None:
-        entries = [json.loads(line) for line in logs["debug"].splitlines()]
-        assert all(entry.keys() >= {"event", "level", "logger", "timestamp"} for entry in entries)
-        assert {"app.request", "gunicorn.error"} <= {entry["logger"] for entry in entries}
-        assert any("Invalid request" in entry["event"] for entry in entries)
-
-    def test_it_is_json_only_if_told_so(self, logs: dict[str, str]) -> None:
-        # Not JSON whatever the setting says.
-        assert "Starting gunicorn" in logs["plain"]
-        assert "/nowhere" in logs["plain"]
-        assert not [line for line in logs["plain"].splitlines() if line.startswith("{")]
-
-    def test_a_higher_level_silences_what_is_below(self, logs: dict[str, str]) -> None:
-        assert logs["error"] == ""
-
-
-@pytest.fixture(scope="module")
-def logs(database_url_factory: Callable[[], str], tenant: TenantProcess) -> dict[str, str]:
-    """What services with these settings write from their start to their end, with good and bad requests between."""
-    base = {"DATABASE_URL": database_url_factory(), **tenant.env()}
-    changes = {
-        "debug": {"LOG_JSON": "true", "LOG_LEVEL": "debug"},
-        "error": {"LOG_JSON": "true", "LOG_LEVEL": "error"},
-        "plain": {"LOG_JSON": "false"},
-    }
-    services = {name: ServiceProcess(base | change, workers=1) for name, change in changes.items()}
-    with side_by_side(services):
-        for service in services.values():
-            service.request("GET", "/nowhere")
-            service.request("GET", "/api/v1/auth/me", headers={"Authorization": "Bearer no"})
-            speak_nonsense(service.port)
-        for service in services.values():
-            service.stop()
-        return {name: service.log() for name, service in services.items()}
-
-
-def speak_nonsense(port: int) -> None:
-    """Something that is not HTTP, which gunicorn itself answers and logs."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
-        while connection.recv(4096):
-            pass
