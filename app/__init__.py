@@ -9,7 +9,6 @@ from app.auth import routes as auth
 from app.demo import commands as demo
 from app.equipment import routes as equipment
 from app.messages import asyncapi, live, socket
-from app.messages import commands as messages_commands
 from app.messages import routes as messages
 from app.observability import error_tracking, exchange, health, logging, metrics
 from app.settings import Settings
@@ -66,7 +65,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     socket.init_app(app)
     asyncapi.init_app(app)
     app.cli.add_command(users_commands.users)
-    app.cli.add_command(messages_commands.chat)
     app.cli.add_command(maintenance.maintenance)
     app.cli.add_command(demo.seed)
     return app

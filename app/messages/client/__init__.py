@@ -1,1 +1,0 @@
-"""A chat client for a terminal. Of the service it knows what PROTOCOL.md says, and nothing of its inside."""
