@@ -1,6 +1,7 @@
 """Directories of this test process, removed at its end; those of a process that was killed go with the next run."""
 
 import atexit
+import fcntl
 import os
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 from deploy.local.cluster import PostgresCluster
 from tests.support import ROOT
 
-SCRATCH = ROOT / ".local" / "test-scratch"
+SCRATCH = ROOT / ".local" / "scratch"  # `test-…` would be taken for a dead run's cluster (deploy/local/disposable.py)
 
 
 def scratch_directory(prefix: str) -> Path:
@@ -20,14 +21,30 @@ def scratch_directory(prefix: str) -> Path:
 
 @cache
 def _of_this_process() -> Path:
+    # Locks and not process ids tell which directories are in use: processes of another PID namespace are not in /proc.
     SCRATCH.mkdir(parents=True, exist_ok=True)
+    cleaning = os.open(SCRATCH, os.O_RDONLY)
+    fcntl.flock(cleaning, fcntl.LOCK_EX)
     for left in SCRATCH.iterdir():
-        if not Path(f"/proc/{left.name}").exists():
+        if _lock(left):
             _remove(left)
-    own = SCRATCH / str(os.getpid())
-    own.mkdir(exist_ok=True)
+    own = Path(tempfile.mkdtemp(dir=SCRATCH))
+    own.chmod(0o755)
+    _lock(own)
+    os.close(cleaning)
     atexit.register(_remove, own)
     return own
+
+
+def _lock(directory: Path) -> bool:
+    """Lock it until this process ends; False if another process has it."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    return True
 
 
 def _remove(directory: Path) -> None:
