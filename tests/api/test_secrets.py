@@ -1,6 +1,6 @@
 """Nothing that is planted in a request, in a setting or in a variable comes out in the log: failures in this process.
 
-`tests/service/test_secrets.py` drives the running service.
+`tests/slow/ops/test_secrets.py` drives the running service.
 """
 
 import io

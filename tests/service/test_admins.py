@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -19,54 +19,17 @@ import requests
 from websockets.exceptions import InvalidStatus
 
 from tests.support import ROOT
-from tests.support.members import Member, new_member
+from tests.support.assertions import assert_error
+from tests.support.databases import LOCK_WAITS
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
+from tests.support.users import NEW_LISTING, ChatUser
 from tests.support.waiting import all_at_once, statuses, until
 from tests.support.ws_client import ChatClient
 
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-
-
-@pytest.fixture(scope="module")
-def database_url(database_url_factory: Callable[[], str]) -> str:
-    return database_url_factory()
-
-
-@pytest.fixture(scope="module")
-def environment(database_url: str, tenant: TenantProcess) -> dict[str, str]:
-    return {"DATABASE_URL": database_url, **tenant.env()}
-
-
-@pytest.fixture(scope="module")
-def service(environment: dict[str, str]) -> Iterator[ServiceProcess]:
-    with ServiceProcess(environment) as running:
-        yield running
-
 
 @pytest.fixture
-def sql(database_url: str) -> Callable[..., Any]:
-    """Runs a statement on the service's database, in a transaction of its own; the first value of its answer."""
-
-    def run(statement: str, *values: Any) -> Any:
-        connection = psycopg2.connect(database_url.replace("+psycopg2", ""))
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement, values)
-                return cursor.fetchone()[0] if cursor.description else None
-        finally:
-            connection.close()
-
-    return run
-
-
-@pytest.fixture
-def newcomer(service: ServiceProcess, tenant: TenantProcess) -> Callable[..., Member]:
-    return lambda **claims: new_member(service, tenant, **claims)
-
-
-@pytest.fixture
-def admins(newcomer: Callable[..., Member], sql: Callable[..., Any]) -> list[Member]:
+def admins(newcomer: Callable[..., ChatUser], sql: Callable[..., Any]) -> list[ChatUser]:
     """The only two admins there are."""
     sql("UPDATE users SET role = 'renter' WHERE role = 'admin'")
     two = [newcomer(email=f"{uuid4().hex}@example.com", email_verified=True) for _ in range(2)]
@@ -79,7 +42,7 @@ def at_the_same_instant(database_url: str, sql: Callable[..., Any]) -> Callable[
     """What the calls answer that begin while a statement holds what they need, and go on together once it is over."""
 
     def run(calls: list[Callable[[], Any]], statement: str, *values: Any) -> list[Any]:
-        holder = psycopg2.connect(database_url.replace("+psycopg2", ""))
+        holder = psycopg2.connect(database_url)
         with ThreadPoolExecutor(len(calls)) as threads:
             try:
                 with holder.cursor() as cursor:
@@ -87,7 +50,7 @@ def at_the_same_instant(database_url: str, sql: Callable[..., Any]) -> Callable[
                 begun: list[Future[Any]] = []
                 for call in calls:
                     begun.append(threads.submit(call))
-                    until(lambda: sql(WAITING) >= len(begun) or any(future.done() for future in begun))
+                    until(lambda: sql(LOCK_WAITS) >= len(begun) or any(future.done() for future in begun))
                 holder.commit()
                 return [future.result() for future in begun]
             finally:
@@ -96,24 +59,12 @@ def at_the_same_instant(database_url: str, sql: Callable[..., Any]) -> Callable[
     return run
 
 
-def demote(who: Member, whom: Member) -> requests.Response:
+def demote(who: ChatUser, whom: ChatUser) -> requests.Response:
     return who.call("PUT", f"/admin/users/{whom.id}/role", json={"role": "renter"})
 
 
-def delete(who: Member, whom: Member) -> requests.Response:
+def delete(who: ChatUser, whom: ChatUser) -> requests.Response:
     return who.call("DELETE", f"/admin/users/{whom.id}")
-
-
-def new_listing(category_id: str) -> dict[str, str]:
-    """The body that lists a drill."""
-    return {
-        "category_id": category_id,
-        "title": "Cordless drill",
-        "description": "18 V with two batteries and a case.",
-        "daily_rate": "25.00",
-        "condition": "good",
-        "location": "Bern, Switzerland",
-    }
 
 
 HOLD_ADMINS = "SELECT id FROM users WHERE role = 'admin' ORDER BY id FOR UPDATE"
@@ -123,7 +74,7 @@ COUNT_ADMINS = "SELECT count(*) FROM users WHERE role = 'admin'"
 @pytest.mark.attack("accounts")
 @pytest.mark.parametrize("deeds", [(demote, demote), (delete, delete), (demote, delete), (delete, demote)])
 def test_of_two_admins_who_end_each_other_at_the_same_instant_one_stays(
-    admins: list[Member], sql: Callable[..., Any], at_the_same_instant: Callable[..., list[Any]], deeds: Any
+    admins: list[ChatUser], sql: Callable[..., Any], at_the_same_instant: Callable[..., list[Any]], deeds: Any
 ) -> None:
     one, other = admins
     entries = sql("SELECT count(*) FROM audit_log")
@@ -136,34 +87,22 @@ def test_of_two_admins_who_end_each_other_at_the_same_instant_one_stays(
 
 
 @pytest.mark.attack("accounts")
-@pytest.mark.parametrize("deed", [demote, delete])
-def test_an_admin_and_a_shell_at_the_same_instant_leave_one(
-    admins: list[Member],
+@pytest.mark.parametrize("deed", [demote, delete, None], ids=["demote", "delete", "another shell"])
+def test_a_shell_and_an_admin_or_another_shell_at_the_same_instant_leave_one_admin(
+    admins: list[ChatUser],
     environment: dict[str, str],
     sql: Callable[..., Any],
     at_the_same_instant: Callable[..., list[Any]],
     deed: Any,
 ) -> None:
-    # Either the shell demotes the admin who acts, or it comes too late: then this is the last one.
     one, other = admins
-    email = sql("SELECT email FROM users WHERE id = %s", one.id)
-    exit_code, answer = at_the_same_instant(
-        [lambda: promote(environment, email, "renter"), lambda: deed(one, other)], HOLD_ADMINS
-    )
-    assert (answer.status_code, exit_code) in ((403, 0), (200, 1), (204, 1))
-    assert sql(COUNT_ADMINS) == 1
-
-
-@pytest.mark.attack("accounts")
-def test_two_shells_at_the_same_instant_leave_one(
-    admins: list[Member],
-    environment: dict[str, str],
-    sql: Callable[..., Any],
-    at_the_same_instant: Callable[..., list[Any]],
-) -> None:
     emails = [sql("SELECT email FROM users WHERE id = %s", admin.id) for admin in admins]
-    calls = [lambda email=email: promote(environment, email, "owner") for email in emails]
-    assert sorted(at_the_same_instant(calls, HOLD_ADMINS)) == [0, 1]
+    rival = partial(deed, one, other) if deed else partial(promote, environment, emails[1], "owner")
+    exit_code, outcome = at_the_same_instant([partial(promote, environment, emails[0], "renter"), rival], HOLD_ADMINS)
+    if deed:  # the shell demotes the acting admin, or comes too late and finds the last admin
+        assert (outcome.status_code, exit_code) in ((403, 0), (200, 1), (204, 1))
+    else:
+        assert {exit_code, outcome} == {0, 1}
     assert sql(COUNT_ADMINS) == 1
 
 
@@ -175,7 +114,7 @@ def promote(environment: dict[str, str], email: str, role: str) -> int:
 
 
 def test_a_change_and_its_entry_are_of_one_transaction(
-    admins: list[Member], newcomer: Callable[..., Member], sql: Callable[..., Any]
+    admins: list[ChatUser], newcomer: Callable[..., ChatUser], sql: Callable[..., Any]
 ) -> None:
     # PostgreSQL keeps with each row which transaction wrote it.
     user = newcomer()
@@ -185,8 +124,8 @@ def test_a_change_and_its_entry_are_of_one_transaction(
 
 
 def test_a_user_deleted_many_times_at_once_is_deleted_once(
-    admins: list[Member],
-    newcomer: Callable[..., Member],
+    admins: list[ChatUser],
+    newcomer: Callable[..., ChatUser],
     sql: Callable[..., Any],
     at_the_same_instant: Callable[..., list[Any]],
 ) -> None:
@@ -199,7 +138,7 @@ def test_a_user_deleted_many_times_at_once_is_deleted_once(
 
 @pytest.mark.attack("accounts")
 def test_fifty_uses_of_a_deleted_user_s_token_at_once_make_nobody(
-    admins: list[Member], newcomer: Callable[..., Member], sql: Callable[..., Any], service: ServiceProcess
+    admins: list[ChatUser], newcomer: Callable[..., ChatUser], sql: Callable[..., Any], service: ServiceProcess
 ) -> None:
     email = f"{uuid4().hex}@example.com"
     user = newcomer(email=email, email_verified=True)
@@ -212,7 +151,7 @@ def test_fifty_uses_of_a_deleted_user_s_token_at_once_make_nobody(
 def test_first_uses_of_another_identity_while_its_user_is_deleted_make_one_user(
     service: ServiceProcess,
     tenant: TenantProcess,
-    newcomer: Callable[..., Member],
+    newcomer: Callable[..., ChatUser],
     sql: Callable[..., Any],
     at_the_same_instant: Callable[..., list[Any]],
 ) -> None:
@@ -231,7 +170,7 @@ def test_first_uses_of_another_identity_while_its_user_is_deleted_make_one_user(
 
 @pytest.mark.attack("accounts")
 def test_a_deleted_user_s_sockets_end_and_no_new_one_begins(
-    admins: list[Member], newcomer: Callable[..., Member], service: ServiceProcess
+    admins: list[ChatUser], newcomer: Callable[..., ChatUser], service: ServiceProcess
 ) -> None:
     ada, ben = newcomer(), newcomer()
     talk = ada.begin(ben)
@@ -252,33 +191,31 @@ def test_a_deleted_user_s_sockets_end_and_no_new_one_begins(
 
 
 def test_a_listing_under_way_while_its_owner_is_deleted_finds_nobody(
-    newcomer: Callable[..., Member], sql: Callable[..., Any], at_the_same_instant: Callable[..., list[Any]]
+    newcomer: Callable[..., ChatUser], at_the_same_instant: Callable[..., list[Any]]
 ) -> None:
-    owner = newcomer()
-    assert owner.call("PUT", "/users/me/owner-profile", json={"business_info": {}}).status_code == 200
-    body = new_listing(sql("SELECT id::text FROM categories LIMIT 1"))
-    call = partial(owner.call, "POST", "/equipment", json=body)
+    owner = newcomer().become_owner()
+    call = partial(owner.call, "POST", "/equipment", json=NEW_LISTING)
     (answer,) = at_the_same_instant([call], "DELETE FROM users WHERE id = %s", owner.id)
-    assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+    assert_error(answer, 404, "NOT_FOUND")
 
 
 def test_a_mark_under_way_while_the_membership_ends_is_refused(
-    newcomer: Callable[..., Member], sql: Callable[..., Any], at_the_same_instant: Callable[..., list[Any]]
+    newcomer: Callable[..., ChatUser], sql: Callable[..., Any], at_the_same_instant: Callable[..., list[Any]]
 ) -> None:
     ada, ben = newcomer(), newcomer()
     talk = ada.begin(ben)
     call = partial(ben.call, "POST", f"/conversations/{talk}/read")
     end = "DELETE FROM conversation_participants WHERE conversation_id = %s AND user_id = %s"
     (answer,) = at_the_same_instant([call], end, talk, ben.id)
-    assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+    assert_error(answer, 403, "FORBIDDEN")
 
 
-def moves(who: Member, category_id: str, name: str, below: str) -> Callable[[], requests.Response]:
+def moves(who: ChatUser, category_id: str, name: str, below: str) -> Callable[[], requests.Response]:
     return partial(who.call, "PUT", f"/admin/categories/{category_id}", json={"name": name, "parent_id": below})
 
 
 @pytest.fixture
-def new_category(admins: list[Member]) -> Callable[[], tuple[str, str]]:
+def new_category(admins: list[ChatUser]) -> Callable[[], tuple[str, str]]:
     """Makes categories; a call gives the id and the name of one."""
 
     def make() -> tuple[str, str]:
@@ -295,7 +232,7 @@ HOLD_CATEGORIES = "LOCK TABLE categories IN SHARE ROW EXCLUSIVE MODE"
 
 
 def test_two_moves_at_the_same_instant_close_no_circle(
-    admins: list[Member],
+    admins: list[ChatUser],
     new_category: Callable[[], tuple[str, str]],
     sql: Callable[..., Any],
     at_the_same_instant: Callable[..., list[Any]],
@@ -310,7 +247,7 @@ def test_two_moves_at_the_same_instant_close_no_circle(
 
 
 def test_one_name_given_by_two_at_the_same_instant_is_given_once(
-    admins: list[Member], at_the_same_instant: Callable[..., list[Any]]
+    admins: list[ChatUser], at_the_same_instant: Callable[..., list[Any]]
 ) -> None:
     name = uuid4().hex
     calls = [partial(who.call, "POST", "/admin/categories", json={"name": name}) for who in admins]
@@ -320,7 +257,7 @@ def test_one_name_given_by_two_at_the_same_instant_is_given_once(
 
 @pytest.mark.parametrize("first", ["deletion", "listing"])
 def test_a_category_is_deleted_or_listed_in_and_never_both(
-    admins: list[Member],
+    admins: list[ChatUser],
     new_category: Callable[[], tuple[str, str]],
     sql: Callable[..., Any],
     at_the_same_instant: Callable[..., list[Any]],
@@ -329,7 +266,7 @@ def test_a_category_is_deleted_or_listed_in_and_never_both(
     category_id, _ = new_category()
     calls = {
         "deletion": partial(admins[0].call, "DELETE", f"/admin/categories/{category_id}"),
-        "listing": partial(admins[1].call, "POST", "/equipment", json=new_listing(category_id)),
+        "listing": partial(admins[1].call, "POST", "/equipment", json={**NEW_LISTING, "category_id": category_id}),
     }
     order = sorted(calls, key=lambda name: name != first)
     hold = "SELECT id FROM categories WHERE id = %s FOR UPDATE"
@@ -341,32 +278,23 @@ def test_a_category_is_deleted_or_listed_in_and_never_both(
 
 
 @pytest.fixture
-def listing_owner(newcomer: Callable[..., Member]) -> Member:
+def listing_owner(newcomer: Callable[..., ChatUser]) -> ChatUser:
     """An owner whom nobody has asked anything yet."""
-    owner = newcomer()
-    assert owner.call("PUT", "/users/me/owner-profile", json={"business_info": {}}).status_code == 200
-    return owner
-
-
-def list_something(owner: Member, sql: Callable[..., Any]) -> str:
-    answer = owner.call("POST", "/equipment", json=new_listing(sql("SELECT id::text FROM categories LIMIT 1")))
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
+    return newcomer().become_owner()
 
 
 @pytest.mark.parametrize("sender", ["the owner", "another admin"])
 @pytest.mark.parametrize("first", ["message", "deletion"])
 def test_who_writes_about_a_listing_and_who_deletes_its_owner_do_not_wait_for_each_other(
-    admins: list[Member],
-    listing_owner: Member,
-    sql: Callable[..., Any],
+    admins: list[ChatUser],
+    listing_owner: ChatUser,
     at_the_same_instant: Callable[..., list[Any]],
     sender: str,
     first: str,
 ) -> None:
     # The deletion takes the listing out of the conversation, and holds every admin besides the one it deletes.
     writer = listing_owner if sender == "the owner" else admins[1]
-    talk = admins[1].begin(listing_owner, equipment_id=list_something(listing_owner, sql))
+    talk = admins[1].begin(listing_owner, equipment_id=listing_owner.list_equipment())
     calls = {
         "message": partial(writer.call, "POST", f"/conversations/{talk}/messages", json={"content": "Is it free?"}),
         "deletion": partial(delete, admins[0], listing_owner),
@@ -380,35 +308,29 @@ def test_who_writes_about_a_listing_and_who_deletes_its_owner_do_not_wait_for_ea
     assert len(admins[1].messages(talk)) == (0 if is_too_late else 1)
 
 
-def test_who_begins_to_write_to_an_owner_and_who_deletes_them_do_not_wait_for_each_other(
-    admins: list[Member],
-    newcomer: Callable[..., Member],
-    listing_owner: Member,
+@pytest.mark.parametrize("what", ["begin a conversation", "become an owner"])
+def test_the_deletion_of_an_owner_and_a_request_that_needs_the_owner_do_not_wait_for_each_other(
+    admins: list[ChatUser],
+    newcomer: Callable[..., ChatUser],
+    listing_owner: ChatUser,
     sql: Callable[..., Any],
     at_the_same_instant: Callable[..., list[Any]],
+    what: str,
 ) -> None:
-    body = {"participant_ids": [listing_owner.id], "equipment_id": list_something(listing_owner, sql)}
-    calls = [partial(delete, admins[0], listing_owner), partial(newcomer().call, "POST", "/conversations", json=body)]
+    if what == "begin a conversation":
+        body = {"participant_ids": [listing_owner.id], "equipment_id": listing_owner.list_equipment()}
+        request, expected = partial(newcomer().call, "POST", "/conversations", json=body), 400
+    else:
+        sql("UPDATE users SET role = 'renter' WHERE id = %s", listing_owner.id)
+        body = {"business_info": {"since": 2026}}
+        request, expected = partial(listing_owner.call, "PUT", "/users/me/owner-profile", json=body), 404
     hold = "SELECT id FROM users WHERE id = %s FOR UPDATE"
-    deletion, begun = at_the_same_instant(calls, hold, listing_owner.id)
-    assert (deletion.status_code, begun.status_code) == (204, 400)
-
-
-def test_who_becomes_an_owner_and_who_deletes_them_do_not_wait_for_each_other(
-    admins: list[Member],
-    listing_owner: Member,
-    sql: Callable[..., Any],
-    at_the_same_instant: Callable[..., list[Any]],
-) -> None:
-    sql("UPDATE users SET role = 'renter' WHERE id = %s", listing_owner.id)
-    save = partial(listing_owner.call, "PUT", "/users/me/owner-profile", json={"business_info": {"since": 2026}})
-    hold = "SELECT id FROM users WHERE id = %s FOR UPDATE"
-    deletion, saved = at_the_same_instant([partial(delete, admins[0], listing_owner), save], hold, listing_owner.id)
-    assert (deletion.status_code, saved.status_code) == (204, 404)
+    answers = at_the_same_instant([partial(delete, admins[0], listing_owner), request], hold, listing_owner.id)
+    assert [answer.status_code for answer in answers] == [204, expected]
 
 
 def test_of_two_who_change_the_category_they_both_saw_at_the_same_instant_one_does(
-    admins: list[Member],
+    admins: list[ChatUser],
     new_category: Callable[[], tuple[str, str]],
     sql: Callable[..., Any],
     at_the_same_instant: Callable[..., list[Any]],
@@ -426,35 +348,30 @@ def test_of_two_who_change_the_category_they_both_saw_at_the_same_instant_one_do
     assert sql(made, category_id) == 1
 
 
-def on_condition(who: Member, tag: str, method: str, category_id: str, body: Any = None) -> requests.Response:
-    path, headers = f"/api/v1/admin/categories/{category_id}", {**who.headers, "If-Match": tag}
-    return who.service.request(method, path, json=body, headers=headers)
+def on_condition(who: ChatUser, tag: str, method: str, category_id: str, body: Any = None) -> requests.Response:
+    return who.call(method, f"/admin/categories/{category_id}", json=body, headers={"If-Match": tag})
 
 
 def test_a_user_is_not_deleted_with_a_listing_that_is_made_at_the_same_instant(
-    admins: list[Member],
-    listing_owner: Member,
-    sql: Callable[..., Any],
-    at_the_same_instant: Callable[..., list[Any]],
+    admins: list[ChatUser], listing_owner: ChatUser, at_the_same_instant: Callable[..., list[Any]]
 ) -> None:
-    owner = listing_owner
-    body = new_listing(sql("SELECT id::text FROM categories LIMIT 1"))
-    sent = {**admins[0].headers, "If-Match": admins[0].call("GET", f"/admin/users/{owner.id}").headers["ETag"]}
-    removing = partial(owner.service.request, "DELETE", f"/api/v1/admin/users/{owner.id}", headers=sent)
-    listing = partial(owner.call, "POST", "/equipment", json=body)
-    answers = at_the_same_instant([removing, listing], "SELECT FROM users WHERE id = %s FOR UPDATE", owner.id)
+    path = f"/admin/users/{listing_owner.id}"
+    seen = {"If-Match": admins[0].call("GET", path).headers["ETag"]}
+    removing = partial(admins[0].call, "DELETE", path, headers=seen)
+    listing = partial(listing_owner.call, "POST", "/equipment", json=NEW_LISTING)
+    answers = at_the_same_instant([removing, listing], "SELECT FROM users WHERE id = %s FOR UPDATE", listing_owner.id)
     assert tuple(answer.status_code for answer in answers) in ((204, 404), (412, 201))
 
 
 def test_a_request_with_a_key_and_the_deletion_of_who_sent_it_wait_for_each_other_in_one_order(
-    admins: list[Member],
-    listing_owner: Member,
+    admins: list[ChatUser],
+    listing_owner: ChatUser,
     sql: Callable[..., Any],
     at_the_same_instant: Callable[..., list[Any]],
 ) -> None:
-    owner, listing_id = listing_owner, list_something(listing_owner, sql)
-    photo, sent = {"photo_url": "https://example.com/1.jpg"}, {**owner.headers, "Idempotency-Key": uuid4().hex}
-    adding = partial(owner.service.request, "POST", f"/api/v1/equipment/{listing_id}/photos", json=photo, headers=sent)
+    owner, listing_id = listing_owner, listing_owner.list_equipment()
+    photo, key = {"photo_url": "https://example.com/1.jpg"}, {"Idempotency-Key": uuid4().hex}
+    adding = partial(owner.call, "POST", f"/equipment/{listing_id}/photos", json=photo, headers=key)
     answers = at_the_same_instant(
         [adding, partial(delete, admins[0], owner)], "SELECT FROM equipment WHERE id = %s FOR UPDATE", listing_id
     )

@@ -1,49 +1,36 @@
-"""What the login throttle promises of many attempts at once: two real workers, and a table that stays small."""
+"""The login throttle with many attempts at once, over two workers. Floods: tests/slow/ops/test_login_floods.py."""
 
 import os
 import signal
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Address
-from itertools import count
 from threading import Barrier
 from uuid import uuid4
 
-import psycopg2
 import pytest
 import requests
 from flask import Flask
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Engine, select
 
 from app.auth import login_attempts, throttle
 from app.database import transaction
-from app.errors import InvalidCredentials, TooManyRequests
 from app.models import LoginAttempts
-from app.settings import LoginLimits, Settings
+from app.settings import Settings
+from tests.support.databases import query
+from tests.support.login_attempts import LIMITS, count_rows, emptied_table, flood, guess
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import PASSWORD, TenantProcess
-from tests.support.waiting import until
+from tests.support.waiting import in_parallel, statuses, until
 
 LOGIN = "/api/v1/auth/auth0/login"
 AT_ONCE = 100
 MAX_FAILURES = 5
-WORKERS = 8
-LIMITS = LoginLimits(max_failures=MAX_FAILURES, lockout_seconds=300, backoff_base_ms=200)
-_number = count(1)
 
 
 @pytest.fixture(scope="module")
-def database_url(database_url_factory: Callable[[], str]) -> str:
-    return database_url_factory()
-
-
-@pytest.fixture(scope="module")
-def service(database_url: str, tenant: TenantProcess) -> Iterator[ServiceProcess]:
-    """Two workers that know no back-off, so that exactly as many guesses pass as may fail."""
-    limits = {"LOGIN_MAX_FAILURES": str(MAX_FAILURES), "LOGIN_BACKOFF_BASE_MS": "0"}
-    with ServiceProcess({"DATABASE_URL": database_url, **tenant.env(), **limits}) as running:
-        yield running
+def service_settings() -> dict[str, str]:
+    """No back-off, so that exactly as many guesses pass as may fail."""
+    return {"LOGIN_MAX_FAILURES": str(MAX_FAILURES), "LOGIN_BACKOFF_BASE_MS": "0"}
 
 
 @pytest.fixture
@@ -61,22 +48,15 @@ def log_in(service: ServiceProcess, email: str, password: str) -> requests.Respo
     return service.request("POST", LOGIN, json={"email": email, "password": password}, headers=headers)
 
 
-def guess_at_once(service: ServiceProcess, email: str) -> Counter[int]:
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        answers = threads.map(lambda number: log_in(service, email, f"Wrong-horse-{number}"), range(AT_ONCE))
-        return Counter(answer.status_code for answer in answers)
+def guess_at_once(service: ServiceProcess, email: str) -> dict[int, int]:
+    guesses = in_parallel(lambda number: log_in(service, email, f"Wrong-horse-{number}"), AT_ONCE, abreast=AT_ONCE)
+    return statuses(guesses)
 
 
 def counted(database_url: str, email: str) -> list[tuple[int, int]]:
     """Attempts and failures of the account: from everywhere, then from each address."""
-    connection = psycopg2.connect(database_url.replace("+psycopg2", ""))
-    try:
-        with connection.cursor() as cursor:
-            query = "SELECT attempts, failures FROM login_attempts WHERE account = %s ORDER BY address"
-            cursor.execute(query, [throttle.account_of(email)])
-            return list(cursor.fetchall())
-    finally:
-        connection.close()
+    rows = "SELECT attempts, failures FROM login_attempts WHERE account = %s ORDER BY address"
+    return query(database_url, rows, throttle.account_of(email))
 
 
 class TestWorkers:
@@ -118,41 +98,8 @@ class TestWorkers:
 
 @pytest.fixture
 def table(app: Flask, engine: Engine) -> Iterator[None]:
-    """The app's own table, which others roll back: emptied afterwards."""
-    yield
-    with transaction() as session:
-        session.execute(text("TRUNCATE login_attempts"))
-
-
-def guess(_: int = 0, email: str | None = None) -> bool:
-    """One wrong guess, at an account of its own unless told otherwise; tells whether it was let through."""
-    email = email or f"{uuid4().hex}@example.com"
-    address = str(IPv4Address("10.0.0.0") + next(_number))
-    try:
-        with throttle.attempt(LIMITS, email=email, client_address=address):
-            raise InvalidCredentials("wrong")
-    except InvalidCredentials:
-        return True
-    except TooManyRequests:
-        return False
-
-
-def count_rows() -> int:
-    with transaction() as session:
-        return session.scalars(select(func.count()).select_from(LoginAttempts)).one()
-
-
-def flood(rows: int, *, seconds_left: int) -> None:
-    """So many failing pairs, put there by hand."""
-    with transaction() as session:
-        session.execute(
-            text("""
-            INSERT INTO login_attempts (account, address, attempts, failures, counted_until, expires_at)
-            SELECT sha256(n::text::bytea), '192.0.2.1', 1, 1, until, until
-            FROM generate_series(1, :rows) AS n, LATERAL (SELECT now() + :left * interval '1 second' AS until) AS u
-            """),
-            {"rows": rows, "left": seconds_left},
-        )
+    with emptied_table():
+        yield
 
 
 @pytest.mark.usefixtures("table")
@@ -168,22 +115,6 @@ class TestTable:
         with ThreadPoolExecutor(at_once) as threads:
             list(threads.map(ask, range(at_once)))
 
-    @pytest.mark.attack("logins")
-    def test_a_flood_of_failing_pairs_leaves_it_bounded(self) -> None:
-        flood(100_000, seconds_left=250)
-        # Each new row trims its slot, so that many trim every one.
-        with ThreadPoolExecutor(WORKERS) as threads:
-            assert all(threads.map(guess, range(2_000)))
-        assert count_rows() <= login_attempts.MAX_FAILING_ROWS + WORKERS
-
-    def test_what_expired_is_removed_faster_than_rows_are_added(self) -> None:
-        flood(20_000, seconds_left=-1)
-        with ThreadPoolExecutor(WORKERS) as threads:
-            assert all(threads.map(guess, range(500)))
-        # Who cleans at once may look at the same rows; then one leaves them to the other.
-        removed = 500 * login_attempts.EXPIRED_REMOVED_AT_ONCE // WORKERS
-        assert count_rows() <= 20_000 + 2 * 500 - removed
-
     def test_cleaning_neither_waits_for_nor_removes_what_somebody_else_holds(self, engine: Engine) -> None:
         flood(100, seconds_left=-1)
         with engine.connect() as connection, connection.begin():
@@ -196,8 +127,7 @@ class TestTable:
     @pytest.mark.attack("logins")
     def test_one_account_from_many_addresses_at_once_is_counted_without_a_gap(self) -> None:
         email = f"{uuid4().hex}@example.com"
-        with ThreadPoolExecutor(WORKERS) as threads:
-            assert all(threads.map(lambda _: guess(email=email), range(300)))
+        assert all(in_parallel(lambda _: guess(email=email), 300))
         with transaction() as session:
             of_account = LoginAttempts.account == throttle.account_of(email)
             rows = session.scalars(select(LoginAttempts).where(of_account).order_by(LoginAttempts.address)).all()

@@ -2,24 +2,22 @@
 
 import os
 import signal
-import stat
 import string
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, product
 from pathlib import Path
 
 import pytest
 import requests
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import ROOT
-from tests.support.members import new_member
+from tests.support.metrics import directory_of, read
 from tests.support.processes.service import REQUEST_SECONDS, ServiceProcess
 from tests.support.processes.tenant import TenantProcess
-from tests.support.waiting import until
+from tests.support.users import new_user
+from tests.support.waiting import in_parallel, statuses, until
 from tests.support.ws_client import ChatClient
 
 TOKEN = "metrics-token-of-the-tests"  # noqa: S105
@@ -28,39 +26,15 @@ REQUESTS = 60
 MADE_UP = 1000
 
 
-@pytest.fixture
-def parent(tmp_path: Path) -> Path:
-    """What the operator says about where to keep the counts."""
-    return tmp_path / "metrics"
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory that the operator names for the counts."""
+    return tmp_path_factory.mktemp("metrics")
 
 
-@pytest.fixture
-def environment(database_url_factory: Callable[[], str], tenant: TenantProcess, parent: Path) -> dict[str, str]:
-    return {
-        "DATABASE_URL": database_url_factory(),
-        "METRICS_ADMIN_TOKEN": TOKEN,
-        "PROMETHEUS_MULTIPROC_DIR": str(parent),
-        **tenant.env(),
-    }
-
-
-@pytest.fixture
-def service(environment: dict[str, str]) -> Iterator[ServiceProcess]:
-    """Two workers, which are killed in the test."""
-    with ServiceProcess(environment) as running:
-        yield running
-
-
-def read(service: ServiceProcess) -> dict[str, float]:
-    """Every series, by its name and labels."""
-    answer = service.request("GET", "/metrics", headers={"Connection": "close"})
-    assert answer.status_code == 200, answer.text
-    families = text_string_to_metric_families(answer.text)
-    return {
-        f"{sample.name} {sorted(sample.labels.items())}": sample.value
-        for family in families
-        for sample in family.samples
-    }
+@pytest.fixture(scope="module")
+def service_settings(parent: Path) -> dict[str, str]:
+    return {"METRICS_ADMIN_TOKEN": TOKEN, "PROMETHEUS_MULTIPROC_DIR": str(parent)}
 
 
 def of_health(series: dict[str, float], name: str = "gearyard_http_requests_total") -> float:
@@ -68,11 +42,9 @@ def of_health(series: dict[str, float], name: str = "gearyard_http_requests_tota
 
 
 def ask_for_health(service: ServiceProcess) -> None:
-    def ask(_number: int) -> None:
-        assert service.request("GET", "/health", headers={"Connection": "close"}).text == "ok"
-
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(ask, range(REQUESTS)))
+    close = {"Connection": "close"}
+    answers = in_parallel(lambda _: service.request("GET", "/health", headers=close), REQUESTS, abreast=8)
+    assert statuses(answers) == {200: REQUESTS}
 
 
 def writers(directory: Path) -> set[str]:
@@ -81,23 +53,18 @@ def writers(directory: Path) -> set[str]:
     return {path.stem.rpartition("_")[2] for path in files}
 
 
-def directory_of(parent: Path) -> Path:
-    (found,) = parent.iterdir()
-    return found
-
-
 def ask_both_workers(service: ServiceProcess, parent: Path) -> int:
-    """Ask until each of them has counted a request, since the kernel may give all to one; how many requests it took."""
-    asked = 0
+    """Ask until each has counted a request, since the kernel may give all to one worker; the count then."""
+    known = of_health(read(service))
 
     def ask() -> bool:
-        nonlocal asked
+        nonlocal known
         ask_for_health(service)
-        asked += REQUESTS
-        return len(writers(directory_of(parent))) == 2
+        known += REQUESTS
+        return len(writers(directory_of(parent))) >= 2
 
     until(ask)
-    return asked
+    return int(known)
 
 
 def test_the_counts_of_all_workers_add_up_whichever_answers(service: ServiceProcess, parent: Path) -> None:
@@ -128,9 +95,10 @@ def reload(service: ServiceProcess) -> None:
 
 def test_a_reload_keeps_the_counts(service: ServiceProcess) -> None:
     ask_for_health(service)
+    before = of_health(read(service))
     reload(service)
     ask_for_health(service)
-    assert of_health(read(service)) == 2 * REQUESTS
+    assert of_health(read(service)) == before + REQUESTS
 
 
 @pytest.mark.attack("metrics")
@@ -155,7 +123,7 @@ def test_made_up_paths_and_methods_add_no_series(service: ServiceProcess) -> Non
 
 
 def test_the_life_of_a_socket_is_no_requests_duration(service: ServiceProcess, tenant: TenantProcess) -> None:
-    with ChatClient(new_member(service, tenant)):
+    with ChatClient(new_user(service, tenant)):
         pass
     assert service.request("GET", "/ws").status_code == 426  # no socket came of it: a request as any other
     reload(service)  # so that nothing is still to be counted
@@ -169,39 +137,29 @@ def test_services_that_are_told_the_same_place_do_not_mix_their_counts(
     service: ServiceProcess, environment: dict[str, str], parent: Path
 ) -> None:
     ask_for_health(service)
+    before = of_health(read(service))
     with ServiceProcess(environment) as other:
         assert of_health(read(other)) == 0
         assert len(list(parent.iterdir())) == 2
-    assert of_health(read(service)) == REQUESTS
+    assert of_health(read(service)) == before
 
 
-def test_the_counts_are_in_a_private_directory_that_ends_with_the_service(
-    environment: dict[str, str], parent: Path
-) -> None:
-    with ServiceProcess(environment) as service:
-        assert stat.S_IMODE(directory_of(parent).stat().st_mode) == 0o700
-        assert service.process is not None
-        children = service.worker_pids()
-        service.process.kill()
-        service.process.wait()
-        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
-        left = directory_of(parent)  # nobody was there to remove it
-        service.start()
-        assert directory_of(parent) != left
-    assert list(parent.iterdir()) == []
-
-
-def test_a_place_that_cannot_be_used_stops_the_start_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    done = subprocess.run(
-        [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"],
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *command],
         cwd=ROOT,
-        env={**os.environ, **environment, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "file" / "below")},
+        env={**os.environ, "APP_ENV": "test", **environment},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_a_place_that_cannot_be_used_stops_the_start_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    nowhere = {**environment, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "file" / "below")}
+    done = run("gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app", **nowhere)
     assert done.returncode != 0
     (line,) = done.stderr.splitlines()
     assert line.startswith("Invalid settings: PROMETHEUS_MULTIPROC_DIR: ")
@@ -209,14 +167,6 @@ def test_a_place_that_cannot_be_used_stops_the_start_in_one_line(environment: di
 
 def test_a_command_needs_no_directory_for_counts(environment: dict[str, str], tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
-    done = subprocess.run(
-        [sys.executable, "-m", "flask", "routes"],
-        cwd=ROOT,
-        env={**os.environ, **environment, "APP_ENV": "test", "PROMETHEUS_MULTIPROC_DIR": str(nowhere)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run("flask", "routes", **{**environment, "PROMETHEUS_MULTIPROC_DIR": str(nowhere)})
     assert done.returncode == 0, done.stderr
     assert not nowhere.exists()

@@ -1,8 +1,6 @@
 """What only happens when requests are really parallel, over two workers."""
 
-from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -11,156 +9,120 @@ import requests
 
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
+from tests.support.users import ChatUser
+from tests.support.waiting import in_parallel, statuses
 
 AT_ONCE = 20
+OWNER_PROFILE = "/users/me/owner-profile"
 
 
 @pytest.fixture
-def owner(service: ServiceProcess, tenant: TenantProcess) -> dict[str, str]:
-    """The headers of somebody who has just become an owner."""
-    headers = {"Authorization": f"Bearer {tenant.token(sub=f'auth0|{uuid4().hex}')}"}
-    body = {"business_info": {}}
-    saved = service.request("PUT", "/api/v1/users/me/owner-profile", json=body, headers=headers)
-    assert saved.json()["role"] == "owner"
-    return headers
+def owner(newcomer: Callable[..., ChatUser]) -> ChatUser:
+    """A new owner."""
+    return newcomer().become_owner()
 
 
 @pytest.fixture
-def listing(service: ServiceProcess, owner: dict[str, str]) -> str:
+def listing(owner: ChatUser) -> str:
     """The path of a listing of that owner."""
-    categories = service.request("GET", "/api/v1/categories").json()
-    body = {
-        "category_id": categories[0]["id"],
-        "title": "Cordless drill",
-        "description": "18 V with two batteries.",
-        "daily_rate": 25,
-        "condition": "good",
-        "location": "Bern",
-    }
-    made = service.request("POST", "/api/v1/equipment", json=body, headers=owner)
-    return str(made.headers["Location"])
+    return f"/equipment/{owner.list_equipment()}"
 
 
-def at_once(call: Callable[[int], requests.Response]) -> list[requests.Response]:
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        return list(threads.map(call, range(AT_ONCE)))
+def photo(number: int, **more: Any) -> dict[str, Any]:
+    return {"photo_url": f"https://photos.example.com/{number}.jpg", **more}
 
 
-def test_primary_photos_added_at_once_leave_one_primary(
-    service: ServiceProcess, owner: dict[str, str], listing: str
-) -> None:
-    def add(number: int) -> requests.Response:
-        body = {"photo_url": f"https://photos.example.com/{number}.jpg", "is_primary": True}
-        return service.request("POST", f"{listing}/photos", json=body, headers=owner)
+def test_primary_photos_added_at_once_leave_one_primary(owner: ChatUser, listing: str) -> None:
+    answers = in_parallel(lambda n: owner.call("POST", f"{listing}/photos", json=photo(n, is_primary=True)))
 
-    answers = at_once(add)
-
-    assert {answer.status_code for answer in answers} == {201}
-    photos: list[dict[str, Any]] = service.request("GET", listing).json()["photos"]
+    assert statuses(answers) == {201: AT_ONCE}
+    photos = owner.call("GET", listing).json()["photos"]
     assert sum(photo["is_primary"] for photo in photos) == 1
     assert [photo["order_index"] for photo in photos] == list(range(AT_ONCE))
 
 
-def test_photos_removed_at_once_leave_one_primary_while_there_are_any(
-    service: ServiceProcess, owner: dict[str, str], listing: str
-) -> None:
-    def add(number: int) -> str:
-        body = {"photo_url": f"https://photos.example.com/{number}.jpg"}
-        return str(service.request("POST", f"{listing}/photos", json=body, headers=owner).json()["id"])
+def test_photos_removed_at_once_leave_one_primary_while_there_are_any(owner: ChatUser, listing: str) -> None:
+    ids = [owner.call("POST", f"{listing}/photos", json=photo(n)).json()["id"] for n in range(AT_ONCE)]
+    in_parallel(lambda n: owner.call("DELETE", f"{listing}/photos/{ids[n]}"), AT_ONCE - 2)
 
-    ids = [add(number) for number in range(AT_ONCE)]
-    removed = ids[:-2]
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        list(threads.map(lambda each: service.request("DELETE", f"{listing}/photos/{each}", headers=owner), removed))
-
-    photos = service.request("GET", listing).json()["photos"]
+    photos = owner.call("GET", listing).json()["photos"]
     assert [photo["id"] for photo in photos] == ids[-2:]
     assert [photo["is_primary"] for photo in photos] == [True, False]
 
 
-def test_a_listing_deleted_many_times_at_once_is_deleted_once(
-    service: ServiceProcess, owner: dict[str, str], listing: str
-) -> None:
-    statuses = Counter(
-        answer.status_code for answer in at_once(lambda _: service.request("DELETE", listing, headers=owner))
-    )
-    assert statuses == {204: 1, 404: AT_ONCE - 1}
+def test_a_listing_deleted_many_times_at_once_is_deleted_once(owner: ChatUser, listing: str) -> None:
+    assert statuses(in_parallel(lambda _: owner.call("DELETE", listing))) == {204: 1, 404: AT_ONCE - 1}
 
 
-def test_one_username_goes_to_one_of_many_who_ask_at_once(service: ServiceProcess, tenant: TenantProcess) -> None:
-    people = [{"Authorization": f"Bearer {tenant.token(sub=f'auth0|{uuid4().hex}')}"} for _ in range(AT_ONCE)]
-    ids = [service.request("GET", "/api/v1/auth/me", headers=headers).json()["id"] for headers in people]
+def test_one_username_goes_to_one_of_many_who_ask_at_once(newcomer: Callable[..., ChatUser]) -> None:
+    users = [newcomer() for _ in range(AT_ONCE)]
     body = {"username": f"wanted-{uuid4().hex[:8]}"}
-    statuses = Counter(
-        answer.status_code
-        for answer in at_once(
-            lambda number: service.request("PUT", f"/api/v1/users/{ids[number]}", json=body, headers=people[number])
-        )
-    )
-    assert statuses == {200: 1, 409: AT_ONCE - 1}
+    answers = in_parallel(lambda number: users[number].call("PUT", f"/users/{users[number].id}", json=body))
+    assert statuses(answers) == {200: 1, 409: AT_ONCE - 1}
 
 
-def test_a_first_profile_saved_many_times_at_once_is_saved(service: ServiceProcess, tenant: TenantProcess) -> None:
-    headers = {"Authorization": f"Bearer {tenant.token(sub=f'auth0|{uuid4().hex}')}"}
-    answers = at_once(
-        lambda number: service.request(
-            "PUT", "/api/v1/users/me/owner-profile", json={"business_info": {"n": number}}, headers=headers
-        )
-    )
-    assert {answer.status_code for answer in answers} == {200}
-    assert service.request("GET", "/api/v1/auth/me", headers=headers).json()["role"] == "owner"
-
-
-@pytest.fixture
-def things(service: ServiceProcess, owner: dict[str, str], listing: str) -> dict[str, tuple[str, Callable[[int], Any]]]:
-    """What can be edited: its path, and how an edit with this number looks."""
-    me = service.request("GET", "/api/v1/auth/me", headers=owner).json()["id"]
-    return {
-        "listing": (listing, lambda number: {"title": f"Drill number {number}"}),
-        "user": (f"/api/v1/users/{me}", lambda number: {"avatar_url": f"https://example.com/{number}.png"}),
-        "owner profile": ("/api/v1/users/me/owner-profile", lambda number: {"business_info": {"n": number}}),
-        "renter profile": ("/api/v1/users/me/renter-profile", lambda number: {"preferences": {"n": number}}),
-    }
-
-
-EDITABLE = pytest.mark.parametrize("kind", ["listing", "user", "owner profile", "renter profile"])
-
-
-@EDITABLE
-def test_of_many_who_edit_what_they_all_saw_one_wins(
-    service: ServiceProcess, owner: dict[str, str], things: dict[str, Any], kind: str
+def test_a_first_profile_saved_many_times_at_once_by_a_new_user_is_saved(
+    service: ServiceProcess, tenant: TenantProcess
 ) -> None:
-    path, edit = things[kind]
-    seen = service.request("GET", path, headers=owner).headers["ETag"]
-    sent = {**owner, "If-Match": seen}
+    user = ChatUser("", tenant.token(sub=f"auth0|{uuid4().hex}"), service)
+    answers = in_parallel(lambda number: user.call("PUT", OWNER_PROFILE, json={"business_info": {"n": number}}))
+    assert statuses(answers) == {200: AT_ONCE}
+    assert user.call("GET", "/auth/me").json()["role"] == "owner"
 
-    answers = at_once(lambda number: service.request("PUT", path, json=edit(number), headers=sent))
 
-    assert Counter(answer.status_code for answer in answers) == {200: 1, 412: AT_ONCE - 1}
+def test_a_profile_made_many_times_at_once_on_condition_that_it_is_new_is_made_once(
+    newcomer: Callable[..., ChatUser],
+) -> None:
+    user, is_new = newcomer(), {"If-None-Match": "*"}
+    answers = in_parallel(
+        lambda number: user.call("PUT", OWNER_PROFILE, json={"business_info": {"n": number}}, headers=is_new)
+    )
+    assert statuses(answers) == {200: 1, 412: AT_ONCE - 1}
+
+
+@pytest.fixture(params=["listing", "user", "owner profile", "renter profile"])
+def editable(request: pytest.FixtureRequest, owner: ChatUser, listing: str) -> tuple[str, Callable[[int], Any]]:
+    """The path of a resource of the owner, and the body of an edit with this number."""
+    by_kind: dict[str, tuple[str, Callable[[int], Any]]] = {
+        "listing": (listing, lambda number: {"title": f"Drill number {number}"}),
+        "user": (f"/users/{owner.id}", lambda number: {"avatar_url": f"https://example.com/{number}.png"}),
+        "owner profile": (OWNER_PROFILE, lambda number: {"business_info": {"n": number}}),
+        "renter profile": ("/users/me/renter-profile", lambda number: {"preferences": {"n": number}}),
+    }
+    return by_kind[request.param]
+
+
+def test_of_many_who_edit_what_they_all_saw_one_wins(
+    owner: ChatUser, editable: tuple[str, Callable[[int], Any]]
+) -> None:
+    path, edit = editable
+    seen = owner.call("GET", path).headers["ETag"]
+    answers = in_parallel(lambda n: owner.call("PUT", path, json=edit(n), headers={"If-Match": seen}))
+
+    assert statuses(answers) == {200: 1, 412: AT_ONCE - 1}
     (winner,) = (answer for answer in answers if answer.ok)
-    now = service.request("GET", path, headers=owner)
+    now = owner.call("GET", path)
     assert now.headers["ETag"] == winner.headers["ETag"] != seen
     shown = now.json()
     assert {name: winner.json()[name] for name in shown} == shown
 
 
-@EDITABLE
 def test_beside_writers_who_set_no_condition_none_of_their_writes_is_lost_to_one_who_does(
-    service: ServiceProcess, owner: dict[str, str], things: dict[str, Any], kind: str
+    owner: ChatUser, editable: tuple[str, Callable[[int], Any]]
 ) -> None:
     """A conditional write that is made has replaced exactly what it named: each version has one writer."""
-    path, edit = things[kind]
-
+    path, edit = editable
     conditions: dict[int, str] = {}
 
     def write(number: int) -> requests.Response:
         if number % 2:
-            conditions[number] = service.request("GET", path, headers=owner).headers["ETag"]
+            conditions[number] = owner.call("GET", path).headers["ETag"]
         condition = {"If-Match": conditions[number]} if number % 2 else {}
-        return service.request("PUT", path, json=edit(number), headers={**owner, **condition})
+        answer: requests.Response = owner.call("PUT", path, json=edit(number), headers=condition)
+        return answer
 
-    before = version_of(service.request("GET", path, headers=owner).headers["ETag"])
-    answers = at_once(write)
+    before = version_of(owner.call("GET", path).headers["ETag"])
+    answers = in_parallel(write)
     made = {number: version_of(answer.headers["ETag"]) for number, answer in enumerate(answers) if answer.ok}
 
     assert {answer.status_code for answer in answers} <= {200, 412}
@@ -171,50 +133,36 @@ def test_beside_writers_who_set_no_condition_none_of_their_writes_is_lost_to_one
 
 
 def version_of(tag: str) -> int:
-    """What its tag names: `"7.1f09a3"`, or `"7-owner.1f09a3"`."""
+    """The version in an ETag: `"7.1f09a3"`, or `"7-owner.1f09a3"`."""
     return int(tag.strip('"').partition(".")[0].partition("-")[0])
 
 
-def test_a_count_that_many_raise_at_once_loses_none(service: ServiceProcess, owner: dict[str, str]) -> None:
-    path, each = "/api/v1/users/me/owner-profile", 3
-    service.request("PUT", path, json={"business_info": {"n": 0}}, headers=owner)
+def test_a_count_that_many_raise_at_once_loses_none(owner: ChatUser) -> None:
+    each = 3
+    owner.call("PUT", OWNER_PROFILE, json={"business_info": {"n": 0}})
 
-    def raise_it(_: int) -> requests.Response:
+    def increment(_: int) -> int:
         for _ in range(each):
-            while True:
-                seen = service.request("GET", path, headers=owner)
+            status = requests.codes.precondition_failed
+            while status == requests.codes.precondition_failed:
+                seen = owner.call("GET", OWNER_PROFILE)
                 body = {"business_info": {"n": seen.json()["business_info"]["n"] + 1}}
-                answer = service.request("PUT", path, json=body, headers={**owner, "If-Match": seen.headers["ETag"]})
-                if answer.status_code != requests.codes.precondition_failed:
-                    break
-        return answer
+                condition = {"If-Match": seen.headers["ETag"]}
+                status = owner.call("PUT", OWNER_PROFILE, json=body, headers=condition).status_code
+        return int(status)
 
-    assert {answer.status_code for answer in at_once(raise_it)} == {200}
-    assert service.request("GET", path, headers=owner).json()["business_info"]["n"] == AT_ONCE * each
-
-
-def test_of_many_who_make_what_must_not_be_there_yet_one_does(service: ServiceProcess, tenant: TenantProcess) -> None:
-    headers = {"Authorization": f"Bearer {tenant.token(sub=f'auth0|{uuid4().hex}')}", "If-None-Match": "*"}
-    service.request("GET", "/api/v1/auth/me", headers={"Authorization": headers["Authorization"]})
-    answers = at_once(
-        lambda number: service.request(
-            "PUT", "/api/v1/users/me/owner-profile", json={"business_info": {"n": number}}, headers=headers
-        )
-    )
-    assert Counter(answer.status_code for answer in answers) == {200: 1, 412: AT_ONCE - 1}
+    assert set(in_parallel(increment)) == {200}
+    assert owner.call("GET", OWNER_PROFILE).json()["business_info"]["n"] == AT_ONCE * each
 
 
-def test_of_an_edit_and_a_deletion_of_what_both_saw_one_is_done(
-    service: ServiceProcess, owner: dict[str, str], listing: str
-) -> None:
-    sent = {**owner, "If-Match": service.request("GET", listing).headers["ETag"]}
+def test_of_an_edit_and_a_deletion_of_what_both_saw_one_is_done(owner: ChatUser, listing: str) -> None:
+    condition = {"If-Match": owner.call("GET", listing).headers["ETag"]}
 
-    def edit_or_delete(number: int) -> requests.Response:
+    def edit_or_delete(number: int) -> Any:
         if number % 2:
-            return service.request("DELETE", listing, headers=sent)
-        return service.request("PUT", listing, json={"title": f"Drill {number}"}, headers=sent)
+            return owner.call("DELETE", listing, headers=condition)
+        return owner.call("PUT", listing, json={"title": f"Drill {number}"}, headers=condition)
 
-    counted = Counter(answer.status_code for answer in at_once(edit_or_delete))
-    is_deleted = service.request("GET", listing).status_code == requests.codes.not_found
+    counted = statuses(in_parallel(edit_or_delete))
     assert counted in ({204: 1, 404: AT_ONCE - 1}, {200: 1, 412: AT_ONCE - 1})
-    assert is_deleted == (204 in counted)
+    assert (owner.call("GET", listing).status_code == 404) == (204 in counted)

@@ -19,20 +19,27 @@ from tests.support import ROOT
 from tests.support.scratch import scratch_directory
 
 DIRECTORY = ROOT / ".local" / "test"
-PREPARED = ROOT / ".local" / "test-prepared"
+# `disposable_cluster` takes every `.local/test-…` for the directory of a dead run.
+PREPARED = ROOT / ".local" / "prepared"
 # Session-scoped services keep their pools open. Without a bound, write-ahead log of dropped databases stays.
 SETTINGS = {"max_connections": "500", "max_wal_size": "128MB", "min_wal_size": "32MB"}
 ALEMBIC_SECONDS = 120
+# How many connections to this database wait for a lock.
+LOCK_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
 @contextmanager
 def run_cluster() -> Iterator[PostgresCluster]:
-    """A running cluster that holds the template; databases that an interrupted run left are dropped."""
+    """A running cluster that holds the template; databases and roles that an interrupted run left are dropped."""
     with disposable_cluster(DIRECTORY, SETTINGS) as cluster:
         template = template_name()
-        for name in cluster.psql("SELECT datname FROM pg_database WHERE datname ~ '^(test|migrated)_'").split():
+        for name in cluster.psql(
+            "SELECT datname FROM pg_database WHERE datname ~ '^(test|migrated|gearyard_drill)_'"
+        ).split():
             if name != template:
                 cluster.drop_database(name)
+        for role in cluster.psql("SELECT rolname FROM pg_roles WHERE rolname ~ '^test_'").split():
+            cluster.psql(f"DROP ROLE {role}")
         if not cluster.has_database(template):
             unfinished = f"test_{template}"
             cluster.create_database(unfinished)

@@ -11,7 +11,8 @@ from pathlib import Path
 from deploy.local.cluster import PostgresCluster
 from tests.support import ROOT
 
-SCRATCH = ROOT / ".local" / "scratch"  # `test-…` would be taken for a dead run's cluster (deploy/local/disposable.py)
+# `disposable_cluster` takes every `.local/test-…` for the directory of a dead run.
+SCRATCH = ROOT / ".local" / "scratch"
 
 
 def scratch_directory(prefix: str) -> Path:

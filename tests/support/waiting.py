@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import requests
 
@@ -11,6 +12,7 @@ from deploy.local.processes import wait_until
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 
+T = TypeVar("T")
 ME = "/api/v1/auth/me"
 PATIENCE_SECONDS = 30
 
@@ -32,9 +34,15 @@ def side_by_side(services: dict[str, ServiceProcess]) -> Iterator[dict[str, Serv
             list(pool.map(end, services.values()))
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait for what must come about; fail if it does not."""
-    assert wait_until(is_so, PATIENCE_SECONDS), "it did not come about in time"
+def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait until the condition is true; fail if it is not within these seconds."""
+    assert wait_until(condition, seconds), "the condition did not become true in time"
+
+
+def in_parallel(call: Callable[[int], T], times: int = 20, *, abreast: int = 20) -> list[T]:
+    """The results of calls with 0, 1, 2, …, so many at once."""
+    with ThreadPoolExecutor(abreast) as pool:
+        return list(pool.map(call, range(times)))
 
 
 def all_at_once(service: ServiceProcess, tokens: list[str], *, abreast: int = 50) -> list[requests.Response]:
@@ -43,8 +51,7 @@ def all_at_once(service: ServiceProcess, tokens: list[str], *, abreast: int = 50
     def ask(token: str) -> requests.Response:
         return service.request("GET", ME, headers={"Authorization": f"Bearer {token}", "Connection": "close"})
 
-    with ThreadPoolExecutor(abreast) as pool:
-        return list(pool.map(ask, tokens))
+    return in_parallel(lambda number: ask(tokens[number]), len(tokens), abreast=abreast)
 
 
 def statuses(answers: list[requests.Response]) -> dict[int, int]:

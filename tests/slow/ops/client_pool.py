@@ -9,10 +9,10 @@ from deploy.local.processes import wait_until
 from tests.slow.chaos.assertions import Ack, judge, settle
 from tests.slow.chaos.chat_client import Chatter
 from tests.slow.ops.rest_load import Failure, Reader, RestClient, Writer
-from tests.support.members import new_member
 from tests.support.processes.nginx import NginxProcess
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
+from tests.support.users import new_user
 
 PEOPLE = 8
 SOCKETS_EACH = 3
@@ -105,7 +105,7 @@ class Crowd:
 
 def gather(service: ServiceProcess, nginx: NginxProcess, tenant: TenantProcess) -> Crowd:
     """People with several sockets each, who talk to their neighbours and in one circle of all."""
-    people = [new_member(service, tenant) for _ in range(PEOPLE)]
+    people = [new_user(service, tenant) for _ in range(PEOPLE)]
     circles = [[*pair] for pair in pairwise([*people, people[0]])] + [people]
     talks = [(circle, circle[0].begin(*circle[1:])) for circle in circles]
     of_each = {person.id: [talk for circle, talk in talks if person in circle] for person in people}

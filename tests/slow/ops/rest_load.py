@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-from tests.support.members import API, Member
+from tests.support.users import API, ChatUser
 
 TIMEOUT_SECONDS = 30
 # Whoever is refused asks again; not so often that the machine is busy with nothing else.
@@ -29,7 +29,7 @@ class Failure:
 class RestClient(threading.Thread):
     """Asks again and again, so many times a second at most, until it is told to stop."""
 
-    def __init__(self, session: requests.Session, base: str, member: Member, *, per_second: float) -> None:
+    def __init__(self, session: requests.Session, base: str, member: ChatUser, *, per_second: float) -> None:
         super().__init__(daemon=True)
         self.answered = 0
         self.failures: list[Failure] = []

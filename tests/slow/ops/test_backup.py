@@ -2,17 +2,18 @@
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
-import psycopg2
 import pytest
 
 from deploy.local.cluster import PostgresCluster
 from deploy.local.installation import installation_for
 from tests.support import ROOT
+from tests.support.databases import query, scalar
+from tests.support.tally import DIFFERENCE, Shop
 
 SCRIPT_SECONDS = 120
 
@@ -46,21 +47,24 @@ def url(database_url_factory: Callable[[], str]) -> str:
 
 
 @pytest.fixture
-def empty(cluster: PostgresCluster) -> str:
+def empty(cluster: PostgresCluster) -> Iterator[str]:
     """A database without any table."""
-    name = f"empty_{uuid4().hex}"
+    name = f"test_empty_{uuid4().hex}"
     cluster.create_database(name)
-    return cluster.url(name)
+    yield cluster.url(name)
+    cluster.drop_database(name)
 
 
-def query(url: str, statement: str, *values: object) -> list[tuple[object, ...]]:
-    connection = psycopg2.connect(url)
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(statement, values or None)
-            return list(cursor.fetchall()) if cursor.description else []
-    finally:
-        connection.close()
+@pytest.fixture
+def plain_owner(cluster: PostgresCluster, empty: str) -> Iterator[str]:
+    """The empty database's URL for a role that owns it and has no other right."""
+    name, role = urlsplit(empty).path[1:], f"test_plain_{uuid4().hex}"
+    query(empty, f"CREATE ROLE {role} LOGIN")
+    query(empty, f"ALTER DATABASE {name} OWNER TO {role}")
+    query(empty, "CREATE EXTENSION postgis")  # the one that takes a superuser
+    yield empty.replace("//gearyard@", f"//{role}@")
+    cluster.drop_database(name)
+    cluster.psql(f"DROP ROLE {role}")
 
 
 def test_a_backup_is_restored_into_an_empty_database(run: Run, url: str, empty: str, tmp_path: Path) -> None:
@@ -75,24 +79,19 @@ def test_a_backup_is_restored_into_an_empty_database(run: Run, url: str, empty: 
 
 
 def test_a_role_that_owns_the_database_and_nothing_else_restores(
-    run: Run, url: str, cluster: PostgresCluster, empty: str, tmp_path: Path
+    run: Run, url: str, plain_owner: str, tmp_path: Path
 ) -> None:
-    name, role = urlsplit(empty).path[1:], f"plain_{uuid4().hex}"
-    query(empty, f"CREATE ROLE {role} LOGIN")
-    query(empty, f"ALTER DATABASE {name} OWNER TO {role}")
-    query(empty, "CREATE EXTENSION postgis")  # the one that takes a superuser
-    of_role = empty.replace("//gearyard@", f"//{role}@")
     dump = run("backup.sh", str(tmp_path), url=url).stdout.strip()
-    restored = run("restore.sh", dump, url=of_role)
+    restored = run("restore.sh", dump, url=plain_owner)
     assert (restored.returncode, restored.stderr) == (0, "")
-    assert query(of_role, "SELECT username FROM users") == query(url, "SELECT username FROM users") != []
+    assert query(plain_owner, "SELECT username FROM users") == query(url, "SELECT username FROM users") != []
 
 
 def test_a_drill_compares_what_was_restored_and_removes_it(run: Run, url: str) -> None:
     drill = run("drill.sh", url=url)
     assert drill.returncode == 0, drill.stderr
     assert "users 1" in drill.stdout
-    left = query(url, "SELECT datname FROM pg_database WHERE datname LIKE 'gearyard_drill%%'")
+    left = query(url, "SELECT datname FROM pg_database WHERE datname LIKE 'gearyard_drill%'")
     assert left == []
 
 
@@ -141,3 +140,32 @@ def test_the_password_is_on_no_command_line(cluster: PostgresCluster, tmp_path: 
     assert given == password
     assert "postgresql://gearyard@db.example.com/gearyard?sslmode=require" in arguments
     assert quote(password) not in arguments
+
+
+@pytest.mark.parametrize(
+    "how",
+    [[], ["--data-only"], ["--data-only", "--disable-triggers"]],
+    ids=["everything", "the data alone", "the data alone, without triggers"],
+)
+def test_a_restore_counts_no_listing_twice_in_the_tally(
+    cluster: PostgresCluster,
+    database_url_factory: Callable[[], str],
+    empty: str,
+    how: list[str],
+    tmp_path: Path,
+) -> None:
+    shop, target = Shop(database_url_factory()), empty
+    shop.add(5)
+    shop.add(2, category=1, available=False)
+    if how:
+        target = database_url_factory()
+        query(target, "TRUNCATE users, identities, categories, equipment, equipment_tally, alembic_version CASCADE")
+    bindir, dump = installation_for(cluster.data).bindir, tmp_path / "dump"
+    skipped = "--exclude-table=spatial_ref_sys"  # PostGIS's own
+    for program, *arguments in (
+        ("pg_dump", "--dbname", shop.url, "--format=custom", *how[:1], skipped, "--file", dump),
+        ("pg_restore", "--dbname", target, "--exit-on-error", "--no-comments", *how, dump),
+    ):
+        subprocess.run([bindir / program, *arguments], check=True, timeout=SCRIPT_SECONDS)
+    assert query(target, DIFFERENCE) == []
+    assert scalar(target, "SELECT sum(listings) FROM equipment_tally") == 7

@@ -9,11 +9,11 @@ from uuid import uuid4
 import pytest
 
 from tests.support import ROOT
-from tests.support.members import Member, new_member
 from tests.support.processes.nginx import NginxProcess
 from tests.support.processes.prometheus import PrometheusProcess
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import PASSWORD, TenantProcess
+from tests.support.users import ChatUser, new_user
 from tests.support.waiting import until
 from tests.support.ws_client import ChatClient
 
@@ -68,7 +68,7 @@ def stored(prometheus: PrometheusProcess) -> int:
 
 def use(service: ServiceProcess, tenant: TenantProcess) -> None:
     """Chat, fail to log in, bring a bad token, and meet a tenant that fails."""
-    ada, ben = new_member(service, tenant), new_member(service, tenant)
+    ada, ben = new_user(service, tenant), new_user(service, tenant)
     talk = ada.begin(ben)
     with ChatClient(ada) as writer, ChatClient(ben) as reader:
         writer.say("message", conversation_id=talk, content="Hello", client_msg_id=uuid4().hex)
@@ -77,7 +77,7 @@ def use(service: ServiceProcess, tenant: TenantProcess) -> None:
     assert service.request("POST", f"{API}/auth/auth0/signup", json=account).ok
     wrong = {**account, "password": "wrong"}
     assert service.request("POST", f"{API}/auth/auth0/login", json=wrong).status_code == 401
-    assert Member("", "made-up", service).call("GET", "/auth/me").status_code == 401
+    assert ChatUser("", "made-up", service).call("GET", "/auth/me").status_code == 401
     tenant.fault("token", "error", times=1)
     assert service.request("POST", f"{API}/auth/auth0/refresh", json={"refresh_token": "x"}).status_code == 503
 

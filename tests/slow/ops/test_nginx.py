@@ -13,10 +13,10 @@ from websockets.sync.client import connect
 
 from app.web.headers import HEADERS
 from deploy.local.processes import wait_until
-from tests.support.members import new_member
 from tests.support.processes.nginx import NginxProcess
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
+from tests.support.users import new_user
 
 READ_TIMEOUT_SECONDS = 3
 PLANTED = "planted-in-the-query"
@@ -140,7 +140,7 @@ def test_an_address_that_asks_too_often_has_the_one_error_body(behind: ServicePr
 
 
 def test_only_what_is_public_is_compressed(nginx: NginxProcess, behind: ServiceProcess, tenant: TenantProcess) -> None:
-    member = new_member(behind, tenant)
+    member = new_user(behind, tenant)
     with nginx.session() as session:
         session.headers["Accept-Encoding"] = "gzip"
         public = session.get(f"{nginx.url}/api/v1/categories", timeout=20)
@@ -154,7 +154,7 @@ def test_only_what_is_public_is_compressed(nginx: NginxProcess, behind: ServiceP
 @pytest.fixture
 def large(behind: ServiceProcess, tenant: TenantProcess) -> tuple[dict[str, str], str]:
     """An owner's headers, and the path of a listing that is large enough to be compressed."""
-    headers = new_member(behind, tenant).headers
+    headers = new_user(behind, tenant).headers
     behind.request("PUT", "/api/v1/users/me/owner-profile", json={"business_info": {}}, headers=headers)
     body = {
         "category_id": behind.request("GET", "/api/v1/categories").json()[0]["id"],
@@ -218,7 +218,7 @@ def test_what_a_client_has_is_not_sent_again_compressed_or_not(
 def test_a_chat_outlives_the_time_that_nginx_waits_for_an_answer(
     nginx: NginxProcess, behind: ServiceProcess, tenant: TenantProcess
 ) -> None:
-    ada, ben = new_member(behind, tenant), new_member(behind, tenant)
+    ada, ben = new_user(behind, tenant), new_user(behind, tenant)
     talk = ada.begin(ben)
     context = ssl.create_default_context(cafile=str(nginx.certificate))
     url = f"wss://localhost:{nginx.port}/api/v1/ws"

@@ -3,7 +3,8 @@
 import math
 import os
 import signal
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -17,12 +18,12 @@ from websockets.exceptions import ConnectionClosed
 from app.messages import frames, handlers
 from app.observability import realtime_metrics
 from app.realtime.connection import kind_of
-from tests.service.test_metrics import directory_of, read
 from tests.slow.chaos.test_limits import DeafClient
-from tests.support.members import Member, new_member
+from tests.support.metrics import directory_of, read
 from tests.support.processes.redis import RedisProcess
 from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
 from tests.support.processes.tenant import PASSWORD, TenantProcess
+from tests.support.users import ChatUser, new_user
 from tests.support.waiting import until
 from tests.support.ws_client import ChatClient
 
@@ -59,8 +60,8 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def environment(database_url_factory: Callable[[], str], tenant: TenantProcess) -> dict[str, str]:
-    return {"DATABASE_URL": database_url_factory(), **tenant.env(), **GENEROUS_CHAT, **IMPATIENT, **NARROW}
+def service_settings() -> dict[str, str]:
+    return {**GENEROUS_CHAT, **IMPATIENT, **NARROW}
 
 
 @pytest.fixture(scope="module")
@@ -69,21 +70,6 @@ def service(environment: dict[str, str], parent: Path) -> Iterator[ServiceProces
     with ServiceProcess({**environment, "PROMETHEUS_MULTIPROC_DIR": str(parent)}) as running:
         until(lambda: value(running, BUS_CONNECTED) == 1 and running.log().count("bus_connected") == 2)
         yield running
-
-
-@pytest.fixture
-def ada(service: ServiceProcess, tenant: TenantProcess) -> Member:
-    return new_member(service, tenant)
-
-
-@pytest.fixture
-def ben(service: ServiceProcess, tenant: TenantProcess) -> Member:
-    return new_member(service, tenant)
-
-
-@pytest.fixture
-def talk(ada: Member, ben: Member) -> str:
-    return ada.begin(ben)
 
 
 def value(service: ServiceProcess, name: str, **labels: str) -> float:
@@ -117,7 +103,7 @@ def test_the_fixed_types_are_those_of_the_protocol() -> None:
     assert kind_of("x") == kind_of("") == ""
 
 
-def test_open_sockets_rise_and_fall_over_all_workers(service: ServiceProcess, ada: Member) -> None:
+def test_open_sockets_rise_and_fall_over_all_workers(service: ServiceProcess, ada: ChatUser) -> None:
     before = Growth(service)
     with ExitStack() as stack:
         for number in range(1, SOCKETS + 1):
@@ -127,7 +113,7 @@ def test_open_sockets_rise_and_fall_over_all_workers(service: ServiceProcess, ad
     until(lambda: before.by(ENDS, "code") == {"1000": SOCKETS})
 
 
-def test_frames_count_by_type_and_what_is_none_as_other(service: ServiceProcess, ada: Member, talk: str) -> None:
+def test_frames_count_by_type_and_what_is_none_as_other(service: ServiceProcess, ada: ChatUser, talk: str) -> None:
     before = Growth(service)
     with ChatClient(ada) as client:
         client.say("message", conversation_id=talk, content="Hello", client_msg_id="1")
@@ -150,7 +136,7 @@ def test_frames_count_by_type_and_what_is_none_as_other(service: ServiceProcess,
 
 
 def test_messages_of_both_ways_count_and_each_wake_up_that_was_acted_upon(
-    service: ServiceProcess, ada: Member, ben: Member, talk: str
+    service: ServiceProcess, ada: ChatUser, ben: ChatUser, talk: str
 ) -> None:
     before = Growth(service)
     with ChatClient(ben) as listener:
@@ -164,14 +150,14 @@ def test_messages_of_both_ways_count_and_each_wake_up_that_was_acted_upon(
     until(lambda: before.of(STORED) == 2)
 
 
-def test_only_who_brings_cursors_resumes(service: ServiceProcess, ada: Member, talk: str) -> None:
+def test_only_who_brings_cursors_resumes(service: ServiceProcess, ada: ChatUser, talk: str) -> None:
     before = Growth(service)
     with ChatClient(ada), ChatClient(ada, version=1), ChatClient(ada, cursors={talk: 0}):
         until(lambda: before.of(RESUMES) == 1)
 
 
 def test_an_end_counts_by_its_code_and_a_code_that_a_client_made_up_as_other(
-    service: ServiceProcess, ada: Member
+    service: ServiceProcess, ada: ChatUser
 ) -> None:
     before = Growth(service)
     for code in (1001, 4002, 4500, 3999):
@@ -184,7 +170,7 @@ def test_an_end_counts_by_its_code_and_a_code_that_a_client_made_up_as_other(
 
 
 def test_typing_that_is_left_out_counts_and_so_does_a_socket_that_is_too_slow(
-    service: ServiceProcess, ada: Member, ben: Member, talk: str
+    service: ServiceProcess, ada: ChatUser, ben: ChatUser, talk: str
 ) -> None:
     before = Growth(service)
     with DeafClient(ben), ChatClient(ada) as writer, ThreadPoolExecutor(1) as threads:
@@ -205,7 +191,7 @@ def hear_all(client: ChatClient) -> None:
             client.ws.recv()
 
 
-def test_whatever_clients_make_up_adds_no_series(service: ServiceProcess, ada: Member) -> None:
+def test_whatever_clients_make_up_adds_no_series(service: ServiceProcess, ada: ChatUser) -> None:
     ChatClient(ada).close()
     before = read(service).keys()
     for number in range(20):
@@ -225,7 +211,7 @@ def sockets_of(parent: Path, pid: int) -> float:
     return float(sum(sample.value for metric in metrics for sample in metric.samples if sample.name == OPEN))
 
 
-def test_a_worker_that_is_killed_leaves_no_gauge(service: ServiceProcess, parent: Path, ada: Member) -> None:
+def test_a_worker_that_is_killed_leaves_no_gauge(service: ServiceProcess, parent: Path, ada: ChatUser) -> None:
     with ExitStack() as stack:
         for _ in range(SOCKETS):
             stack.enter_context(ChatClient(ada))
@@ -248,7 +234,7 @@ def test_a_bus_that_is_away_shows_and_so_does_what_was_found_without_it(
     environment: dict[str, str], tenant: TenantProcess
 ) -> None:
     with RedisProcess() as redis, ServiceProcess({**environment, "REDIS_URL": redis.url}) as service:
-        ada, ben = new_member(service, tenant), new_member(service, tenant)
+        ada, ben = new_user(service, tenant), new_user(service, tenant)
         talk = ada.begin(ben)
         until(lambda: service.log().count("bus_connected") == 2)
         until(lambda: value(service, BUS_CONNECTED) == 1)
@@ -270,7 +256,7 @@ def test_keys_and_calls_of_the_tenant(environment: dict[str, str]) -> None:
     with TenantProcess() as tenant, ServiceProcess({**environment, **tenant.env()}) as service:
         assert math.isnan(value(service, KEY_AGE))
         assert value(service, KEY_FETCHES, outcome="ok") == 0
-        new_member(service, tenant)
+        new_user(service, tenant)
         fetched = value(service, KEY_FETCHES, outcome="ok")
         assert 1 <= fetched <= 2
         assert value(service, TENANT_CALLS, endpoint="jwks", outcome="ok") == fetched
@@ -324,3 +310,20 @@ def test_connections_in_use_and_those_who_wait_for_one(environment: dict[str, st
             assert {one.result().status_code for one in asking} == {200}
         until(lambda: value(service, POOL_IN_USE) == value(service, POOL_WAITING) == 0)
         assert before.of(POOL_WAITS) >= 2 * WAITING
+
+
+def test_the_counts_are_in_a_private_directory_that_ends_with_the_service(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    parent = tmp_path / "metrics"
+    with ServiceProcess({**environment, "PROMETHEUS_MULTIPROC_DIR": str(parent)}) as service:
+        assert stat.S_IMODE(directory_of(parent).stat().st_mode) == 0o700
+        assert service.process is not None
+        children = service.worker_pids()
+        service.process.kill()
+        service.process.wait()
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+        left = directory_of(parent)  # nobody was there to remove it
+        service.start()
+        assert directory_of(parent) != left
+    assert list(parent.iterdir()) == []

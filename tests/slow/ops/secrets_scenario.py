@@ -1,4 +1,4 @@
-"""What `tests/service/test_secrets.py` puts a service through: secrets in every place, and failures of every kind."""
+"""What `tests/slow/ops/test_secrets.py` puts a service through: secrets in every place, and failures of every kind."""
 
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class Plants:
         return [name for name, value in self.values.items() if value in text]
 
 
-class Ordeal:
+class Scenario:
     """Puts one service through it."""
 
     def __init__(self, service: ServiceProcess, tenant: TenantProcess, plants: Plants) -> None:

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from deploy.local.cluster import PostgresCluster
-from tests.slow.ops.raw_restart_scenario import malformed, sockets
-from tests.slow.ops.restart_scenario import API, Ordeal, Plants
+from tests.slow.ops.raw_secrets_scenario import malformed, sockets
+from tests.slow.ops.secrets_scenario import API, Plants, Scenario
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 
@@ -60,22 +60,22 @@ def evidence(request: pytest.FixtureRequest, own_cluster: PostgresCluster, own_t
     plants = Plants()
     environment = settings_with_secrets(own_tenant, own_cluster, plants)
     with ServiceProcess({**environment, "LOG_JSON": request.param}) as service:
-        ordeal = Ordeal(service, own_tenant, plants)
-        ordeal.accounts()
-        ordeal.tokens()
-        ordeal.inputs()
-        other = ordeal.bearer(own_tenant.token(sub=f"auth0|{uuid4().hex}"))
-        talk = ordeal.messages(ordeal.ask("GET", f"{API}/auth/me", headers=other).json()["id"])
-        sockets(ordeal, talk)
-        malformed(ordeal)
-        ordeal.paths()
-        ordeal.tenant_down()
-        ordeal.schema_gone(own_cluster, talk)
-        ordeal.database_down(own_cluster, talk)
-        metrics = ordeal.ask("GET", "/metrics", headers=ordeal.bearer(environment["METRICS_ADMIN_TOKEN"])).text
+        scenario = Scenario(service, own_tenant, plants)
+        scenario.accounts()
+        scenario.tokens()
+        scenario.inputs()
+        other = scenario.bearer(own_tenant.token(sub=f"auth0|{uuid4().hex}"))
+        talk = scenario.messages(scenario.ask("GET", f"{API}/auth/me", headers=other).json()["id"])
+        sockets(scenario, talk)
+        malformed(scenario)
+        scenario.paths()
+        scenario.tenant_down()
+        scenario.schema_gone(own_cluster, talk)
+        scenario.database_down(own_cluster, talk)
+        metrics = scenario.ask("GET", "/metrics", headers=scenario.bearer(environment["METRICS_ADMIN_TOKEN"])).text
         service.stop()
         log = service.log()
-    return Evidence(plants, log, metrics, own_tenant.stderr(), frozenset(ordeal.statuses))
+    return Evidence(plants, log, metrics, own_tenant.stderr(), frozenset(scenario.statuses))
 
 
 def test_everything_was_tried(evidence: Evidence) -> None:

@@ -1,10 +1,10 @@
-"""The part of the ordeal that needs connections of its own: sockets, and requests that gunicorn cannot read."""
+"""The part of the scenario that needs connections of its own: sockets, and requests that gunicorn cannot read."""
 
 import socket
 from contextlib import suppress
 from uuid import uuid4
 
-from tests.slow.ops.restart_scenario import AUTH, CONTROLS, Ordeal
+from tests.slow.ops.secrets_scenario import AUTH, CONTROLS, Scenario
 from tests.support.processes.service import REQUEST_SECONDS
 from tests.support.ws_raw import RawSocket, upgrade
 
@@ -30,43 +30,43 @@ MALFORMED = (
 )
 
 
-def sockets(ordeal: Ordeal, talk: str) -> None:
+def sockets(scenario: Scenario, talk: str) -> None:
     """Sockets that open and that do not, and frames of every kind."""
-    _refused(ordeal)
+    _refused(scenario)
     for path, headers in (
-        (f"/ws?v=2&token={ordeal.token}", {}),
-        ("/ws?v=2", {"Sec-WebSocket-Protocol": f"bearer, {ordeal.token}"}),
-        ("/ws?v=2", ordeal.bearer(ordeal.token)),
+        (f"/ws?v=2&token={scenario.token}", {}),
+        ("/ws?v=2", {"Sec-WebSocket-Protocol": f"bearer, {scenario.token}"}),
+        ("/ws?v=2", scenario.bearer(scenario.token)),
     ):
-        with RawSocket(ordeal.service.port) as raw:
+        with RawSocket(scenario.service.port) as raw:
             raw.open(path, headers)
-            _speak(ordeal, raw, talk)
+            _speak(scenario, raw, talk)
     for token in (
-        ordeal.plants.new("auth frame"),
-        ordeal.token,
-        {"x": ordeal.plants.new("no auth frame")},
+        scenario.plants.new("auth frame"),
+        scenario.token,
+        {"x": scenario.plants.new("no auth frame")},
     ):
-        with RawSocket(ordeal.service.port) as raw, suppress(EOFError):
+        with RawSocket(scenario.service.port) as raw, suppress(EOFError):
             raw.open()
             raw.say("auth", token=token, v=2)
             raw.hear()
 
 
-def _refused(ordeal: Ordeal) -> None:
-    new = ordeal.plants.new
+def _refused(scenario: Scenario) -> None:
+    new = scenario.plants.new
     for path, headers in (
         (f"/ws?token={new('socket ?token=')}", {}),
         ("/ws", {"Sec-WebSocket-Protocol": f"bearer, {new('subprotocol')}"}),
         ("/ws", {"Sec-WebSocket-Protocol": f"{new('protocol', 'a{}')}, b"}),
-        ("/ws", ordeal.bearer(new("socket Authorization"))),
+        ("/ws", scenario.bearer(new("socket Authorization"))),
         ("/ws", {"Origin": new("Origin", "https://{}.example")}),
     ):
-        with RawSocket(ordeal.service.port) as raw:
-            ordeal.statuses.add(raw.ask(upgrade(path, {**KEY, **headers})).status)
+        with RawSocket(scenario.service.port) as raw:
+            scenario.statuses.add(raw.ask(upgrade(path, {**KEY, **headers})).status)
 
 
-def _speak(ordeal: Ordeal, raw: RawSocket, talk: str) -> None:
-    new = ordeal.plants.new
+def _speak(scenario: Scenario, raw: RawSocket, talk: str) -> None:
+    new = scenario.plants.new
     raw.say("message", conversation_id=talk, content=f"{new('frame')}\nforged")
     raw.say("message", conversation_id=str(uuid4()), content=new("frame to nowhere"))
     raw.say("message", conversation_id=new("no id"), content={"x": new("no text")})
@@ -77,18 +77,18 @@ def _speak(ordeal: Ordeal, raw: RawSocket, talk: str) -> None:
         pass
 
 
-def malformed(ordeal: Ordeal) -> None:
+def malformed(scenario: Scenario) -> None:
     """What gunicorn cannot read: with its own errors, below the service. None of them repeats what was sent."""
-    line, header = ordeal.plants.new("request line"), ordeal.plants.new("header")
+    line, header = scenario.plants.new("request line"), scenario.plants.new("header")
     for form in MALFORMED:
-        answer = _answer_to(ordeal, form.format(line=line, header=header))
+        answer = _answer_to(scenario, form.format(line=line, header=header))
         assert line not in answer
         assert header not in answer
 
 
-def _answer_to(ordeal: Ordeal, request: str) -> str:
+def _answer_to(scenario: Scenario, request: str) -> str:
     received = b""
-    with socket.create_connection(("127.0.0.1", ordeal.service.port), timeout=REQUEST_SECONDS) as connection:
+    with socket.create_connection(("127.0.0.1", scenario.service.port), timeout=REQUEST_SECONDS) as connection:
         connection.sendall(request.encode("latin-1"))
         connection.shutdown(socket.SHUT_WR)
         with suppress(ConnectionResetError):

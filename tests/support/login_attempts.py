@@ -1,0 +1,59 @@
+"""Wrong guesses at the login throttle of the app in this process, and the rows that it keeps of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address
+from itertools import count
+from uuid import uuid4
+
+from sqlalchemy import func, select, text
+
+from app.auth import throttle
+from app.database import transaction
+from app.errors import InvalidCredentials, TooManyRequests
+from app.models import LoginAttempts
+from app.settings import LoginLimits
+
+LIMITS = LoginLimits(max_failures=5, lockout_seconds=300, backoff_base_ms=200)
+_number = count(1)
+
+
+@contextmanager
+def emptied_table() -> Iterator[None]:
+    """The app's own table, which other tests roll back, is emptied afterwards."""
+    try:
+        yield
+    finally:
+        with transaction() as session:
+            session.execute(text("TRUNCATE login_attempts"))
+
+
+def guess(_: int = 0, email: str | None = None) -> bool:
+    """One wrong guess, at an account of its own unless told otherwise; tells whether it was let through."""
+    email = email or f"{uuid4().hex}@example.com"
+    address = str(IPv4Address("10.0.0.0") + next(_number))
+    try:
+        with throttle.attempt(LIMITS, email=email, client_address=address):
+            raise InvalidCredentials("wrong")
+    except InvalidCredentials:
+        return True
+    except TooManyRequests:
+        return False
+
+
+def count_rows() -> int:
+    with transaction() as session:
+        return session.scalars(select(func.count()).select_from(LoginAttempts)).one()
+
+
+def flood(rows: int, *, seconds_left: int) -> None:
+    """So many failing pairs, put there by hand."""
+    with transaction() as session:
+        session.execute(
+            text("""
+            INSERT INTO login_attempts (account, address, attempts, failures, counted_until, expires_at)
+            SELECT sha256(n::text::bytea), '192.0.2.1', 1, 1, until, until
+            FROM generate_series(1, :rows) AS n, LATERAL (SELECT now() + :left * interval '1 second' AS until) AS u
+            """),
+            {"rows": rows, "left": seconds_left},
+        )

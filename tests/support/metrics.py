@@ -1,0 +1,25 @@
+"""`/metrics` of a running service, as a scraper reads it."""
+
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.processes.service import ServiceProcess
+
+
+def read(service: ServiceProcess) -> dict[str, float]:
+    """Every series, by its name and labels."""
+    answer = service.request("GET", "/metrics", headers={"Connection": "close"})
+    assert answer.status_code == 200, answer.text
+    families = text_string_to_metric_families(answer.text)
+    return {
+        f"{sample.name} {sorted(sample.labels.items())}": sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def directory_of(parent: Path) -> Path:
+    """The one directory of counts below PROMETHEUS_MULTIPROC_DIR."""
+    (found,) = parent.iterdir()
+    return found
