@@ -1,7 +1,6 @@
 """Listings: their life, their photos, and the one shape they have everywhere."""
 
 import json
-import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -11,6 +10,7 @@ from flask.testing import FlaskClient
 
 from app.equipment.photos import MAX_PHOTOS
 from tests.support import UNKNOWN_ID
+from tests.support.assertions import assert_error, assert_invalid, assert_ok
 from tests.support.rows import Person, add_equipment, new_equipment
 
 API = "/api/v1/equipment"
@@ -18,9 +18,7 @@ API = "/api/v1/equipment"
 
 @pytest.fixture
 def listing(client: FlaskClient, owner: Person) -> dict[str, Any]:
-    answer = client.post(API, json=new_equipment(), headers=owner.headers)
-    assert answer.status_code == 201, answer.json
-    return dict(answer.json or {})
+    return dict(assert_ok(client.post(API, json=new_equipment(), headers=owner.headers), 201))
 
 
 @pytest.fixture
@@ -28,19 +26,13 @@ def url(listing: dict[str, Any]) -> str:
     return f"{API}/{listing['id']}"
 
 
-def test_a_new_listing_is_its_owners_and_can_be_found_where_location_says(
-    client: FlaskClient, owner: Person, listing: dict[str, Any]
-) -> None:
+def test_a_new_listing_is_its_owners_and_is_found_where_location_says(client: FlaskClient, owner: Person) -> None:
     answer = client.post(API, json=new_equipment(title="Rotary hammer"), headers=owner.headers)
-
-    found = client.get(answer.headers["Location"])
-
-    assert found.json == answer.json
-    assert found.json is not None
-    assert found.json["owner_id"] == str(owner.id)
-    assert found.json["title"] == "Rotary hammer"
-    assert found.json["is_available"] is True
-    assert found.json["photos"] == []
+    created = assert_ok(answer, 201)
+    assert assert_ok(client.get(answer.headers["Location"])) == created
+    assert created["owner_id"] == str(owner.id)
+    assert created["title"] == "Rotary hammer"
+    assert (created["is_available"], created["photos"]) == (True, [])
 
 
 @pytest.mark.parametrize(
@@ -49,55 +41,45 @@ def test_a_new_listing_is_its_owners_and_can_be_found_where_location_says(
      (1e2, "100.00"), ("12.500", "12.50")],
 )  # fmt: skip
 def test_daily_rate_is_exact(client: FlaskClient, owner: Person, given: Any, kept: str) -> None:
-    answer = client.post(API, json=new_equipment(daily_rate=given), headers=owner.headers)
-    assert answer.json is not None
-    assert answer.json["daily_rate"] == kept
-    assert client.get(f"{API}/{answer.json['id']}").json == answer.json
+    created = assert_ok(client.post(API, json=new_equipment(daily_rate=given), headers=owner.headers), 201)
+    assert created["daily_rate"] == kept
+    assert client.get(f"{API}/{created['id']}").json == created
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        *(
-            ("daily_rate", value)
-            for value in (0, "-1", "25.005", "100000000", "NaN", "Infinity", "1e400", True, [], {})
-        ),
-        *(
-            ("daily_rate", value)
-            for value in ("", " ", "abc", None, "1" * 40, "0.001", "9e999999999", "1e2", "+5", "1_0", "٣")
-        ),
-        *(("title", value) for value in ("", "ab", "x" * 201, None, 5, [], "  a  ")),
-        *(("title", value) for value in ("nul\x00byte", "zero\u200bwidth", "\u202eturned")),
-        *(("description", value) for value in ("too short", "x" * 10_001, None, {})),
-        *(("location", value) for value in ("x", "x" * 256, None)),
-        *(("condition", value) for value in ("broken", "", None, 1, "GOOD")),
-        *(("category_id", value) for value in ("", "1", None, 5, UNKNOWN_ID)),
-        *(("coordinates", value) for value in ([], "46,7", {}, {"latitude": 1}, {"latitude": 91, "longitude": 0})),
-        ("coordinates", {"latitude": 0, "longitude": 180.01}),
-        ("coordinates", {"latitude": "x", "longitude": 0}),
-        ("coordinates", {"latitude": 0, "longitude": 0, "altitude": 1}),
-        ("is_available", "maybe"),
-        *((field, "x") for field in ("id", "owner_id", "role", "is_primary", "photos", "created_at", "search")),
-    ],
-)
-def test_a_bad_field_is_refused_by_name(client: FlaskClient, owner: Person, field: str, value: Any) -> None:
-    body = json.dumps(new_equipment(**{field: value}))
-    answer = client.post(API, data=body, content_type="application/json", headers=owner.headers)
-    assert answer.status_code == 400
-    assert answer.json is not None
-    assert answer.json["code"] == "VALIDATION_ERROR"
-    assert {problem["field"].partition(".")[0] for problem in answer.json["details"]} == {field}
+BAD_FIELDS: dict[str, tuple[Any, ...]] = {
+    "daily_rate": (
+        *(0, "-1", "25.005", "100000000", "NaN", "Infinity", "1e400", True, [], {}, "", " ", "abc", None, "1" * 40),
+        *("0.001", "9e999999999", "1e2", "+5", "1_0", "٣"),
+    ),
+    "title": ("", "ab", "x" * 201, None, 5, [], "  a  ", "nul\x00byte", "zero\u200bwidth", "\u202eturned"),
+    "description": ("too short", "x" * 10_001, None, {}),
+    "location": ("x", "x" * 256, None),
+    "condition": ("broken", "", None, 1, "GOOD"),
+    "category_id": ("", "1", None, 5, UNKNOWN_ID),
+    "coordinates": (
+        *([], "46,7", {}, {"latitude": 1}, {"latitude": 91, "longitude": 0}, {"latitude": 0, "longitude": 180.01}),
+        *({"latitude": "x", "longitude": 0}, {"latitude": 0, "longitude": 0, "altitude": 1}),
+    ),
+    "is_available": ("maybe",),
+    **dict.fromkeys(("id", "owner_id", "role", "is_primary", "photos", "created_at", "search"), ("x",)),
+}
+
+
+@pytest.mark.parametrize("field", BAD_FIELDS)
+def test_a_bad_field_is_refused_by_name(client: FlaskClient, owner: Person, field: str) -> None:
+    for value in BAD_FIELDS[field]:
+        body = json.dumps(new_equipment(**{field: value}))
+        answer = client.post(API, data=body, content_type="application/json", headers=owner.headers)
+        details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
+        assert {problem["field"].partition(".")[0] for problem in details} == {field}, value
 
 
 @pytest.mark.parametrize("field", ["category_id", "title", "description", "daily_rate", "condition", "location"])
 def test_a_missing_field_is_named(client: FlaskClient, owner: Person, field: str) -> None:
     body = new_equipment()
     del body[field]
-    answer = client.post(API, json=body, headers=owner.headers)
-    assert answer.json is not None
-    assert answer.json["details"] == [
-        {"field": field, "message": "Missing data for required field.", "code": "required"}
-    ]
+    details = assert_invalid(client.post(API, json=body, headers=owner.headers), field)
+    assert details == [{"field": field, "message": "Missing data for required field.", "code": "required"}]
 
 
 @pytest.mark.parametrize(
@@ -117,37 +99,9 @@ def test_a_missing_field_is_named(client: FlaskClient, owner: Person, field: str
 def test_put_changes_what_is_given_and_nothing_else(
     client: FlaskClient, owner: Person, listing: dict[str, Any], url: str, changes: dict[str, Any]
 ) -> None:
-    answer = client.put(url, json=changes, headers=owner.headers)
-    assert answer.status_code == 200
-    assert answer.json is not None
-    assert answer.json == {**listing, **changes, "updated_at": answer.json["updated_at"]}
-    assert client.get(url).json == answer.json
-
-
-def test_coordinates_are_the_same_from_every_endpoint(client: FlaskClient, owner: Person) -> None:
-    place = {"latitude": 46.94809123456789, "longitude": 7.447446543219876}
-    created = client.post(API, json=new_equipment(coordinates=place), headers=owner.headers).json
-    assert created is not None
-    changed = client.put(f"{API}/{created['id']}", json={"title": "Drill 2"}, headers=owner.headers).json
-    one = client.get(f"{API}/{created['id']}").json
-    listed = client.get(API).json
-    own = client.get("/api/v1/users/me/equipment", headers=owner.headers).json
-    assert listed is not None
-    assert own is not None
-    assert one == changed == listed["items"][0] == own["items"][0]
-    assert one is not None
-    assert created["coordinates"] == one["coordinates"] == place
-
-
-@pytest.mark.parametrize(
-    "text", ['"quoted" \\ and \\"', "50% of %(id)s {} /", "e\u0301\U0001f6b2 Zürich", "<b>&amp; '"]
-)
-def test_any_text_is_given_as_it_was_taken(client: FlaskClient, owner: Person, text: str) -> None:
-    body = new_equipment(title=text, location=text, description=f"{text}\n\t{text}\r\n.")
-    created = client.post(API, json=body, headers=owner.headers).json or {}
-    for name in ("title", "location", "description"):
-        assert created[name] == unicodedata.normalize("NFC", body[name])
-    assert client.get(f"{API}/{created['id']}").json == created
+    changed = assert_ok(client.put(url, json=changes, headers=owner.headers))
+    assert changed == {**listing, **changes, "updated_at": changed["updated_at"]}
+    assert client.get(url).json == changed
 
 
 @pytest.mark.parametrize(
@@ -172,22 +126,17 @@ def test_a_deleted_listing_is_gone(client: FlaskClient, owner: Person, url: str)
     assert client.put(url, json={}, headers=owner.headers).status_code == 404
 
 
-@pytest.mark.parametrize("path", [f"/{UNKNOWN_ID}", "/not-a-uuid", f"/{UNKNOWN_ID}/photos"])
+@pytest.mark.parametrize("path", [f"/{UNKNOWN_ID}", f"/{UNKNOWN_ID}/photos"])
 def test_an_unknown_listing_is_not_found(client: FlaskClient, owner: Person, path: str) -> None:
     body = {"photo_url": "https://photos.example.com/1.jpg"}
-    answer = (
-        client.post(f"{API}{path}", json=body, headers=owner.headers) if "photos" in path else client.get(API + path)
-    )
-    assert answer.status_code == 404
-    assert answer.json is not None
-    assert answer.json["code"] == "NOT_FOUND"
+    answer = client.open(API + path, method="POST" if "photos" in path else "GET", json=body, headers=owner.headers)
+    assert_error(answer, 404, "NOT_FOUND")
 
 
 def test_the_categories_cost_one_statement(client: FlaskClient, counting_statements: Any) -> None:
     with counting_statements() as counted:
-        tree = client.get("/api/v1/categories").json
+        tree = assert_ok(client.get("/api/v1/categories"))
     assert len(counted) == 1
-    assert tree is not None
     assert all({"id", "name", "parent_id", "created_at", "children"} == node.keys() for node in tree)
     by_id = {node["id"]: node for node in tree}
     for node in tree:
@@ -202,19 +151,17 @@ class TestPhotos:
     def add(self, client: FlaskClient, owner: Person, url: str) -> Callable[..., dict[str, Any]]:
         def add_photo(name: str, **options: Any) -> dict[str, Any]:
             body = {"photo_url": f"https://photos.example.com/{name}.jpg", **options}
-            answer = client.post(f"{url}/photos", json=body, headers=owner.headers)
-            assert answer.status_code == 201, answer.json
-            return dict(answer.json or {})
+            return dict(assert_ok(client.post(f"{url}/photos", json=body, headers=owner.headers), 201))
 
         return add_photo
 
     @pytest.fixture
     def photos(self, client: FlaskClient, url: str) -> Callable[[], list[tuple[str, bool]]]:
         def shown() -> list[tuple[str, bool]]:
-            item = client.get(url).json
-            assert item is not None
-            names = [photo["photo_url"].rpartition("/")[2].removesuffix(".jpg") for photo in item["photos"]]
-            return [(name, photo["is_primary"]) for name, photo in zip(names, item["photos"], strict=True)]
+            return [
+                (photo["photo_url"].rpartition("/")[2].removesuffix(".jpg"), photo["is_primary"])
+                for photo in assert_ok(client.get(url))["photos"]
+            ]
 
         return shown
 
@@ -263,17 +210,3 @@ class TestPhotos:
             add(str(number))
         body = {"photo_url": "https://photos.example.com/more.jpg"}
         assert client.post(f"{url}/photos", json=body, headers=owner.headers).status_code == 409
-
-    @pytest.mark.parametrize(
-        "photo_url",
-        ["http://photos.example.com/1.jpg", "ftp://photos.example.com/1.jpg", "javascript:alert(1)", "//example.com/1",
-         "https://", "https://exa mple.com/", "https://photos.example.com/" + "x" * 2048, "", None, 5, [],
-         "https://photos.example.com/\x00"],
-    )  # fmt: skip
-    def test_only_bounded_https_urls_are_kept(
-        self, client: FlaskClient, owner: Person, url: str, photo_url: Any
-    ) -> None:
-        answer = client.post(f"{url}/photos", json={"photo_url": photo_url}, headers=owner.headers)
-        assert answer.status_code == 400
-        assert answer.json is not None
-        assert [problem["field"] for problem in answer.json["details"]] == ["photo_url"]

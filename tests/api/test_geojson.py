@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.geo import BoundingBox, Point
+from tests.support.assertions import assert_error, assert_ok
 from tests.support.rows import Person, add_equipment
 
 API = "/api/v1/equipment"
@@ -60,15 +61,14 @@ def test_it_is_the_same_page_as_in_json(client: FlaskClient, owner: Person) -> N
     path = f"{API}?lat=47&lng=7&limit=3&q=drill"
 
     page = client.get(path)
-    body = collection(client, path)
+    as_json, body = assert_ok(page), collection(client, path)
 
-    assert page.json is not None
-    assert [feature["id"] for feature in body["features"]] == [item["id"] for item in page.json["items"]]
-    for feature, item in zip(body["features"], page.json["items"], strict=True):
+    assert [feature["id"] for feature in body["features"]] == [item["id"] for item in as_json["items"]]
+    for feature, item in zip(body["features"], as_json["items"], strict=True):
         place = item.pop("coordinates")
         assert feature["geometry"]["coordinates"] == [place["longitude"], place["latitude"]]
         assert feature["properties"] == item
-    counts = {name: page.json[name] for name in ("total", "page", "limit", "total_pages", "next_cursor")}
+    counts = {name: as_json[name] for name in ("total", "page", "limit", "total_pages", "next_cursor")}
     assert body.keys() - {"type", "features", "bbox"} == counts.keys()
     assert counts.items() <= body.items()
     assert client.get(path, headers=MAP).headers["Link"] == page.headers["Link"]
@@ -87,18 +87,13 @@ def test_all_of_it_can_be_paged_through(client: FlaskClient, owner: Person) -> N
     assert set(found) == listed
 
 
-def test_what_has_no_place_has_no_geometry(client: FlaskClient, owner: Person) -> None:
+def test_what_has_no_place_has_no_geometry_and_no_box(client: FlaskClient, owner: Person) -> None:
+    empty = collection(client)
+    assert (empty["features"], empty["total"]) == ([], 0)
     add_equipment(owner.id)
     body = collection(client)
     assert [feature["geometry"] for feature in body["features"]] == [None]
-    assert "bbox" not in body
-
-
-def test_nothing_found_is_a_collection_of_nothing(client: FlaskClient) -> None:
-    body = collection(client)
-    assert body["features"] == []
-    assert body["total"] == 0
-    assert "bbox" not in body
+    assert "bbox" not in {**empty, **body}
 
 
 @pytest.mark.parametrize(
@@ -162,10 +157,8 @@ def test_its_tag_is_not_that_of_the_page_in_json(client: FlaskClient, owner: Per
 
 def test_an_error_of_it_is_the_one_error_body(client: FlaskClient) -> None:
     answer = client.get(f"{API}?limit=x", headers=MAP)
-    assert answer.status_code == 400
     assert answer.mimetype == "application/json"
-    assert answer.json is not None
-    assert answer.json["code"] == "VALIDATION_ERROR"
+    assert_error(answer, 400, "VALIDATION_ERROR")
 
 
 def test_it_takes_one_statement(client: FlaskClient, owner: Person, counting_statements: Any) -> None:

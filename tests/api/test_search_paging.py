@@ -22,6 +22,7 @@ from app.equipment.criteria import Filters, Search, Sort
 from app.geo import Point
 from app.models import Equipment, User
 from app.settings import Settings
+from tests.support.assertions import assert_invalid, assert_ok
 from tests.support.rows import EPOCH, add_equipment, category_id
 
 API = "/api/v1/equipment"
@@ -105,9 +106,7 @@ def shelf(engine_of_own: Engine) -> Iterator[Shelf]:
 
 
 def page(reader: FlaskClient, query: dict[str, str], **more: Any) -> dict[str, Any]:
-    answer = reader.get(API, query_string=query | more)
-    assert answer.status_code == 200, answer.json
-    return dict(answer.json or {})
+    return dict(assert_ok(reader.get(API, query_string=query | more)))
 
 
 def walk(reader: FlaskClient, query: dict[str, str], *, limit: int, turned: Callable[[], Any] = int) -> list[Any]:
@@ -148,13 +147,17 @@ def test_the_link_leads_through_the_whole_list(reader: FlaskClient, query: dict[
     assert pages == walk(reader, query, limit=40)
 
 
-@pytest.mark.parametrize("query", ["endpoint=x", "_method=POST", "_scheme=ftp", "_external=1", "sort=&sort=price_asc"])
-def test_the_link_is_good_whatever_else_was_asked(reader: FlaskClient, query: str) -> None:
-    answer = reader.get(f"{API}?limit=2&{query}")
-    assert answer.status_code == 200, answer.json
-    assert answer.headers["Link"].startswith(f"<{API}?")
-    following = reader.get(answer.headers["Link"].partition(">")[0].strip("<"))
-    assert (following.status_code, (following.json or {}).get("page")) == (200, 2)
+HOSTILE_QUERY = (
+    "endpoint=x&_method=POST&_external=1&_scheme=ftp&_anchor=y&sort=&sort=price_asc&limit=&limit=2&q=drill%26"
+)
+
+
+def test_the_link_is_good_whatever_else_was_asked(reader: FlaskClient) -> None:
+    answer = reader.get(f"{API}?{HOSTILE_QUERY}", headers={"Host": "evil.example.com"})
+    link = answer.headers["Link"].partition(">")[0].strip("<")
+    assert link.startswith(f"{API}?endpoint=x&")
+    following = assert_ok(reader.get(link))
+    assert (following["page"], following["limit"]) == (2, 2)
 
 
 @contextmanager
@@ -198,36 +201,30 @@ def test_while_others_write_nothing_repeats_and_nothing_that_stands_still_is_ski
     assert still <= set(unmoved)
 
 
-def refusal(reader: FlaskClient, cursor: str, **query: str) -> None:
-    answer = reader.get(API, query_string={"limit": "2", **query, "cursor": cursor})
-    body = answer.json or {}
-    assert (answer.status_code, body.get("code")) == (400, "VALIDATION_ERROR"), (cursor, body)
-    assert [problem["field"] for problem in body["details"]] == ["cursor"]
+def assert_refused(reader: FlaskClient, cursor: str, **query: str) -> None:
+    assert_invalid(reader.get(API, query_string={"limit": "2", **query, "cursor": cursor}), "cursor")
 
 
 @pytest.mark.parametrize("other", [{}, {"sort": "price_desc"}, BY_PRICE | {"q": "drill"}])
 def test_a_cursor_is_of_one_list_only(reader: FlaskClient, other: dict[str, str]) -> None:
     cursor = page(reader, BY_PRICE, limit=2)["next_cursor"]
     assert page(reader, BY_PRICE, limit=3, cursor=cursor)["page"] == 2
-    refusal(reader, cursor, **other)
+    assert_refused(reader, cursor, **other)
 
 
-def test_a_cursor_with_any_bit_flipped_is_refused(reader: FlaskClient) -> None:
+def test_a_cursor_that_was_changed_in_any_place_is_refused(reader: FlaskClient) -> None:
     cursor = page(reader, BY_PRICE, limit=2)["next_cursor"]
     for position, letter in enumerate(cursor):
         for bit in range(7):
-            refusal(reader, cursor[:position] + chr(ord(letter) ^ 1 << bit) + cursor[position + 1 :], **BY_PRICE)
-
-
-def test_a_cursor_cut_short_or_made_longer_is_refused(reader: FlaskClient) -> None:
-    cursor = page(reader, BY_PRICE, limit=2)["next_cursor"]
+            assert_refused(reader, cursor[:position] + chr(ord(letter) ^ 1 << bit) + cursor[position + 1 :], **BY_PRICE)
     for one in [cursor[:end] for end in range(1, len(cursor))] + [cursor[1:], cursor * 2, f"{cursor}A", "A" * 513]:
-        refusal(reader, one, **BY_PRICE)
+        assert_refused(reader, one, **BY_PRICE)
+    assert_refused(reader, cursor, **BY_PRICE, page="2")
 
 
 @pytest.mark.parametrize("cursor", ["é", "🚲", "\x00", "=", "====", "a b", "-1", "{}", "'", "%", "AAAA", "\ufffe"])
 def test_what_was_never_a_cursor_is_refused(reader: FlaskClient, cursor: str) -> None:
-    refusal(reader, cursor)
+    assert_refused(reader, cursor)
 
 
 @pytest.mark.parametrize("forged", FORGED.split())
@@ -237,18 +234,14 @@ def test_a_forged_cursor_does_no_harm(reader: FlaskClient, forged: str) -> None:
     tag = paging._tag(payload, Search(filters=Filters(), sort=Sort.PRICE_ASC, page=paging.PageRequest()).list_name)
     cursor = base64.urlsafe_b64encode(tag + payload).decode().rstrip("=")
     if reader.get(API, query_string={**BY_PRICE, "cursor": cursor}).status_code != 200:
-        refusal(reader, cursor, **BY_PRICE)
+        assert_refused(reader, cursor, **BY_PRICE)
 
 
 @pytest.mark.parametrize("key", ["2026-01-01T00:00:00+20:00", "0001-01-01T00:00:00+23:59", "2026-01-01T00:00:00", "x"])
 def test_a_forged_time_in_a_cursor_is_refused_before_the_database_sees_it(reader: FlaskClient, key: str) -> None:
     list_name = Search(filters=Filters(), sort=Sort.NEWEST, page=paging.PageRequest()).list_name
     position = paging.Position(page=2, key=key, id=str(UUID(int=0)))
-    refusal(reader, paging.encode_cursor(position, of_list=list_name))
-
-
-def test_page_and_cursor_together_are_refused(reader: FlaskClient) -> None:
-    refusal(reader, page(reader, BY_PRICE, limit=2)["next_cursor"], **BY_PRICE, page="2")
+    assert_refused(reader, paging.encode_cursor(position, of_list=list_name))
 
 
 @pytest.mark.parametrize("number", [6, 1_000_000])
