@@ -5,9 +5,9 @@ rolled back. Tests below `tests/service` start the service as production does, o
 """
 
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,12 +24,12 @@ from app.settings import Settings
 from deploy.local.cluster import PostgresCluster
 from tests.support import ROOT
 from tests.support.databases import breakable_cluster, run_cluster, scalar, template_name
-from tests.support.members import Member, new_member
 from tests.support.openapi_checks import CheckedClient
 from tests.support.processes.redis import RedisProcess
 from tests.support.processes.service import GENEROUS_RATES, ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 from tests.support.rows import Person, add_person
+from tests.support.users import ChatUser, new_user
 
 CLUSTER = pytest.StashKey[AbstractContextManager[PostgresCluster]]()
 DIRECTORY = pytest.StashKey[Path]()
@@ -241,8 +241,23 @@ def trap() -> Iterator[socket.socket]:
 
 
 @pytest.fixture(scope="session")
+def start_service(
+    database_url_factory: Callable[[], str], tenant: TenantProcess
+) -> Iterator[Callable[[Mapping[str, str]], ServiceProcess]]:
+    """Starts one service for each distinct set of settings, on its own database; all run until the session ends."""
+    with ExitStack() as services:
+
+        @cache
+        def start(*settings: tuple[str, str]) -> ServiceProcess:
+            environment = {"DATABASE_URL": database_url_factory(), **tenant.env(), **dict(settings)}
+            return services.enter_context(ServiceProcess(environment))
+
+        yield lambda settings: start(*sorted(settings.items()))
+
+
+@pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisProcess]:
-    """A Redis that the tests share; who breaks it uses one of their own."""
+    """The Redis server that tests share; a test that breaks Redis starts its own."""
     with RedisProcess() as running:
         yield running
 
@@ -257,34 +272,30 @@ def bus_settings(request: pytest.FixtureRequest) -> dict[str, str]:
 
 
 @pytest.fixture
-def newcomer(service: ServiceProcess, tenant: TenantProcess) -> Callable[..., Member]:
-    """Makes people who are known to the service."""
-
-    def make(**claims: Any) -> Member:
-        return new_member(service, tenant, **claims)
-
-    return make
+def newcomer(service: ServiceProcess, tenant: TenantProcess) -> Callable[..., ChatUser]:
+    """Makes new users of the service; arguments are claims of the token."""
+    return partial(new_user, service, tenant)
 
 
 @pytest.fixture
-def ada(newcomer: Callable[..., Member]) -> Member:
-    """Somebody who writes."""
+def ada(newcomer: Callable[..., ChatUser]) -> ChatUser:
+    """A user who writes."""
     return newcomer()
 
 
 @pytest.fixture
-def ben(newcomer: Callable[..., Member]) -> Member:
-    """Somebody who is written to."""
+def ben(newcomer: Callable[..., ChatUser]) -> ChatUser:
+    """A user who is written to."""
     return newcomer()
 
 
 @pytest.fixture
-def stranger(newcomer: Callable[..., Member]) -> Member:
-    """Somebody who has no part in it."""
+def stranger(newcomer: Callable[..., ChatUser]) -> ChatUser:
+    """A user outside the conversation."""
     return newcomer()
 
 
 @pytest.fixture
-def talk(ada: Member, ben: Member) -> str:
+def talk(ada: ChatUser, ben: ChatUser) -> str:
     """The id of a conversation of Ada and Ben."""
     return ada.begin(ben)

@@ -1,4 +1,4 @@
-"""People who write to each other, and a conversation of theirs; somebody who logs in."""
+"""Users of the app in this process, in place of those of a running service; logins."""
 
 from collections.abc import Callable
 from uuid import uuid4
@@ -9,31 +9,13 @@ from flask.testing import FlaskClient
 from tests.api.logins import Logins
 from tests.support.processes.tenant import TenantProcess
 from tests.support.rows import add_person
-from tests.support.writers import Writer
+from tests.support.users import ChatUser, chat_user
 
 
 @pytest.fixture
-def newcomer(client: FlaskClient, tenant: TenantProcess) -> Callable[[], Writer]:
-    """Makes people who write."""
-    return lambda: Writer(client, add_person(tenant))
-
-
-@pytest.fixture
-def ada(newcomer: Callable[[], Writer]) -> Writer:
-    """Somebody who writes."""
-    return newcomer()
-
-
-@pytest.fixture
-def ben(newcomer: Callable[[], Writer]) -> Writer:
-    """Somebody who is written to."""
-    return newcomer()
-
-
-@pytest.fixture
-def talk(ada: Writer, ben: Writer) -> str:
-    """The id of a conversation of Ada and Ben."""
-    return ada.begin(ben)
+def newcomer(client: FlaskClient, tenant: TenantProcess) -> Callable[[], ChatUser]:
+    """Makes new users."""
+    return lambda: chat_user(client, add_person(tenant))
 
 
 @pytest.fixture

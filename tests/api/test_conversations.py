@@ -12,8 +12,9 @@ from werkzeug.test import TestResponse
 
 from app.database import transaction
 from app.models import Conversation, ConversationParticipant, User
+from tests.support.assertions import problems, refused_fields
 from tests.support.rows import EPOCH, Person, add_equipment, add_user
-from tests.support.writers import API, Writer, problems, refused_fields
+from tests.support.users import API, ChatUser, chat_user
 
 MAX_PEOPLE = 20
 
@@ -23,21 +24,21 @@ def conversations_kept() -> int:
         return session.scalar(select(func.count()).select_from(Conversation)) or 0
 
 
-def leave(writer: Writer, talk: str) -> None:
+def leave(writer: ChatUser, talk: str) -> None:
     """Take somebody out of a conversation; there is no route for it yet."""
-    theirs = ConversationParticipant.conversation_id == UUID(talk), ConversationParticipant.user_id == writer.person.id
+    theirs = ConversationParticipant.conversation_id == UUID(talk), ConversationParticipant.user_id == writer.uuid
     with transaction() as session:
         session.execute(delete(ConversationParticipant).where(*theirs))
 
 
 class TestBeginning:
-    def test_a_new_conversation_is_where_location_says(self, ada: Writer, ben: Writer) -> None:
+    def test_a_new_conversation_is_where_location_says(self, ada: ChatUser, ben: ChatUser) -> None:
         answer = ada.post(participant_ids=[ben.id])
         assert answer.status_code == 201
-        found = ada.client.get(answer.headers["Location"], headers=ada.person.headers)
+        found = ada.client.get(answer.headers["Location"], headers=ada.headers)
         assert (found.status_code, found.json) == (200, answer.json)
 
-    def test_the_one_that_exists_is_given_with_200_and_its_place(self, ada: Writer, ben: Writer) -> None:
+    def test_the_one_that_exists_is_given_with_200_and_its_place(self, ada: ChatUser, ben: ChatUser) -> None:
         first, again = (ada.post(participant_ids=[ben.id]) for _ in range(2))
         assert (first.status_code, again.status_code) == (201, 200)
         assert again.json == first.json
@@ -45,9 +46,9 @@ class TestBeginning:
 
     @pytest.mark.parametrize("about_a_listing", [False, True])
     def test_whoever_begins_it_and_however_they_are_named_it_is_the_same(
-        self, ada: Writer, ben: Writer, owner: Person, about_a_listing: bool
+        self, ada: ChatUser, ben: ChatUser, owner: Person, about_a_listing: bool
     ) -> None:
-        cleo = Writer(ada.client, owner)
+        cleo = chat_user(ada.client, owner)
         equipment_id = add_equipment(owner.id) if about_a_listing else None
         everybody = [ada, ben, cleo]
         first = ada.begin(ben, cleo, equipment_id=equipment_id)
@@ -57,36 +58,36 @@ class TestBeginning:
                 assert beginner.begin(*named, equipment_id=equipment_id) == first
         assert conversations_kept() == 1
 
-    def test_a_listing_alone_means_its_owner(self, ada: Writer, owner: Person) -> None:
+    def test_a_listing_alone_means_its_owner(self, ada: ChatUser, owner: Person) -> None:
         equipment_id = add_equipment(owner.id)
         answer = ada.post(equipment_id=str(equipment_id))
         assert answer.status_code == 201
         body = answer.json or {}
         assert body["equipment_id"] == str(equipment_id)
         assert {one["user_id"] for one in body["participants"]} == {ada.id, str(owner.id)}
-        assert ada.begin(Writer(ada.client, owner), equipment_id=equipment_id) == body["id"]
+        assert ada.begin(chat_user(ada.client, owner), equipment_id=equipment_id) == body["id"]
         assert ada.post(participant_ids=[], equipment_id=str(equipment_id)).json == body
 
     def test_another_listing_or_none_and_more_people_are_other_conversations(
-        self, ada: Writer, ben: Writer, owner: Person
+        self, ada: ChatUser, ben: ChatUser, owner: Person
     ) -> None:
-        cleo = Writer(ada.client, owner)
+        cleo = chat_user(ada.client, owner)
         one, other = add_equipment(owner.id), add_equipment(owner.id)
         begun = [ada.begin(ben, equipment_id=listing) for listing in (None, one, other)]
         begun += [ada.begin(cleo), ada.begin(ben, cleo), ben.begin(cleo)]
         assert len(set(begun)) == len(begun) == conversations_kept()
 
     @pytest.mark.parametrize("body", [{}, {"participant_ids": []}, {"participant_ids": [], "equipment_id": None}])
-    def test_there_must_be_somebody_to_write_to(self, ada: Writer, body: dict[str, Any]) -> None:
+    def test_there_must_be_somebody_to_write_to(self, ada: ChatUser, body: dict[str, Any]) -> None:
         assert problems(ada.post(**body)) == [("participant_ids", "nobody_else")]
 
-    def test_nobody_writes_to_themselves(self, ada: Writer, owner: Person) -> None:
+    def test_nobody_writes_to_themselves(self, ada: ChatUser, owner: Person) -> None:
         for named in ([ada.id], [ada.id, ada.id]):
             assert problems(ada.post(participant_ids=named)) == [("participant_ids", "nobody_else")]
-        own = Writer(ada.client, owner).post(equipment_id=str(add_equipment(owner.id)))
+        own = chat_user(ada.client, owner).post(equipment_id=str(add_equipment(owner.id)))
         assert problems(own) == [("participant_ids", "nobody_else")]
 
-    def test_an_unknown_user_or_listing_is_named_and_nothing_is_begun(self, ada: Writer, ben: Writer) -> None:
+    def test_an_unknown_user_or_listing_is_named_and_nothing_is_begun(self, ada: ChatUser, ben: ChatUser) -> None:
         unknown = str(uuid4())
         assert problems(ada.post(participant_ids=[ben.id, unknown])) == [("participant_ids", "unknown_reference")]
         for others in ([], [ben.id]):
@@ -94,7 +95,7 @@ class TestBeginning:
             assert problems(answer) == [("equipment_id", "unknown_reference")]
         assert conversations_kept() == 0
 
-    def test_at_most_twenty_people_take_part_the_caller_included(self, ada: Writer) -> None:
+    def test_at_most_twenty_people_take_part_the_caller_included(self, ada: ChatUser) -> None:
         others = [str(add_user()) for _ in range(MAX_PEOPLE)]
         assert problems(ada.post(participant_ids=others)) == [("participant_ids", "too_many")]
         assert refused_fields(ada.post(participant_ids=[*others, ada.id])) == {"participant_ids"}
@@ -112,12 +113,12 @@ class TestBeginning:
             *((field, "x") for field in ("id", "title", "last_seq", "participants", "participant_key", "created_at")),
         ],
     )
-    def test_a_bad_or_unknown_field_is_refused_by_name(self, ada: Writer, ben: Writer, field: str, value: Any) -> None:
+    def test_a_bad_or_unknown_field_is_refused_by_name(self, ada: ChatUser, ben: ChatUser, field: str, value: Any) -> None:
         assert refused_fields(ada.post(**{"participant_ids": [ben.id], field: value})) == {field}
 
 
 class TestOne:
-    def test_a_conversation_is_these_eight_fields(self, ada: Writer, ben: Writer, owner: Person) -> None:
+    def test_a_conversation_is_these_eight_fields(self, ada: ChatUser, ben: ChatUser, owner: Person) -> None:
         equipment_id = add_equipment(owner.id)
         shown = ada.conversation(ada.begin(ben, equipment_id=equipment_id))
         created, updated = shown.pop("created_at"), shown.pop("updated_at")
@@ -137,7 +138,7 @@ class TestOne:
         ]
 
     def test_the_last_message_is_shown_as_the_list_of_messages_shows_it(
-        self, ada: Writer, ben: Writer, talk: str
+        self, ada: ChatUser, ben: ChatUser, talk: str
     ) -> None:
         for sender in (ada, ben):
             sent = sender.send(talk, client_msg_id="1")
@@ -146,7 +147,7 @@ class TestOne:
             assert (shown["last_seq"], shown["updated_at"]) == (sent["seq"], sent["created_at"])
             assert ada.get().json == [shown]
 
-    def test_unread_is_what_others_sent_behind_the_mark(self, ada: Writer, ben: Writer, talk: str) -> None:
+    def test_unread_is_what_others_sent_behind_the_mark(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         for sender in (ben, ada, ben, ada, ada):
             sender.send(talk)
         assert (ada.conversation(talk)["unread_count"], ben.conversation(talk)["unread_count"]) == (2, 3)
@@ -155,7 +156,7 @@ class TestOne:
             assert ada.conversation(talk)["unread_count"] == (ada.get().json or [])[0]["unread_count"] == unread
         assert ben.conversation(talk)["unread_count"] == 3
 
-    def test_everybody_sees_how_far_each_has_read_and_when(self, ada: Writer, ben: Writer, talk: str) -> None:
+    def test_everybody_sees_how_far_each_has_read_and_when(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         ada.send(talk), ada.send(talk)
         ben.read(talk, seq=1)
         marks = {one["user_id"]: one for one in ada.conversation(talk)["participants"]}
@@ -165,7 +166,7 @@ class TestOne:
         assert abs(datetime.now(UTC) - read_at) < timedelta(minutes=1)
 
     @pytest.mark.parametrize("microseconds", [0, 1, 700_000, 123_450])
-    def test_the_time_of_reading_is_exact_and_in_utc(self, ada: Writer, talk: str, microseconds: int) -> None:
+    def test_the_time_of_reading_is_exact_and_in_utc(self, ada: ChatUser, talk: str, microseconds: int) -> None:
         read_at = EPOCH + timedelta(microseconds=microseconds)
         with transaction() as session:
             session.execute(update(ConversationParticipant).values(last_read_at=read_at))
@@ -173,7 +174,7 @@ class TestOne:
         assert shown == {read_at.isoformat()}
 
     def test_a_deleted_listing_leaves_the_conversation_without_one(
-        self, ada: Writer, client: FlaskClient, owner: Person
+        self, ada: ChatUser, client: FlaskClient, owner: Person
     ) -> None:
         equipment_id = add_equipment(owner.id)
         talk = ada.begin(equipment_id=equipment_id)
@@ -182,10 +183,10 @@ class TestOne:
         assert ada.conversation(talk)["equipment_id"] is None
         assert ada.send(talk)["seq"] == 2
 
-    def test_a_deleted_sender_leaves_the_messages_without_a_name(self, ada: Writer, ben: Writer, talk: str) -> None:
+    def test_a_deleted_sender_leaves_the_messages_without_a_name(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         ben.send(talk, "Yours is gone by Monday", client_msg_id="1")
         with transaction() as session:
-            session.execute(delete(User).where(User.id == ben.person.id))
+            session.execute(delete(User).where(User.id == ben.uuid))
         shown = ada.conversation(talk)
         assert [one["user_id"] for one in shown["participants"]] == [ada.id]
         assert shown["unread_count"] == 1
@@ -196,7 +197,7 @@ class TestOne:
         assert ada.conversations() == [talk]
 
 
-ROUTES: dict[str, Callable[[Writer, str], TestResponse]] = {
+ROUTES: dict[str, Callable[[ChatUser, str], TestResponse]] = {
     "show": lambda writer, talk: writer.get(f"/{talk}"),
     "messages": lambda writer, talk: writer.get(f"/{talk}/messages"),
     "send": lambda writer, talk: writer.post(f"/{talk}/messages", content="Hello", client_msg_id="1"),
@@ -207,25 +208,25 @@ each_route = pytest.mark.parametrize("call", ROUTES.values(), ids=ROUTES)
 
 class TestParticipantsOnly:
     @each_route
-    def test_an_unknown_conversation_is_not_found(self, ada: Writer, call: Callable[..., TestResponse]) -> None:
+    def test_an_unknown_conversation_is_not_found(self, ada: ChatUser, call: Callable[..., TestResponse]) -> None:
         for talk in (str(uuid4()), "not-a-uuid"):
             answer = call(ada, talk)
             assert (answer.status_code, (answer.json or {})["code"]) == (404, "NOT_FOUND")
 
     @each_route
     def test_who_takes_no_part_is_refused_and_changes_nothing(
-        self, ada: Writer, admin: Person, talk: str, newcomer: Callable[[], Writer], call: Callable[..., TestResponse]
+        self, ada: ChatUser, admin: Person, talk: str, newcomer: Callable[[], ChatUser], call: Callable[..., TestResponse]
     ) -> None:
         ada.send(talk)
         before = ada.conversation(talk)
-        for stranger in (newcomer(), Writer(ada.client, admin)):
+        for stranger in (newcomer(), chat_user(ada.client, admin)):
             answer = call(stranger, talk)
             assert (answer.status_code, (answer.json or {})["code"]) == (403, "FORBIDDEN")
         assert ada.conversation(talk) == before
 
     @each_route
     def test_who_was_taken_out_is_refused_even_what_they_sent_before(
-        self, ada: Writer, ben: Writer, talk: str, call: Callable[..., TestResponse]
+        self, ada: ChatUser, ben: ChatUser, talk: str, call: Callable[..., TestResponse]
     ) -> None:
         ben.send(talk, client_msg_id="1")
         leave(ben, talk)
@@ -233,7 +234,7 @@ class TestParticipantsOnly:
         assert ada.conversation(talk)["last_seq"] == 1
 
     def test_who_was_taken_out_sees_it_no_more_and_does_not_get_back_by_beginning_it(
-        self, ada: Writer, ben: Writer, talk: str
+        self, ada: ChatUser, ben: ChatUser, talk: str
     ) -> None:
         leave(ben, talk)
         assert ben.conversations() == []
@@ -243,7 +244,7 @@ class TestParticipantsOnly:
 
 
 def test_beginning_costs_the_same_statements_for_any_number_of_people(
-    ada: Writer, counting_statements: Callable[[], Any]
+    ada: ChatUser, counting_statements: Callable[[], Any]
 ) -> None:
     costs = []
     for people in (2, MAX_PEOPLE):

@@ -9,23 +9,24 @@ from sqlalchemy import update
 from app.database import transaction
 from app.messages.criteria import MAX_SEQ
 from app.models import ConversationParticipant
+from tests.support.assertions import problems, refused_fields
 from tests.support.rows import EPOCH, add_conversation
-from tests.support.writers import Writer, problems, refused_fields
+from tests.support.users import ChatUser
 
 
 class TestPages:
     COUNT = 60
 
     @pytest.fixture
-    def long(self, ada: Writer, ben: Writer) -> str:
+    def long(self, ada: ChatUser, ben: ChatUser) -> str:
         """The id of a conversation of sixty messages."""
-        return str(add_conversation(ada.person.id, ben.person.id, messages=self.COUNT))
+        return str(add_conversation(ada.uuid, ben.uuid, messages=self.COUNT))
 
-    def test_an_empty_conversation_has_none(self, ada: Writer, talk: str) -> None:
+    def test_an_empty_conversation_has_none(self, ada: ChatUser, talk: str) -> None:
         for query in ({}, {"after_seq": 0}, {"before_seq": 1}, {"offset": 0}):
             assert ada.walk(f"/{talk}/messages", **query) == [[]]
 
-    def test_the_newest_fifty_come_first_where_nothing_is_said(self, ada: Writer, long: str) -> None:
+    def test_the_newest_fifty_come_first_where_nothing_is_said(self, ada: ChatUser, long: str) -> None:
         assert ada.seqs(long) == list(range(60, 10, -1))
 
     @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ class TestPages:
         ],
         ids=str,
     )
-    def test_a_page_is_what_was_asked_for(self, ada: Writer, long: str, query: dict[str, Any], seqs: list[int]) -> None:
+    def test_a_page_is_what_was_asked_for(self, ada: ChatUser, long: str, query: dict[str, Any], seqs: list[int]) -> None:
         assert ada.seqs(long, **query) == seqs
 
     @pytest.mark.parametrize(
@@ -61,11 +62,11 @@ class TestPages:
             *(("after_seq", value) for value in ("-1", "x", "\x00", str(MAX_SEQ + 1), "9" * 18)),
         ],
     )
-    def test_a_bad_value_is_refused_by_name(self, ada: Writer, talk: str, field: str, value: str) -> None:
+    def test_a_bad_value_is_refused_by_name(self, ada: ChatUser, talk: str, field: str, value: str) -> None:
         assert refused_fields(ada.get(f"/{talk}/messages", **{field: value})) == {field}
 
     @pytest.mark.parametrize("names", ["offset before_seq", "offset after_seq", "before_seq after_seq"])
-    def test_two_ways_of_paging_at_once_are_refused(self, ada: Writer, talk: str, names: str) -> None:
+    def test_two_ways_of_paging_at_once_are_refused(self, ada: ChatUser, talk: str, names: str) -> None:
         first, second = names.split()
         assert refused_fields(ada.get(f"/{talk}/messages", **{first: 1, second: 1})) == {second}
         assert refused_fields(ada.get(f"/{talk}/messages", offset=1, before_seq=1, after_seq=1)) == {"after_seq"}
@@ -83,21 +84,21 @@ class TestPages:
         ids=str,
     )
     def test_the_links_lead_to_the_end_without_repeats_or_gaps(
-        self, ada: Writer, long: str, query: dict[str, int], seqs: range, limit: int
+        self, ada: ChatUser, long: str, query: dict[str, int], seqs: range, limit: int
     ) -> None:
         pages = ada.walk(f"/{long}/messages", limit=limit, **query)
         assert [message["seq"] for page in pages for message in page] == list(seqs)
         assert len(pages) == -(-len(seqs) // limit)
 
-    def test_what_is_sent_meanwhile_moves_nothing_on_the_way_back(self, ada: Writer, ben: Writer, long: str) -> None:
+    def test_what_is_sent_meanwhile_moves_nothing_on_the_way_back(self, ada: ChatUser, ben: ChatUser, long: str) -> None:
         first = ada.get(f"/{long}/messages", limit=10)
         for _ in range(7):
             ben.send(long)
         link = first.headers["Link"].partition(">")[0][1:]
-        behind = ada.client.get(link, headers=ada.person.headers).json or []
+        behind = ada.client.get(link, headers=ada.headers).json or []
         assert [message["seq"] for message in behind] == list(range(50, 40, -1))
 
-    def test_what_is_sent_meanwhile_is_met_on_the_way_forward(self, ada: Writer, ben: Writer, long: str) -> None:
+    def test_what_is_sent_meanwhile_is_met_on_the_way_forward(self, ada: ChatUser, ben: ChatUser, long: str) -> None:
         assert "Link" not in ada.get(f"/{long}/messages", after_seq=55).headers
         ben.send(long)
         assert ada.seqs(long, after_seq=60) == [61]
@@ -105,12 +106,12 @@ class TestPages:
 
 class TestReading:
     @pytest.fixture(autouse=True)
-    def sent(self, ada: Writer, talk: str) -> None:
+    def sent(self, ada: ChatUser, talk: str) -> None:
         """Five messages, to be read."""
         for _ in range(5):
             ada.send(talk)
 
-    def mark(self, reader: Writer, talk: str) -> int:
+    def mark(self, reader: ChatUser, talk: str) -> int:
         marks = {one["user_id"]: one["last_read_seq"] for one in reader.conversation(talk)["participants"]}
         return int(marks[reader.id])
 
@@ -118,32 +119,32 @@ class TestReading:
         ("body", "mark"), [({}, 5), ({"seq": None}, 5), ({"seq": 0}, 0), ({"seq": 3}, 3), ({"seq": MAX_SEQ}, 5)]
     )
     def test_the_mark_is_where_was_said_and_never_beyond_the_end(
-        self, ben: Writer, talk: str, body: dict[str, Any], mark: int
+        self, ben: ChatUser, talk: str, body: dict[str, Any], mark: int
     ) -> None:
         ben.read(talk, **body)
         assert self.mark(ben, talk) == mark
 
-    def test_an_absent_body_means_all(self, ben: Writer, talk: str) -> None:
-        answer = ben.client.post(f"/api/v1/conversations/{talk}/read", headers=ben.person.headers)
+    def test_an_absent_body_means_all(self, ben: ChatUser, talk: str) -> None:
+        answer = ben.client.post(f"/api/v1/conversations/{talk}/read", headers=ben.headers)
         assert answer.status_code == 204
         assert self.mark(ben, talk) == 5
 
-    def test_the_mark_never_goes_back(self, ben: Writer, talk: str) -> None:
+    def test_the_mark_never_goes_back(self, ben: ChatUser, talk: str) -> None:
         for seq, mark in ((2, 2), (4, 4), (1, 4), (0, 4), (99, 5), (3, 5)):
             ben.read(talk, seq=seq)
             assert self.mark(ben, talk) == mark
 
-    def test_it_is_ones_own_mark_and_one_conversations(self, ada: Writer, ben: Writer, talk: str) -> None:
-        other = str(add_conversation(ben.person.id, ada.person.id, messages=2))
+    def test_it_is_ones_own_mark_and_one_conversations(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
+        other = str(add_conversation(ben.uuid, ada.uuid, messages=2))
         ben.read(talk)
         assert (self.mark(ada, talk), self.mark(ben, other)) == (0, 0)
 
-    def test_what_comes_later_is_unread_again(self, ada: Writer, ben: Writer, talk: str) -> None:
+    def test_what_comes_later_is_unread_again(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         ben.read(talk)
         ada.send(talk)
         assert (self.mark(ben, talk), ben.conversation(talk)["unread_count"]) == (5, 1)
 
-    def test_looking_again_is_noted_even_where_there_is_nothing_new(self, ben: Writer, talk: str) -> None:
+    def test_looking_again_is_noted_even_where_there_is_nothing_new(self, ben: ChatUser, talk: str) -> None:
         ben.read(talk)
         with transaction() as session:
             session.execute(update(ConversationParticipant).values(last_read_at=EPOCH))
@@ -153,9 +154,9 @@ class TestReading:
         assert [at for user_id, at in times.items() if user_id != ben.id] == [EPOCH.isoformat()]
 
     @pytest.mark.parametrize("seq", [-1, "1", "", 1.0, 1.5, True, [], {}, MAX_SEQ + 1, 2**63], ids=repr)
-    def test_a_bad_number_is_refused_by_name(self, ben: Writer, talk: str, seq: Any) -> None:
+    def test_a_bad_number_is_refused_by_name(self, ben: ChatUser, talk: str, seq: Any) -> None:
         assert refused_fields(ben.post(f"/{talk}/read", seq=seq)) == {"seq"}
         assert self.mark(ben, talk) == 0
 
-    def test_an_unknown_field_is_refused_by_name(self, ben: Writer, talk: str) -> None:
+    def test_an_unknown_field_is_refused_by_name(self, ben: ChatUser, talk: str) -> None:
         assert problems(ben.post(f"/{talk}/read", last_read_seq=1)) == [("last_read_seq", "unknown_field")]

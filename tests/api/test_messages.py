@@ -12,8 +12,9 @@ from sqlalchemy.exc import DBAPIError
 from app.database import transaction
 from app.messages import repository
 from app.models import Message
+from tests.support.assertions import problems, refused_fields
 from tests.support.rows import add_conversation, add_user
-from tests.support.writers import Writer, problems, refused_fields
+from tests.support.users import ChatUser
 
 ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
 FAMILY = "\U0001f469\u200d\U0001f469\u200d\U0001f467"
@@ -26,7 +27,7 @@ def messages_kept(talk: str) -> int:
 
 
 class TestSending:
-    def test_a_message_is_these_eight_fields(self, ada: Writer, ben: Writer, talk: str) -> None:
+    def test_a_message_is_these_eight_fields(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         sent = ada.send(talk, "Is it free on Monday?", client_msg_id="m-1")
         assert ben.messages(talk) == [sent]
         assert UUID(sent.pop("id"))
@@ -42,19 +43,19 @@ class TestSending:
             "client_msg_id": "m-1",
         }
 
-    def test_numbers_and_times_rise_together_whoever_sends(self, ada: Writer, ben: Writer, talk: str) -> None:
+    def test_numbers_and_times_rise_together_whoever_sends(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         sent = [sender.send(talk) for sender in (ada, ada, ben, ada, ben)]
         assert [message["seq"] for message in sent] == [1, 2, 3, 4, 5]
         times = [datetime.fromisoformat(message["created_at"]) for message in sent]
         assert times == sorted(times)
         assert times[0] < times[-1]
 
-    def test_each_conversation_counts_for_itself(self, ada: Writer, talk: str) -> None:
-        other = str(add_conversation(ada.person.id, add_user()))
+    def test_each_conversation_counts_for_itself(self, ada: ChatUser, talk: str) -> None:
+        other = str(add_conversation(ada.uuid, add_user()))
         assert [ada.send(one)["seq"] for one in (talk, other, talk, other)] == [1, 1, 2, 2]
 
     def test_sent_again_with_its_client_msg_id_it_is_the_same_message(
-        self, ada: Writer, ben: Writer, talk: str
+        self, ada: ChatUser, ben: ChatUser, talk: str
     ) -> None:
         first = ada.post(f"/{talk}/messages", content="Hello", client_msg_id="1")
         ben.send(talk)
@@ -65,41 +66,41 @@ class TestSending:
         assert ada.send(talk)["seq"] == 3
 
     @pytest.mark.parametrize("more", [{}, {"client_msg_id": None}])
-    def test_without_a_client_msg_id_each_is_another_message(self, ada: Writer, talk: str, more: Any) -> None:
+    def test_without_a_client_msg_id_each_is_another_message(self, ada: ChatUser, talk: str, more: Any) -> None:
         first, second = (ada.send(talk, "Hello", **more) for _ in range(2))
         assert (first["seq"], second["seq"]) == (1, 2)
         assert first["id"] != second["id"]
         assert first["client_msg_id"] is second["client_msg_id"] is None
 
-    def test_a_client_msg_id_is_of_one_sender_in_one_conversation(self, ada: Writer, ben: Writer, talk: str) -> None:
-        other = str(add_conversation(ada.person.id, ben.person.id))
+    def test_a_client_msg_id_is_of_one_sender_in_one_conversation(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
+        other = str(add_conversation(ada.uuid, ben.uuid))
         sent = [sender.send(one, client_msg_id="1") for one in (talk, other) for sender in (ada, ben)]
         assert len({message["id"] for message in sent}) == 4
         assert [message["seq"] for message in sent] == [1, 2, 1, 2]
 
-    def test_a_client_msg_id_is_told_from_another_by_every_letter(self, ada: Writer, talk: str) -> None:
+    def test_a_client_msg_id_is_told_from_another_by_every_letter(self, ada: ChatUser, talk: str) -> None:
         for client_msg_id in ("a", "A", "aa", "!", "~", "%", "a" * 63 + "b", "a" * 64):
             assert ada.send(talk, client_msg_id=client_msg_id)["client_msg_id"] == client_msg_id
         assert messages_kept(talk) == 8
 
-    def test_what_is_refused_takes_no_number(self, ada: Writer, talk: str, newcomer: Callable[[], Writer]) -> None:
+    def test_what_is_refused_takes_no_number(self, ada: ChatUser, talk: str, newcomer: Callable[[], ChatUser]) -> None:
         ada.send(talk)
         assert ada.post(f"/{talk}/messages", content="").status_code == 400
         assert newcomer().post(f"/{talk}/messages", content="Hello").status_code == 403
         assert ada.send(talk)["seq"] == 2
 
-    def test_what_the_database_refuses_changes_neither_message_nor_conversation(self, ada: Writer, talk: str) -> None:
+    def test_what_the_database_refuses_changes_neither_message_nor_conversation(self, ada: ChatUser, talk: str) -> None:
         ada.send(talk)
         before = ada.conversation(talk)
         options: dict[str, Any] = {"client_msg_id": None, "channel": None}
         with pytest.raises(DBAPIError, match="ck_messages_content_length"), transaction() as session:
-            repository.add_message(session, UUID(talk), ada.person.id, content="x" * 5001, **options)
+            repository.add_message(session, UUID(talk), ada.uuid, content="x" * 5001, **options)
         assert ada.conversation(talk) == before
         assert messages_kept(talk) == 1
         assert ada.send(talk)["seq"] == 2
 
     def test_a_message_whose_client_msg_id_was_just_stored_elsewhere_takes_no_number(
-        self, ada: Writer, talk: str
+        self, ada: ChatUser, talk: str
     ) -> None:
         """The statement has looked for it before it was there: a trigger plays the transaction that was first."""
         with transaction() as session:
@@ -108,7 +109,7 @@ class TestSending:
                 text("CREATE TRIGGER twice BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION twice()")
             )
         with pytest.raises(repository.AlreadySent), transaction() as session:
-            repository.add_message(session, UUID(talk), ada.person.id, content="Hello", client_msg_id="1", channel=None)
+            repository.add_message(session, UUID(talk), ada.uuid, content="Hello", client_msg_id="1", channel=None)
         assert ada.conversation(talk)["last_seq"] == messages_kept(talk) == 0
 
 
@@ -143,14 +144,14 @@ class TestContent:
         ],
         ids=ascii,
     )
-    def test_words_are_kept_as_they_were_written(self, ada: Writer, ben: Writer, talk: str, content: str) -> None:
+    def test_words_are_kept_as_they_were_written(self, ada: ChatUser, ben: ChatUser, talk: str, content: str) -> None:
         assert ada.send(talk, content)["content"] == content
         assert ben.messages(talk)[0]["content"] == content
 
     @pytest.mark.parametrize(
         ("given", "kept"), [("  Hello \n", "Hello"), ("\u3000Hello\u2003", "Hello"), ("e\u0301", "\u00e9")], ids=ascii
     )
-    def test_words_are_trimmed_and_composed(self, ada: Writer, talk: str, given: str, kept: str) -> None:
+    def test_words_are_trimmed_and_composed(self, ada: ChatUser, talk: str, given: str, kept: str) -> None:
         assert ada.send(talk, given)["content"] == kept
 
     @pytest.mark.parametrize(
@@ -165,18 +166,18 @@ class TestContent:
         ids=lambda content: ascii(content)[:20],
     )
     def test_what_is_blank_too_long_or_controls_a_terminal_is_refused(
-        self, ada: Writer, talk: str, content: Any
+        self, ada: ChatUser, talk: str, content: Any
     ) -> None:
         assert refused_fields(ada.post(f"/{talk}/messages", content=content)) == {"content"}
         assert messages_kept(talk) == 0
 
-    def test_half_a_character_is_refused(self, ada: Writer, talk: str) -> None:
+    def test_half_a_character_is_refused(self, ada: ChatUser, talk: str) -> None:
         body = r'{"content": "\ud83d"}'
         answer = ada.client.post(
             f"/api/v1/conversations/{talk}/messages",
             data=body,
             content_type="application/json",
-            headers=ada.person.headers,
+            headers=ada.headers,
         )
         assert answer.status_code == 400
         assert messages_kept(talk) == 0
@@ -186,17 +187,17 @@ class TestContent:
         ["", "x" * 65, "a b", " a", "a ", "a\n", "\n", "\x00", "\x7f", "é", "\u200b", 5, True, [], {}],
         ids=lambda one: ascii(one)[:20],
     )
-    def test_a_client_msg_id_is_up_to_64_visible_characters(self, ada: Writer, talk: str, client_msg_id: Any) -> None:
+    def test_a_client_msg_id_is_up_to_64_visible_characters(self, ada: ChatUser, talk: str, client_msg_id: Any) -> None:
         answer = ada.post(f"/{talk}/messages", content="Hello", client_msg_id=client_msg_id)
         assert refused_fields(answer) == {"client_msg_id"}
         assert messages_kept(talk) == 0
 
     @pytest.mark.parametrize("field", ["id", "seq", "sender_id", "conversation_id", "created_at", "channel", "text"])
-    def test_an_unknown_field_is_refused_by_name(self, ada: Writer, talk: str, field: str) -> None:
+    def test_an_unknown_field_is_refused_by_name(self, ada: ChatUser, talk: str, field: str) -> None:
         answer = ada.post(f"/{talk}/messages", content="Hello", **{field: "1"})
         assert problems(answer) == [(field, "unknown_field")]
 
-    def test_the_content_must_be_given(self, ada: Writer, talk: str) -> None:
+    def test_the_content_must_be_given(self, ada: ChatUser, talk: str) -> None:
         assert problems(ada.post(f"/{talk}/messages")) == [("content", "required")]
 
 
@@ -206,10 +207,10 @@ ANNOUNCEMENT = 1
 
 @pytest.mark.parametrize(("people", "messages"), [(2, 0), (20, 1), (20, 100)])
 def test_each_call_costs_one_statement_whatever_there_is(
-    ada: Writer, people: int, messages: int, counting_statements: Callable[[], Any]
+    ada: ChatUser, people: int, messages: int, counting_statements: Callable[[], Any]
 ) -> None:
     others = [add_user() for _ in range(people - 1)]
-    talk = str(add_conversation(ada.person.id, *others, messages=messages))
+    talk = str(add_conversation(ada.uuid, *others, messages=messages))
 
     def cost(call: Callable[[], Any]) -> int:
         with counting_statements() as counted:

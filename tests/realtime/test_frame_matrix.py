@@ -13,9 +13,9 @@ from app.messages import schemas
 from app.messages.handlers import _HANDLERS
 from app.web.schemas import Body
 from deploy.local.cluster import PostgresCluster
-from tests.support.members import Member, new_member
 from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
 from tests.support.processes.tenant import TenantProcess
+from tests.support.users import ChatUser, new_user
 from tests.support.ws_client import ChatClient
 
 NOBODY, PARTICIPANT, STRANGER, FORMER = "nobody", "participant", "stranger", "former participant"
@@ -75,7 +75,7 @@ def sql(cluster: PostgresCluster, database_url: str) -> Callable[[str], str]:
 class Nobody(ChatClient):
     """A socket that has not said whose it is."""
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: ChatUser) -> None:
         self.member = member
         self.ws = connect(f"ws://127.0.0.1:{member.service.port}/ws", close_timeout=1, proxy=None).__enter__()
 
@@ -102,7 +102,7 @@ def test_every_type_of_frame_is_in_the_matrix() -> None:
 @pytest.mark.parametrize("who", EVERYONE)
 @pytest.mark.parametrize("kind", MATRIX)
 def test_a_frame_is_answered_by_who_sends_it(
-    ada: Member, ben: Member, stranger: Member, talk: str, sql: Callable[[str], str], kind: str, who: str
+    ada: ChatUser, ben: ChatUser, stranger: ChatUser, talk: str, sql: Callable[[str], str], kind: str, who: str
 ) -> None:
     sender = {STRANGER: stranger, FORMER: ben}.get(who, ada)
     expected = MATRIX[kind].expected(who)
@@ -123,7 +123,7 @@ def test_a_frame_is_answered_by_who_sends_it(
 @pytest.mark.attack("frames")
 @pytest.mark.parametrize("kind", ABOUT_ONE)
 def test_who_takes_no_part_learns_not_which_conversations_there_are(
-    ada: Member, stranger: Member, talk: str, kind: str
+    ada: ChatUser, stranger: ChatUser, talk: str, kind: str
 ) -> None:
     ada.send(talk, "A secret")
     errors = []
@@ -148,7 +148,7 @@ def last_words(
     service: ServiceProcess, tenant: TenantProcess, database_url: str, cluster: PostgresCluster
 ) -> dict[str, LastWords]:
     """Of one who was deleted while a socket for each frame was open."""
-    ada, ben = new_member(service, tenant), new_member(service, tenant)
+    ada, ben = new_user(service, tenant), new_user(service, tenant)
     talk = ada.begin(ben)
     clients = {kind: ChatClient(ben) for kind in MATRIX}
     cluster.psql(f"DELETE FROM users WHERE id = '{ben.id}'", database_url.split("/")[3].partition("?")[0])  # noqa: S608

@@ -14,9 +14,9 @@ from app.messages.handlers import _HANDLERS, RefusedFrame, client_msg_id_in, par
 from app.messages.schemas import MAX_CLIENT_MSG_ID_LENGTH
 from tests.realtime.test_frame_matrix import MATRIX
 from tests.support.examples import examples
-from tests.support.members import Member
 from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
 from tests.support.processes.tenant import TenantProcess
+from tests.support.users import ChatUser
 from tests.support.ws_client import ChatClient
 from tests.support.ws_raw import BINARY, CLOSE, TEXT, RawSocket, frame, text
 
@@ -46,7 +46,7 @@ def service(database_url_factory: Callable[[], str], tenant: TenantProcess) -> I
         assert [trouble for trouble in NEVER_EXPECTED if trouble in running.log()] == []
 
 
-def good_payload(kind: str, member: Member, conversation_id: str) -> dict[str, Any]:
+def good_payload(kind: str, member: ChatUser, conversation_id: str) -> dict[str, Any]:
     """One that would be let in."""
     row = MATRIX[kind]
     about = {"conversation_id": conversation_id} if row.is_about_a_conversation else {}
@@ -57,7 +57,7 @@ def good_payload(kind: str, member: Member, conversation_id: str) -> dict[str, A
 @pytest.mark.parametrize("name", NOBODY_S_FIELDS)
 @pytest.mark.parametrize("kind", MATRIX)
 def test_a_payload_says_nothing_that_is_the_service_s_to_say(
-    ada: Member, ben: Member, talk: str, kind: str, name: str
+    ada: ChatUser, ben: ChatUser, talk: str, kind: str, name: str
 ) -> None:
     with ChatClient(ben) as listening, ChatClient(ada) as client:
         client.say(kind, **{**good_payload(kind, ada, talk), name: ben.id})
@@ -74,7 +74,7 @@ OTHERS_FIELDS = [(kind, name) for kind in MATRIX for name in FIELDS if name not 
 
 @pytest.mark.attack("frames")
 @pytest.mark.parametrize(("kind", "name"), [*OTHERS_FIELDS, ("message", "seq"), ("typing", "seq")])
-def test_a_field_of_another_frame_is_refused_too(ada: Member, talk: str, kind: str, name: str) -> None:
+def test_a_field_of_another_frame_is_refused_too(ada: ChatUser, talk: str, kind: str, name: str) -> None:
     with ChatClient(ada) as client:
         client.say(kind, **{**good_payload(kind, ada, talk), name: "x"})
         assert client.expect("error")["code"] == "BAD_MESSAGE"
@@ -85,7 +85,7 @@ def test_a_field_of_another_frame_is_refused_too(ada: Member, talk: str, kind: s
 @pytest.mark.attack("frames")
 @pytest.mark.parametrize("kind", ["message", "typing", "read"])
 def test_whatever_stands_beside_the_payload_speaks_for_nobody_else(
-    ada: Member, ben: Member, talk: str, kind: str
+    ada: ChatUser, ben: ChatUser, talk: str, kind: str
 ) -> None:
     ada.send(talk, "Something to read")
     beside = dict.fromkeys(("sender_id", "user_id", "id", "role", "seq", "created_at", "token"), ben.id)
@@ -98,7 +98,9 @@ def test_whatever_stands_beside_the_payload_speaks_for_nobody_else(
 
 
 @pytest.mark.attack("frames")
-def test_another_s_client_msg_id_neither_takes_their_message_nor_shows_it(ada: Member, ben: Member, talk: str) -> None:
+def test_another_s_client_msg_id_neither_takes_their_message_nor_shows_it(
+    ada: ChatUser, ben: ChatUser, talk: str
+) -> None:
     with ChatClient(ada) as hers, ChatClient(ben) as his:
         for client, content in ((hers, "Hers"), (his, "His")):
             client.say("message", conversation_id=talk, content=content, client_msg_id="the-same")
@@ -110,7 +112,7 @@ def test_another_s_client_msg_id_neither_takes_their_message_nor_shows_it(ada: M
 
 @pytest.mark.attack("frames")
 def test_a_client_msg_id_of_another_conversation_does_not_show_its_message(
-    ada: Member, ben: Member, stranger: Member, talk: str
+    ada: ChatUser, ben: ChatUser, stranger: ChatUser, talk: str
 ) -> None:
     other = ada.begin(stranger)
     with ChatClient(ada) as client:
@@ -122,7 +124,7 @@ def test_a_client_msg_id_of_another_conversation_does_not_show_its_message(
 
 @pytest.mark.attack("frames")
 @pytest.mark.parametrize("opcode", [3, 7, 11, 15])
-def test_a_kind_of_frame_that_there_is_not_ends_the_socket(service: ServiceProcess, ada: Member, opcode: int) -> None:
+def test_a_kind_of_frame_that_there_is_not_ends_the_socket(service: ServiceProcess, ada: ChatUser, opcode: int) -> None:
     with RawSocket(service.port) as raw:
         raw.open("/ws", {"Authorization": f"Bearer {ada.token}"})
         raw.send(frame(opcode, b"{}"))
@@ -156,7 +158,7 @@ def steady(share: float) -> settings:
     return settings(max_examples=examples(share), suppress_health_check=list(HealthCheck))
 
 
-def opened(member: Member) -> RawSocket:
+def opened(member: ChatUser) -> RawSocket:
     raw = RawSocket(member.service.port)
     raw.open("/ws?v=2", {"Authorization": f"Bearer {member.token}"})
     assert raw.hear().json()["type"] == "ready"
@@ -164,7 +166,7 @@ def opened(member: Member) -> RawSocket:
 
 
 @pytest.mark.attack("frames")
-def test_no_frame_is_an_error_of_the_service(service: ServiceProcess, ada: Member, talk: str) -> None:
+def test_no_frame_is_an_error_of_the_service(service: ServiceProcess, ada: ChatUser, talk: str) -> None:
     sockets = [opened(ada)]
 
     @steady(SOCKET_EXAMPLES)

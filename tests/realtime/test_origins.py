@@ -1,12 +1,12 @@
 """Which pages may open a socket: exactly those listed, and programs, which send no `Origin` (RFC 6455 §10.2)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from tests.support.members import Member
+from tests.support.assertions import assert_error
 from tests.support.processes.service import ServiceProcess
-from tests.support.processes.tenant import TenantProcess
+from tests.support.users import ChatUser
 from tests.support.ws_raw import Answer, RawSocket, upgrade
 
 ORIGIN, LOCAL = "https://good.example.com", "http://localhost:3000"
@@ -76,19 +76,8 @@ MALFORMED = {
 
 
 @pytest.fixture(scope="module")
-def service(database_url_factory: Callable[[], str], tenant: TenantProcess) -> Iterator[ServiceProcess]:
-    """One that two pages are listed for."""
-    environment = {"CORS_ALLOWED_ORIGINS": f"{ORIGIN},{LOCAL}", "WS_MAX_SOCKETS_PER_USER": "1000", **tenant.env()}
-    with ServiceProcess({"DATABASE_URL": database_url_factory(), **environment}, workers=1) as running:
-        yield running
-        assert "Traceback" not in running.log()
-
-
-@pytest.fixture(scope="module")
-def unlisted(database_url_factory: Callable[[], str], tenant: TenantProcess) -> Iterator[ServiceProcess]:
-    """One that no page is listed for."""
-    with ServiceProcess({"DATABASE_URL": database_url_factory(), **tenant.env()}, workers=1) as running:
-        yield running
+def service_settings() -> dict[str, str]:
+    return {"CORS_ALLOWED_ORIGINS": f"{ORIGIN},{LOCAL}"}
 
 
 def ask(service: ServiceProcess, origin: str | None, path: str = "/ws", token: str | None = None) -> Answer:
@@ -99,7 +88,7 @@ def ask(service: ServiceProcess, origin: str | None, path: str = "/ws", token: s
 
 
 def assert_refused(answer: Answer) -> None:
-    assert (answer.status, answer.json()["code"]) == (403, "FORBIDDEN")
+    assert_error(answer, 403, "FORBIDDEN")
     assert "Access-Control-Allow-Origin" not in answer.headers
     assert "Upgrade" not in answer.headers
 
@@ -114,7 +103,7 @@ def test_listed_pages_and_programs_open_sockets(service: ServiceProcess, origin:
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_another_page_opens_none_with_or_without_a_good_token(
-    service: ServiceProcess, ada: Member, name: str, path: str
+    service: ServiceProcess, ada: ChatUser, name: str, path: str
 ) -> None:
     assert_refused(ask(service, HOSTILE[name], path, ada.token))
     assert_refused(ask(service, HOSTILE[name], path))
@@ -142,6 +131,9 @@ def test_another_header_does_not_list_a_page(service: ServiceProcess, header: st
 
 @pytest.mark.attack("origins of sockets")
 @pytest.mark.parametrize("origin", [ORIGIN, "null", "", "*", "https://127.0.0.1", "http://gearyard.test"])
-def test_where_no_page_is_listed_none_opens_a_socket(unlisted: ServiceProcess, origin: str) -> None:
+def test_where_no_page_is_listed_none_opens_a_socket(
+    start_service: Callable[[dict[str, str]], ServiceProcess], origin: str
+) -> None:
+    unlisted = start_service({})
     assert_refused(ask(unlisted, origin))
     assert ask(unlisted, None).status == 101

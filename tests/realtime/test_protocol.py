@@ -8,18 +8,18 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from tests.support.members import Member
+from tests.support.users import ChatUser
 from tests.support.ws_client import ChatClient
 
 
-def listening_everywhere(member: Member, sockets: int = 6) -> list[ChatClient]:
+def listening_everywhere(member: ChatUser, sockets: int = 6) -> list[ChatClient]:
     """So many sockets that both workers have some."""
     return [ChatClient(member) for _ in range(sockets)]
 
 
 class TestMessages:
     def test_a_message_reaches_every_socket_of_every_participant_as_rest_shows_it(
-        self, ada: Member, ben: Member, talk: str
+        self, ada: ChatUser, ben: ChatUser, talk: str
     ) -> None:
         listeners = listening_everywhere(ada) + listening_everywhere(ben)
         with ChatClient(ada) as sender:
@@ -38,12 +38,12 @@ class TestMessages:
             with listener:
                 assert listener.expect("message") == stored
 
-    def test_a_message_sent_over_rest_reaches_the_sockets(self, ada: Member, ben: Member, talk: str) -> None:
+    def test_a_message_sent_over_rest_reaches_the_sockets(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         with ChatClient(ben) as listener:
             sent = ada.send(talk, "By REST")
             assert listener.expect("message") == sent
 
-    def test_typing_and_reading_are_shown_to_everybody(self, ada: Member, ben: Member, talk: str) -> None:
+    def test_typing_and_reading_are_shown_to_everybody(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         ada.send(talk, "One")
         with ChatClient(ada) as at_ada, ChatClient(ben) as at_ben:
             at_ben.say("typing", conversation_id=talk)
@@ -58,7 +58,7 @@ class TestMessages:
                         if one["user_id"] == ben.id]  # fmt: skip
             assert shown["last_read_at"] == read["read_at"]
 
-    def test_reading_never_goes_back_nor_beyond_the_end(self, ada: Member, ben: Member, talk: str) -> None:
+    def test_reading_never_goes_back_nor_beyond_the_end(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         for number in range(3):
             ada.send(talk, f"{number}")
         with ChatClient(ben) as client:
@@ -66,13 +66,13 @@ class TestMessages:
                 client.say("read", conversation_id=talk, seq=seq)
                 assert client.expect("read")["last_read_seq"] == expected
 
-    def test_the_old_name_of_a_message_frame_still_works(self, ada: Member, ben: Member, talk: str) -> None:
+    def test_the_old_name_of_a_message_frame_still_works(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         with ChatClient(ben, version=1) as listener, ChatClient(ada, version=1) as sender:
             sender.say("sendMessage", conversation_id=talk, content="As of old")
             assert listener.expect("message")["content"] == "As of old"
 
     def test_one_client_msg_id_sent_many_times_at_once_through_both_doors_is_one_message(
-        self, ada: Member, ben: Member, talk: str
+        self, ada: ChatUser, ben: ChatUser, talk: str
     ) -> None:
         ada.send(talk, "Before")
         clients = [ChatClient(ada) for _ in range(5)]
@@ -114,7 +114,7 @@ class TestErrors:
         ],
     )
     def test_a_message_that_cannot_be_sent_is_refused_by_its_client_msg_id(
-        self, ada: Member, talk: str, content: object, code: str
+        self, ada: ChatUser, talk: str, content: object, code: str
     ) -> None:
         with ChatClient(ada) as client:
             client.say("message", conversation_id=talk, content=content, client_msg_id="m-1")
@@ -138,7 +138,7 @@ class TestErrors:
         ],
     )
     def test_what_is_no_frame_of_the_protocol_is_refused_and_the_socket_stays(
-        self, ada: Member, frame: str, code: str
+        self, ada: ChatUser, frame: str, code: str
     ) -> None:
         with ChatClient(ada) as client:
             client.ws.send(frame)
@@ -147,7 +147,7 @@ class TestErrors:
 
 
 class TestVersionOne:
-    def test_it_sees_the_old_frames_and_no_others(self, ada: Member, talk: str) -> None:
+    def test_it_sees_the_old_frames_and_no_others(self, ada: ChatUser, talk: str) -> None:
         with ChatClient(ada, version=1) as client:
             client.say("message", conversation_id=talk, content="Hello", client_msg_id="m-1")
             assert client.expect("message")["seq"] == 1
@@ -155,12 +155,12 @@ class TestVersionOne:
             assert client.expect("read")["user_id"] == ada.id
             assert client.all_until_pong() == []
 
-    def test_cursors_are_none_of_its_frames(self, ada: Member, ben: Member, talk: str) -> None:
+    def test_cursors_are_none_of_its_frames(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         ada.send(talk, "One")
         with ChatClient(ben, version=1, extra={"cursors": {talk: 0}}) as client:
             assert client.all_until_pong() == []
 
-    def test_a_version_that_is_not_spoken_ends_it(self, ada: Member) -> None:
+    def test_a_version_that_is_not_spoken_ends_it(self, ada: ChatUser) -> None:
         with ChatClient(ada) as client:
             client.say("auth", token=ada.token, v=3)
             assert client.expect("error")["code"] == "BAD_MESSAGE"
@@ -169,7 +169,7 @@ class TestVersionOne:
 
 class TestResumption:
     def test_a_cursor_brings_what_was_missed_and_then_the_live_frames_without_a_gap(
-        self, ada: Member, ben: Member, talk: str
+        self, ada: ChatUser, ben: ChatUser, talk: str
     ) -> None:
         for number in range(1, 251):
             ada.send(talk, f"{number}")
@@ -184,14 +184,14 @@ class TestResumption:
             seen.append(client.expect("message")["seq"])
         assert seen == list(range(21, 252))
 
-    def test_a_cursor_at_the_end_brings_nothing(self, ada: Member, ben: Member, talk: str) -> None:
+    def test_a_cursor_at_the_end_brings_nothing(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         ada.send(talk, "One")
         with ChatClient(ben, cursors={talk: 1}) as client:
             (head,) = client.ready["conversations"]
             assert head == {"id": talk, "last_seq": 1, "last_read_seq": 0, "unread": 1}
             assert client.all_until_pong() == []
 
-    def test_a_cursor_beyond_the_end_is_told_to_start_anew(self, ada: Member, ben: Member, talk: str) -> None:
+    def test_a_cursor_beyond_the_end_is_told_to_start_anew(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         ada.send(talk, "One")
         with ChatClient(ben, cursors={talk: 7}) as client:
             page = client.expect("sync")
@@ -201,7 +201,7 @@ class TestResumption:
             assert client.expect("message")["seq"] == 2
 
     def test_a_cursor_of_somebody_elses_conversation_tells_nothing_of_it(
-        self, ada: Member, stranger: Member, talk: str
+        self, ada: ChatUser, stranger: ChatUser, talk: str
     ) -> None:
         ada.send(talk, "Secret")
         unknown = str(uuid4())
@@ -212,7 +212,7 @@ class TestResumption:
             ada.send(talk, "Another secret")
             assert client.all_until_pong() == []
 
-    def test_sync_gives_what_lies_behind_a_number(self, ada: Member, ben: Member, talk: str) -> None:
+    def test_sync_gives_what_lies_behind_a_number(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         for number in range(1, 6):
             ada.send(talk, f"{number}")
         with ChatClient(ben) as client:
@@ -227,7 +227,7 @@ class TestResumption:
             client.say("sync", conversation_id=talk, after_seq=5)
             assert client.expect("sync")["messages"] == []
 
-    def test_long_messages_come_in_frames_that_stay_small(self, ada: Member, ben: Member, talk: str) -> None:
+    def test_long_messages_come_in_frames_that_stay_small(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         for _ in range(60):
             ada.send(talk, "\N{GRINNING FACE}" * 5000)  # 20,000 bytes
         with ChatClient(ben, cursors={talk: 0}) as client:
@@ -239,7 +239,7 @@ class TestResumption:
                 seen += [message["seq"] for message in page["messages"]]
         assert seen == list(range(1, 61))
 
-    def test_a_reset_of_long_messages_brings_the_newest_that_fit(self, ada: Member, ben: Member, talk: str) -> None:
+    def test_a_reset_of_long_messages_brings_the_newest_that_fit(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         for _ in range(60):
             ada.send(talk, "\N{GRINNING FACE}" * 5000)
         with ChatClient(ben, cursors={talk: 99}) as client:
@@ -251,7 +251,7 @@ class TestResumption:
             assert [message["seq"] for message in client.expect("sync")["messages"]] == seqs
 
     def test_many_cursors_are_replayed_each_to_its_end(
-        self, ada: Member, ben: Member, newcomer: Callable[..., Member]
+        self, ada: ChatUser, ben: ChatUser, newcomer: Callable[..., ChatUser]
     ) -> None:
         lengths = {ada.begin(ben, newcomer()): length for length in (1, 2, 3, 40, 1, 120)}
         for talk, length in lengths.items():
@@ -269,7 +269,7 @@ class TestResumption:
         assert sorted(order[:4]) == [1, 1, 2, 3]  # the short ones wait for no long one
 
     def test_a_conversation_begun_while_the_socket_is_open_arrives_from_its_first_message(
-        self, ada: Member, newcomer: Callable[..., Member]
+        self, ada: ChatUser, newcomer: Callable[..., ChatUser]
     ) -> None:
         carol = newcomer()
         with ChatClient(carol) as client:
@@ -279,12 +279,12 @@ class TestResumption:
 
 
 class TestRenewal:
-    def test_a_new_token_of_the_same_user_keeps_the_socket(self, ada: Member) -> None:
+    def test_a_new_token_of_the_same_user_keeps_the_socket(self, ada: ChatUser) -> None:
         with ChatClient(ada) as client:
             client.say("auth", token=ada.token, v=2, cursors={})
             assert client.expect("ready")["user_id"] == ada.id
 
-    def test_a_token_of_somebody_else_ends_it(self, ada: Member, ben: Member) -> None:
+    def test_a_token_of_somebody_else_ends_it(self, ada: ChatUser, ben: ChatUser) -> None:
         with ChatClient(ada) as client:
             client.say("auth", token=ben.token)
             assert client.expect("error")["code"] == "UNAUTHORIZED"
@@ -293,7 +293,7 @@ class TestRenewal:
 
 @pytest.mark.parametrize("kind", ["message", "typing", "read", "sync"])
 def test_a_stranger_is_refused_by_every_frame_and_learns_nothing(
-    ada: Member, stranger: Member, talk: str, kind: str
+    ada: ChatUser, stranger: ChatUser, talk: str, kind: str
 ) -> None:
     payloads: dict[str, dict[str, Any]] = {"message": {"content": "Let me in"}, "sync": {"after_seq": 0}}
     payload = payloads.get(kind, {})

@@ -1,40 +1,31 @@
-"""The one line that a socket leaves in the log: who it was, how and by whom it ended, and what went through it."""
+"""The one log line of a socket: its user, how and by which side it ended, and how many frames went through it."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tests.support.members import Member
 from tests.support.processes.service import ServiceProcess
+from tests.support.users import ChatUser
 from tests.support.waiting import until
-from tests.support.ws_raw import CLOSE, RawSocket, close
+from tests.support.ws_raw import CLOSE, RSV2, TEXT, RawSocket, close, frame, open_socket, upgrade
 
 SAID = b"because-i-said-so"
 
 
+def lines_of(service: ServiceProcess, request_id: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in service.log().splitlines() if request_id in line]
+
+
 def line_of(service: ServiceProcess, request_id: str) -> dict[str, Any]:
     """The line of the socket whose handshake had this id."""
-
-    def found() -> list[dict[str, Any]]:
-        lines = [line for line in service.log().splitlines() if request_id in line]
-        return [line for line in map(json.loads, lines) if line["event"] == "socket_closed"]
-
-    until(lambda: bool(found()))
-    (line,) = found()
+    until(lambda: any(line["event"] == "socket_closed" for line in lines_of(service, request_id)))
+    (line,) = lines_of(service, request_id)
     return line
 
 
-def opened(member: Member, request_id: str, path: str = "/api/v1/ws?v=2") -> RawSocket:
-    raw = RawSocket(member.service.port)
-    raw.open(path, {"Authorization": f"Bearer {member.token}", "X-Request-Id": request_id})
-    return raw
-
-
-def test_who_it_was_and_what_went_through_it(service: ServiceProcess, ada: Member, ben: Member) -> None:
-    talk = ada.begin(ben)
-    with opened(ada, "log-counts-frames") as raw:
-        assert raw.hear().json()["type"] == "ready"
+def test_it_names_the_user_and_counts_the_frames(service: ServiceProcess, ada: ChatUser, talk: str) -> None:
+    with open_socket(ada, headers={"X-Request-Id": "log-counts-frames"}) as raw:
         raw.say("message", conversation_id=talk, content="Hello", client_msg_id="m-1")
         assert {raw.hear().json()["type"], raw.hear().json()["type"]} == {"ack", "message"}
         raw.say("ping")
@@ -60,11 +51,11 @@ def test_who_it_was_and_what_went_through_it(service: ServiceProcess, ada: Membe
 
 
 @pytest.mark.parametrize(("code", "logged"), [(4001, 4001), (None, 1005)])
-def test_what_a_client_says_at_its_end_is_not_written_down(
-    service: ServiceProcess, ada: Member, code: int | None, logged: int
+def test_the_reason_in_a_client_s_close_frame_is_not_logged(
+    service: ServiceProcess, ada: ChatUser, code: int | None, logged: int
 ) -> None:
     request_id = f"log-of-a-close-{code}"
-    with opened(ada, request_id) as raw:
+    with open_socket(ada, version=1, headers={"X-Request-Id": request_id}) as raw:
         raw.send(close(code, SAID))
         assert raw.close_code() == code
     line = line_of(service, request_id)
@@ -73,17 +64,16 @@ def test_what_a_client_says_at_its_end_is_not_written_down(
 
 
 @pytest.mark.parametrize("way", ["end", "reset"])
-def test_a_connection_that_is_lost_is_no_close_frame(service: ServiceProcess, ada: Member, way: str) -> None:
+def test_a_lost_connection_is_logged_as_1006(service: ServiceProcess, ada: ChatUser, way: str) -> None:
     request_id = f"log-of-a-lost-one-{way}"
-    with opened(ada, request_id) as raw:
-        raw.hear()
+    with open_socket(ada, headers={"X-Request-Id": request_id}) as raw:
         if way == "reset":
             raw.reset()
     line = line_of(service, request_id)
     assert (line["code"], line["ended_by"], line["reason"]) == (1006, "nobody", None)
 
 
-def test_what_the_service_ended_says_why(service: ServiceProcess, ada: Member) -> None:
+def test_the_service_s_own_close_is_logged_with_its_reason(service: ServiceProcess, ada: ChatUser) -> None:
     with RawSocket(service.port) as raw:
         raw.open("/ws", {"X-Request-Id": "log-of-a-bad-token"})
         raw.say("auth", token=f"{ada.token}x")
@@ -91,4 +81,18 @@ def test_what_the_service_ended_says_why(service: ServiceProcess, ada: Member) -
     line = line_of(service, "log-of-a-bad-token")
     assert (line["code"], line["ended_by"], line["reason"]) == (4500, "service", "authentication failed")
     assert "user_id" not in line
+    with open_socket(ada, headers={"X-Request-Id": "log-of-reserved-bits"}) as raw:
+        raw.send(frame(TEXT, rsv=RSV2))
+        raw.close_body()
+    assert line_of(service, "log-of-reserved-bits")["code"] == 1002
+
+
+def test_a_token_in_the_url_is_not_logged(service: ServiceProcess, ada: ChatUser) -> None:
+    for token, request_id, expected in ((ada.token, "log-of-a-token", 101), (f"{ada.token}x", "log-of-no-token", 401)):
+        with RawSocket(service.port) as raw:
+            assert raw.ask(upgrade(f"/ws?token={token}", {"X-Request-Id": request_id})).status == expected
+        until(lambda request_id=request_id: bool(lines_of(service, request_id)))  # type: ignore[misc]
+    found = [(line["event"], line.get("user_id")) for name in ("log-of-a-token", "log-of-no-token")
+             for line in lines_of(service, name)]  # fmt: skip
+    assert found == [("socket_closed", ada.id), ("request", None)]
     assert ada.token not in service.log()

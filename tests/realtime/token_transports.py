@@ -1,4 +1,4 @@
-"""The ways in which a token comes with the request for a socket, and what HTTP lets travel in each."""
+"""The ways of sending a token with the request for a socket, and what HTTP can carry in each."""
 
 import re
 from urllib.parse import quote

@@ -7,7 +7,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.support.asyncapi_checks import check_frame
-from tests.support.members import Member
+from tests.support.users import ChatUser
 
 PATIENCE_SECONDS = 20
 
@@ -17,7 +17,7 @@ class ChatClient:
 
     def __init__(
         self,
-        member: Member,
+        member: ChatUser,
         *,
         version: int = 2,
         cursors: dict[str, int] | None = None,

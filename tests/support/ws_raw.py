@@ -1,4 +1,4 @@
-"""A WebSocket client that may break every rule: frames built bit by bit (RFC 6455 §5.2), over plain TCP."""
+"""A raw WebSocket client for tests: frames built bit by bit (RFC 6455 §5.2), valid or not, over plain TCP."""
 
 import base64
 import hashlib
@@ -12,7 +12,8 @@ from email.parser import BytesParser
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from deploy.local.processes import wait_until
+from tests.support.users import ChatUser
+from tests.support.waiting import until
 
 PATIENCE_SECONDS = 15
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
@@ -23,7 +24,7 @@ _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 def frame(
     opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = True, length: bytes = b""
 ) -> bytes:
-    """One frame, as a client sends it; `length` stands in for the bytes that tell the payload's, the mask bit apart."""
+    """One frame of a client; `length` replaces the bytes of the payload's length, without the mask bit."""
     length = length or _length(len(payload))
     head = bytes([(0x80 if fin else 0) | rsv | opcode, length[0] | (0x80 if masked else 0)]) + length[1:]
     return head + _masked(payload, os.urandom(4)) if masked else head + payload
@@ -59,7 +60,7 @@ def _masked(payload: bytes, key: bytes) -> bytes:
 def upgrade(
     path: str = "/ws", headers: Mapping[str, str | None] | None = None, *, method: str = "GET", version: str = "1.1"
 ) -> bytes:
-    """The request that opens a socket; of the headers, None leaves one out."""
+    """The request that opens a socket; None as a value omits the header."""
     fields: dict[str, str | None] = {
         "Host": "gearyard.test",
         "Upgrade": "websocket",
@@ -74,7 +75,7 @@ def upgrade(
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request was answered with."""
+    """The response to a request."""
 
     status: int
     headers: dict[str, str]
@@ -88,13 +89,13 @@ class Answer:
 
 
 class Heard(NamedTuple):
-    """A frame of the service's."""
+    """A frame that the service sent."""
 
     opcode: int
     payload: bytes
 
     def json(self) -> dict[str, Any]:
-        """What a text frame says."""
+        """The content of a text frame."""
         assert self.opcode == TEXT, self
         found = json.loads(self.payload)
         assert isinstance(found, dict)
@@ -102,14 +103,14 @@ class Heard(NamedTuple):
 
 
 class RawSocket:
-    """`with RawSocket(port) as raw:` is one TCP connection; `open` makes a WebSocket of it, after which frames go.
+    """`with RawSocket(port) as raw:` is one TCP connection; `open` upgrades it to a WebSocket.
 
-    One that is narrow soon makes the service wait for it to be read.
+    With `is_narrow`, the kernel buffers little: the service's writes soon wait for the client's reads.
     """
 
     def __init__(self, port: int, *, is_narrow: bool = False) -> None:
         self.connection = socket.socket()
-        if is_narrow:  # so that little is under way: the kernel's buffers grow with the size of a segment
+        if is_narrow:  # the kernel's buffers grow with the size of a segment
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
         self.connection.settimeout(PATIENCE_SECONDS)
@@ -124,7 +125,7 @@ class RawSocket:
         self.connection.close()
 
     def ask(self, request: bytes) -> Answer:
-        """Send a request; its answer, the body included."""
+        """Send a request; the response with its body."""
         self.connection.sendall(request)
         while b"\r\n\r\n" not in self._buffer:
             self._receive()
@@ -134,7 +135,7 @@ class RawSocket:
         return Answer(int(status_line.split()[1]), headers, self._take(int(headers.get("Content-Length", 0))))
 
     def open(self, path: str = "/ws", headers: Mapping[str, str | None] | None = None) -> Answer:
-        """Open a WebSocket: the answer must be the 101 that belongs to the request (RFC 6455 §4.2.2)."""
+        """Open a WebSocket; asserts the 101 and its `Sec-WebSocket-Accept` (RFC 6455 §4.2.2)."""
         key = base64.b64encode(os.urandom(16)).decode()
         answer = self.ask(upgrade(path, {"Sec-WebSocket-Key": key, **(headers or {})}))
         assert answer.status == 101, answer
@@ -163,9 +164,9 @@ class RawSocket:
         return Heard(first & 0x0F, self._take(size))
 
     def close_body(self) -> bytes:
-        """The body of the close frame, before which any frames may come, and after which the connection must end.
+        """Skip frames up to the close frame and return its body; asserts that the connection then ends without a reset.
 
-        It ends in order: a reset may throw away, at the other end, a close frame that has arrived but was not read yet.
+        A reset could discard a close frame that has arrived and is not read yet.
         """
         while (heard := self.hear()).opcode != CLOSE:
             pass
@@ -175,12 +176,12 @@ class RawSocket:
         return heard.payload
 
     def close_code(self) -> int | None:
-        """The code of the close frame that ends it; None for one without a body."""
+        """The code of the close frame; None for a close frame without a body."""
         body = self.close_body()
         return int(struct.unpack("!H", body[:2])[0]) if body else None
 
     def wait_until_read(self) -> None:
-        """Wait until the service has read all that was sent, so that what is sent next comes as a piece of its own."""
+        """Wait until the service has read everything sent, so that the next bytes arrive as a read of their own."""
         here, there = (f":{name[1]:04X}" for name in (self.connection.getsockname(), self.connection.getpeername()))
 
         def is_read() -> bool:
@@ -190,10 +191,10 @@ class RawSocket:
             _, unread = queues[there, here]
             return int(unsent, 16) == int(unread, 16) == 0
 
-        assert wait_until(is_read, PATIENCE_SECONDS)
+        until(is_read)
 
     def reset(self) -> None:
-        """Break the connection off, as a machine that vanishes does (RST)."""
+        """Abort the connection (RST)."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
 
@@ -208,3 +209,14 @@ class RawSocket:
         if not data:
             raise EOFError("the service ended the connection")
         self._buffer += data
+
+
+def open_socket(
+    user: ChatUser, *, version: int = 2, headers: Mapping[str, str] | None = None, is_narrow: bool = False
+) -> RawSocket:
+    """An open socket of the user; in version 2, after its `ready` frame."""
+    raw = RawSocket(user.service.port, is_narrow=is_narrow)
+    raw.open(f"/api/v1/ws?v={version}", {**user.headers, **(headers or {})})
+    if version > 1:
+        assert raw.hear().json()["type"] == "ready"
+    return raw

@@ -17,7 +17,7 @@ import orjson
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from tests.support.members import Member
+from tests.support.users import ChatUser
 
 CONNECT_SECONDS = 10
 FIRST_PAUSE_SECONDS = 0.5
@@ -43,7 +43,7 @@ class Chatter(threading.Thread):
 
     def __init__(
         self,
-        member: Member,
+        member: ChatUser,
         conversations: Sequence[str],
         *,
         seed: int,

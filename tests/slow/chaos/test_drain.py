@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.members import Member, new_member
 from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
 from tests.support.processes.tenant import TenantProcess
+from tests.support.users import ChatUser, new_user
 from tests.support.waiting import until
 from tests.support.ws_client import ChatClient
 from tests.support.ws_raw import CLOSE, RawSocket, upgrade
@@ -38,7 +38,7 @@ class Ending:
     at: float
 
 
-def opened(member: Member, version: int) -> RawSocket:
+def opened(member: ChatUser, version: int) -> RawSocket:
     raw = RawSocket(member.service.port)
     raw.open(f"/ws?v={version}", {"Authorization": f"Bearer {member.token}"})
     if version == 1:
@@ -63,7 +63,7 @@ def ending(raw: RawSocket) -> Ending:
 def test_every_socket_is_told_and_closed_with_1012_in_time(
     service: ServiceProcess, tenant: TenantProcess, sign: signal.Signals
 ) -> None:
-    member = new_member(service, tenant)
+    member = new_user(service, tenant)
     silent = [RawSocket(service.port) for _ in range(4)]
     for raw in silent:  # these have not said who they are
         raw.open()
@@ -106,7 +106,7 @@ def test_a_worker_that_drains_refuses_sockets_at_once_and_still_answers_requests
 def test_a_reload_under_load_loses_no_message_and_every_socket_finds_its_way_back(
     service: ServiceProcess, tenant: TenantProcess
 ) -> None:
-    ada, ben = new_member(service, tenant), new_member(service, tenant)
+    ada, ben = new_user(service, tenant), new_user(service, tenant)
     talk = ada.begin(ben)
     client = ChatClient(ben)
     seen: list[int] = []

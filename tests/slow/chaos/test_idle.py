@@ -4,9 +4,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from tests.support.members import new_member
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
+from tests.support.users import new_user
 from tests.support.ws_raw import RawSocket, upgrade
 
 SOCKETS = 2000
@@ -25,7 +25,7 @@ def test_two_thousand_idle_sockets_on_one_worker(
         "WS_MAX_SOCKETS_PER_WORKER": f"{SOCKETS}",
     }
     with ServiceProcess(environment, workers=1) as service, ExitStack() as open_sockets:
-        people = [new_member(service, tenant) for _ in range(PEOPLE)]
+        people = [new_user(service, tenant) for _ in range(PEOPLE)]
         talk = people[0].begin(people[1])
 
         def connect(number: int) -> RawSocket:

@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.members import Member, new_member
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
+from tests.support.users import ChatUser, new_user
 from tests.support.ws_client import ChatClient
 from tests.support.ws_raw import CLOSE, PING, PONG, RawSocket, frame
 
@@ -34,14 +34,14 @@ def lines_of(service: ServiceProcess, event: str) -> int:
 class DeafClient(RawSocket):
     """A client that reads nothing once it is ready, with little room for what it does not read."""
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: ChatUser) -> None:
         super().__init__(member.service.port)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER_BYTES)
         self.open("/ws?v=2", {"Authorization": f"Bearer {member.token}"})
         assert self.hear().json()["type"] == "ready"
 
 
-def test_more_messages_than_allowed_are_refused_by_name_and_the_socket_stays(ada: Member, talk: str) -> None:
+def test_more_messages_than_allowed_are_refused_by_name_and_the_socket_stays(ada: ChatUser, talk: str) -> None:
     with ChatClient(ada) as client:
         for number in range(15):
             client.say("message", conversation_id=talk, content="Again", client_msg_id=f"m-{number}")
@@ -57,7 +57,7 @@ def test_more_messages_than_allowed_are_refused_by_name_and_the_socket_stays(ada
 
 
 def test_a_flooder_is_told_and_then_closed_and_costs_no_memory(
-    service: ServiceProcess, ada: Member, ben: Member, talk: str
+    service: ServiceProcess, ada: ChatUser, ben: ChatUser, talk: str
 ) -> None:
     with ChatClient(ben) as neighbour, DeafClient(ada) as flooder, ThreadPoolExecutor() as threads:
         before = service.rss_kib()
@@ -73,7 +73,7 @@ def test_a_flooder_is_told_and_then_closed_and_costs_no_memory(
         assert neighbour.find("ack")["client_msg_id"] == "calm"
 
 
-def test_all_sockets_of_a_user_together_may_not_send_as_much_as_each_alone(ada: Member, talk: str) -> None:
+def test_all_sockets_of_a_user_together_may_not_send_as_much_as_each_alone(ada: ChatUser, talk: str) -> None:
     sockets = [ChatClient(ada) for _ in range(10)]
     for number in range(100):
         payload = {"conversation_id": talk, "content": "Again", "client_msg_id": f"m-{number}"}
@@ -98,9 +98,9 @@ def told_until_closed(client: RawSocket) -> tuple[set[str], int, str]:
 
 
 def test_a_reader_that_never_reads_loses_its_own_connection_and_nobody_elses_time(
-    service: ServiceProcess, tenant: TenantProcess, ada: Member, ben: Member
+    service: ServiceProcess, tenant: TenantProcess, ada: ChatUser, ben: ChatUser
 ) -> None:
-    sender = new_member(service, tenant)
+    sender = new_user(service, tenant)
     crowd = sender.begin(ada, ben)
     with ChatClient(ben) as neighbour, DeafClient(ada):
         ended, before = lines_of(service, "socket_closed"), service.rss_kib()
@@ -127,7 +127,7 @@ def test_one_frame_that_is_not_taken_in_time_ends_a_socket_whatever_its_outbox_h
     roomy = {"WS_OUTBOX_FRAMES": "100000", "WS_OUTBOX_BYTES": "1000000000", "WS_WRITE_TIMEOUT_SECONDS": "1"}
     environment = {"DATABASE_URL": database_url_factory(), **tenant.env(), **roomy}
     with ServiceProcess(environment, workers=1) as service:
-        ada, ben = new_member(service, tenant), new_member(service, tenant)
+        ada, ben = new_user(service, tenant), new_user(service, tenant)
         talk = ada.begin(ben)
         with DeafClient(ben):
             while lines_of(service, "socket_closed") == 0:
@@ -141,7 +141,7 @@ def test_a_socket_is_pinged_and_ends_when_it_does_not_answer(
 ) -> None:
     settings = {"WS_PING_INTERVAL_SECONDS": "1", "WS_SILENCE_SECONDS": "3"}
     environment = {"DATABASE_URL": database_url_factory(), **tenant.env(), **settings}
-    with ServiceProcess(environment, workers=1) as service, DeafClient(new_member(service, tenant)) as client:
+    with ServiceProcess(environment, workers=1) as service, DeafClient(new_user(service, tenant)) as client:
         pings = 0
         while pings < 5 and (heard := client.hear()).opcode == PING:
             pings += 1

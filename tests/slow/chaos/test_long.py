@@ -9,9 +9,9 @@ import pytest
 
 from tests.slow.chaos.test_limits import DeafClient
 from tests.support.databases import breakable_cluster
-from tests.support.members import Member, new_member
 from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
 from tests.support.processes.tenant import TenantProcess
+from tests.support.users import ChatUser, new_user
 from tests.support.waiting import until
 from tests.support.ws_client import ChatClient
 
@@ -34,7 +34,7 @@ def test_ten_seconds_without_the_database(
     with breakable_cluster() as cluster:
         environment = {"DATABASE_URL": cluster.url("gearyard"), **tenant.env(), **GENEROUS_CHAT, **UNLIMITED}
         with ServiceProcess(environment) as service:
-            ada, ben = new_member(service, tenant), new_member(service, tenant)
+            ada, ben = new_user(service, tenant), new_user(service, tenant)
             talk = ada.begin(ben)
             with ChatClient(ada) as sender, ChatClient(ben) as listener:
                 cluster.stop()
@@ -66,7 +66,7 @@ def test_a_stuck_reader_costs_its_neighbours_nothing(
         "WS_WRITE_TIMEOUT_SECONDS": "5",
     }
     with ServiceProcess(environment, workers=1) as service:
-        ada, ben, carol = (new_member(service, tenant) for _ in range(3))
+        ada, ben, carol = (new_user(service, tenant) for _ in range(3))
         crowd = ada.begin(ben, carol)
         alone = p99_of_rounds(ada, ben, crowd)
         with DeafClient(carol):
@@ -77,7 +77,7 @@ def test_a_stuck_reader_costs_its_neighbours_nothing(
     assert beside < MOST_TIMES_SLOWER * alone + NOISE_SECONDS
 
 
-def p99_of_rounds(sender: Member, reader: Member, conversation: str) -> float:
+def p99_of_rounds(sender: ChatUser, reader: ChatUser, conversation: str) -> float:
     """The 99th percentile of the seconds from a send to its arrival at another's socket."""
     seconds = []
     with ChatClient(sender) as at_sender, ChatClient(reader) as at_reader:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from deploy.local.cluster import PostgresCluster
-from tests.support.members import Member
 from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
 from tests.support.processes.tenant import TenantProcess
+from tests.support.users import ChatUser
 from tests.support.ws_client import ChatClient
 
 
@@ -31,7 +31,7 @@ def sql(cluster: PostgresCluster, database_url: str) -> Callable[[str], str]:
 
 
 def test_who_was_taken_out_hears_nothing_more_and_can_do_nothing_more(
-    ada: Member, ben: Member, stranger: Member, sql: Callable[[str], str]
+    ada: ChatUser, ben: ChatUser, stranger: ChatUser, sql: Callable[[str], str]
 ) -> None:
     crowd = ada.begin(ben, stranger)
     with ChatClient(ben) as removed, ChatClient(stranger) as remaining:
@@ -57,7 +57,7 @@ def test_who_was_taken_out_hears_nothing_more_and_can_do_nothing_more(
         assert again.expect("sync") == {"conversation_id": crowd, "messages": [], "complete": True, "reset": True}
 
 
-def test_a_deleted_user_is_let_go(ada: Member, ben: Member, talk: str, sql: Callable[[str], str]) -> None:
+def test_a_deleted_user_is_let_go(ada: ChatUser, ben: ChatUser, talk: str, sql: Callable[[str], str]) -> None:
     with ChatClient(ben) as client:
         sql(f"DELETE FROM users WHERE id = '{ben.id}'")  # noqa: S608
         ada.send(talk, "Are you there?")

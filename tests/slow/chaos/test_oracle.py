@@ -18,10 +18,10 @@ from deploy.local.processes import wait_until
 from tests.slow.chaos.assertions import judge, settle
 from tests.slow.chaos.chat_client import Chatter
 from tests.support.databases import breakable_cluster
-from tests.support.members import new_member
 from tests.support.processes.redis import RedisProcess
 from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
 from tests.support.processes.tenant import TenantProcess
+from tests.support.users import new_user
 
 FAULTS = int(os.environ.get("FAULTS", "8"))
 SEED = int(os.environ.get("FAULT_SEED", "2026"))
@@ -93,7 +93,7 @@ def scene(
 
 def conversing(scene: Scene, tenant: TenantProcess) -> list[Chatter]:
     """People with two sockets each, each pair in a conversation of its own, and all of them in one."""
-    people = [new_member(scene.service, tenant) for _ in range(PEOPLE)]
+    people = [new_user(scene.service, tenant) for _ in range(PEOPLE)]
     circles = [list(pair) for pair in combinations(people, 2)] + [people]
     talks = [(circle, circle[0].begin(*circle[1:])) for circle in circles]
     return [

@@ -6,10 +6,10 @@ import pytest
 
 from app.database import LISTENER_NAME
 from deploy.local.cluster import PostgresCluster
-from tests.support.members import new_member
 from tests.support.processes.redis import RedisProcess
 from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
 from tests.support.processes.tenant import TenantProcess
+from tests.support.users import new_user
 from tests.support.waiting import until
 from tests.support.ws_client import ChatClient
 
@@ -26,7 +26,7 @@ def service(own_cluster: PostgresCluster, tenant: TenantProcess) -> Iterator[Ser
 def test_while_the_database_is_away_sockets_stay_and_senders_are_told(
     own_cluster: PostgresCluster, service: ServiceProcess, tenant: TenantProcess
 ) -> None:
-    ada, ben = new_member(service, tenant), new_member(service, tenant)
+    ada, ben = new_user(service, tenant), new_user(service, tenant)
     talk = ada.begin(ben)
     with ChatClient(ada) as sender, ChatClient(ben) as listener:
         own_cluster.kill()
@@ -50,7 +50,7 @@ def test_while_the_database_is_away_sockets_stay_and_senders_are_told(
 def test_a_listener_that_was_cut_off_reads_what_it_missed(
     own_cluster: PostgresCluster, service: ServiceProcess, tenant: TenantProcess
 ) -> None:
-    ada, ben = new_member(service, tenant), new_member(service, tenant)
+    ada, ben = new_user(service, tenant), new_user(service, tenant)
     talk = ada.begin(ben)
     ended = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = '{LISTENER_NAME}'"  # noqa: S608
     with ChatClient(ben) as listener:
@@ -71,7 +71,7 @@ def test_without_redis_messages_arrive_all_the_same_and_with_it_again_at_once(
             "REDIS_URL": redis.url,
         }
         with ServiceProcess(environment) as service:
-            ada, ben = new_member(service, tenant), new_member(service, tenant)
+            ada, ben = new_user(service, tenant), new_user(service, tenant)
             talk = ada.begin(ben)
             until(lambda: service.log().count("bus_connected") == WORKERS)
             with ChatClient(ben) as listener:
@@ -93,7 +93,7 @@ def test_a_backlog_larger_than_an_outbox_reaches_who_reads_it(
         small = {"REDIS_URL": redis.url, "WS_OUTBOX_FRAMES": "16"}
         environment = {"DATABASE_URL": own_cluster.url("gearyard"), **tenant.env(), **GENEROUS_CHAT, **small}
         with ServiceProcess(environment) as service:
-            people = [new_member(service, tenant) for _ in range(4)]
+            people = [new_user(service, tenant) for _ in range(4)]
             reader, writers = people[0], people[1:]
             talks = [(writer, writer.begin(reader)) for writer in writers]
             until(lambda: service.log().count("bus_connected") == WORKERS)

@@ -121,6 +121,11 @@ class ServiceProcess:
             self.process.kill()
             return self.process.wait()
 
+    @property
+    def database_url(self) -> str:
+        """The URL of its database."""
+        return self._environment["DATABASE_URL"]
+
     def worker_pids(self) -> list[int]:
         """The processes that serve now; during a reload, the old ones too."""
         assert self.process is not None
