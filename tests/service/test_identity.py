@@ -1,11 +1,11 @@
-"""Who is calling, asked by many at once of several real workers: one user each, and hardly a word with the tenant."""
+"""First uses of tokens and the key set over several workers: one user each, and few requests to the tenant."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from uuid import uuid4
 
-import psycopg2
 import pytest
 
+from tests.support.databases import scalar
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 from tests.support.waiting import all_at_once, key_fetches, side_by_side, statuses, until
@@ -28,14 +28,8 @@ def calm(tenant: TenantProcess) -> TenantProcess:
 
 
 @pytest.fixture(scope="module")
-def database_url(database_url_factory: Callable[[], str]) -> str:
-    return database_url_factory()
-
-
-@pytest.fixture(scope="module")
-def services(tenant: TenantProcess, database_url: str) -> Iterator[dict[str, ServiceProcess]]:
+def services(environment: dict[str, str]) -> Iterator[dict[str, ServiceProcess]]:
     """Services of one and of two workers; the cold ones are for one test each, as the first token warms them."""
-    environment = {"DATABASE_URL": database_url, **tenant.env()}
     forgetful = environment | {"JWKS_CACHE_TTL_SECONDS": "1"}
     with side_by_side(
         {
@@ -59,18 +53,8 @@ def lone(services: dict[str, ServiceProcess]) -> ServiceProcess:
     return services["lone"]
 
 
-def scalar(database_url: str, statement: str, *values: str) -> int:
-    connection = psycopg2.connect(database_url.replace("+psycopg2", ""))
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(statement, values)
-            return int(cursor.fetchone()[0])
-    finally:
-        connection.close()
-
-
 def users_with(database_url: str, email: str) -> int:
-    return scalar(database_url, "SELECT count(*) FROM users WHERE email = %s", email)
+    return int(scalar(database_url, "SELECT count(*) FROM users WHERE email = %s", email))
 
 
 def known_user(service: ServiceProcess, tenant: TenantProcess) -> str:
@@ -91,26 +75,17 @@ class TestFirstUse:
         assert len({answer.json()["id"] for answer in answers}) == 1
         assert users_with(database_url, email) == 1
 
-    def test_subjects_that_share_a_verified_email_end_as_one_user_whoever_comes_first(
-        self, pair: ServiceProcess, calm: TenantProcess, database_url: str
+    @pytest.mark.parametrize(("verified", "users"), [(True, 1), (False, 5)], ids=["verified", "unverified"])
+    def test_subjects_that_share_an_email_become_one_user_only_if_it_is_verified(
+        self, pair: ServiceProcess, calm: TenantProcess, database_url: str, verified: bool, users: int
     ) -> None:
         email = f"{uuid4().hex}@example.com"
-        tokens = [calm.token(sub=f"idp{n}|{uuid4().hex}", email=email, email_verified=True) for n in range(5)]
+        tokens = [calm.token(sub=f"idp{n}|{uuid4().hex}", email=email, email_verified=verified) for n in range(5)]
         answers = all_at_once(pair, tokens * 6)
         assert statuses(answers) == {200: 30}
-        assert len({answer.json()["id"] for answer in answers}) == 1
-        assert users_with(database_url, email) == 1
+        assert len({answer.json()["id"] for answer in answers}) == users_with(database_url, email) == users
         identities = "SELECT count(*) FROM identities JOIN users ON users.id = user_id WHERE email = %s"
         assert scalar(database_url, identities, email) == 5
-
-    def test_subjects_that_share_an_unproven_email_stay_apart(
-        self, pair: ServiceProcess, calm: TenantProcess, database_url: str
-    ) -> None:
-        email = f"{uuid4().hex}@example.com"
-        tokens = [calm.token(sub=f"idp{n}|{uuid4().hex}", email=email) for n in range(5)]
-        answers = all_at_once(pair, tokens * 6)
-        assert statuses(answers) == {200: 30}
-        assert len({answer.json()["id"] for answer in answers}) == users_with(database_url, email) == 5
 
 
 class TestKeys:

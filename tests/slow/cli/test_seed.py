@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
-from typing import Any
 
 import psycopg2
 import pytest
@@ -26,8 +25,9 @@ from app.demo.generator import CATEGORY_IDS, listing
 from app.demo.loader import SEED_LOCK
 from app.demo.owners import owner, renter
 from app.messages.conversations import find_or_add_conversation
-from deploy.local.processes import wait_until
 from tests.support import ROOT
+from tests.support.databases import LOCK_WAITS, query, scalar
+from tests.support.waiting import until
 
 LISTINGS, OWNERS = 300, 12
 SEED_SECONDS = 60
@@ -79,28 +79,17 @@ def seeding(database_url: str, *options: object) -> Iterator[subprocess.Popen[st
             process.kill()
 
 
-def rows(database_url: str, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
-        cursor.execute(query, parameters or None)
-        connection.commit()
-        return list(cursor.fetchall()) if cursor.description else []
-
-
 def counts(database_url: str) -> dict[str, int]:
-    return {table: rows(database_url, f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}  # noqa: S608
+    return {table: scalar(database_url, f"SELECT count(*) FROM {table}") for table in TABLES}  # noqa: S608
 
 
 def fingerprints(database_url: str) -> dict[str, str]:
     """A hash over the text of all rows, by table."""
-    query = (
+    wanted = (
         "SELECT md5(string_agg(row, E'\\n' ORDER BY row)) "
         "FROM (SELECT (to_jsonb(t) - 'version')::text AS row FROM {} t) AS found"  # the version counts the edits
     )
-    return {table: rows(database_url, query.format(table))[0][0] for table in TABLES}
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    assert wait_until(lambda: bool(condition()), SEED_SECONDS)
+    return {table: scalar(database_url, wanted.format(table)) for table in TABLES}
 
 
 @pytest.fixture(scope="module")
@@ -126,30 +115,30 @@ def test_so_many_listings_and_owners_are_added(seeded: str) -> None:
     assert found["users"] == OWNERS + 2
     assert found["owner_profiles"] == OWNERS
     assert found["renter_profiles"] == 1
-    assert rows(seeded, "SELECT count(DISTINCT owner_id) FROM equipment") == [(OWNERS,)]
+    assert query(seeded, "SELECT count(DISTINCT owner_id) FROM equipment") == [(OWNERS,)]
 
 
 def test_demo_accounts_have_their_roles_and_verified_emails(seeded: str) -> None:
-    found = rows(seeded, "SELECT email, role, username FROM users WHERE username LIKE 'demo-%' ORDER BY 1")
+    found = query(seeded, "SELECT email, role, username FROM users WHERE username LIKE 'demo-%' ORDER BY 1")
     assert [tuple(map(str, account)) for account in found] == [
         (f"{role}@gearyard.example", role, f"demo-{role}") for role in ("admin", "owner", "renter")
     ]
     unlike = "SELECT 1 FROM users WHERE NOT email_verified OR email NOT LIKE '%@gearyard.example'"
-    assert rows(seeded, unlike) == []
+    assert query(seeded, unlike) == []
 
 
 def test_demo_owner_has_twenty_listings(seeded: str) -> None:
-    query = "SELECT count(*) FROM equipment JOIN users ON users.id = owner_id WHERE username = 'demo-owner'"
-    assert rows(seeded, query)[0][0] >= 20
+    wanted = "SELECT count(*) FROM equipment JOIN users ON users.id = owner_id WHERE username = 'demo-owner'"
+    assert scalar(seeded, wanted) >= 20
 
 
 def test_every_leaf_category_is_used_and_nothing_else(seeded: str) -> None:
     leaves = "SELECT id FROM categories c WHERE NOT EXISTS (SELECT 1 FROM categories WHERE parent_id = c.id) ORDER BY 1"
-    assert rows(seeded, leaves) == rows(seeded, "SELECT DISTINCT category_id FROM equipment ORDER BY 1")
+    assert query(seeded, leaves) == query(seeded, "SELECT DISTINCT category_id FROM equipment ORDER BY 1")
 
 
 def test_prices_lie_in_the_range_of_the_thing(seeded: str) -> None:
-    rates = dict(rows(seeded, "SELECT id::text, daily_rate FROM equipment"))
+    rates = dict(query(seeded, "SELECT id::text, daily_rate FROM equipment"))
     for number in range(LISTINGS):
         item = listing(number, owners=OWNERS)
         assert Decimal(item.thing.low) <= rates[str(item.id)] <= Decimal(item.thing.high)
@@ -159,21 +148,21 @@ def test_prices_lie_in_the_range_of_the_thing(seeded: str) -> None:
 def test_listings_lie_around_their_owners_cities(seeded: str) -> None:
     homes = {str(who.account.id): {f"{c.name}, {c.country}" for c in who.homes} for who in map(owner, range(OWNERS))}
     centres = {f"{city.name}, {city.country}": city for city in CITIES}
-    found = rows(seeded, "SELECT owner_id::text, location FROM equipment")
+    found = query(seeded, "SELECT owner_id::text, location FROM equipment")
     assert all(location in homes[owner_id] for owner_id, location in found)
-    query = (
+    wanted = (
         "SELECT max(ST_Distance(coordinates, ST_SetSRID(ST_MakePoint(lng, lat), 4326)::geography)), count(*)"
         " FROM equipment JOIN unnest(%s, %s, %s) AS cities (name, lng, lat) ON name = location"
         " WHERE coordinates IS NOT NULL"
     )
     columns = (list(centres), [city.longitude for city in CITIES], [city.latitude for city in CITIES])
-    farthest_metres, located = rows(seeded, query, *columns)[0]
+    farthest_metres, located = query(seeded, wanted, *columns)[0]
     assert farthest_metres < 60_000
     assert LISTINGS * 0.9 < located < LISTINGS
 
 
 def test_each_listing_has_one_to_four_photos_in_order_and_the_first_is_primary(seeded: str) -> None:
-    found = rows(
+    found = query(
         seeded,
         "SELECT array_agg(order_index::int ORDER BY order_index), array_agg(is_primary ORDER BY order_index)"
         " FROM equipment_photos GROUP BY equipment_id",
@@ -206,18 +195,18 @@ def test_catalogue_has_four_things_in_every_category() -> None:
 
 
 def test_demo_renter_and_owner_have_written_about_one_of_her_listings(seeded: str) -> None:
-    query = (
+    wanted = (
         "SELECT u.username, m.seq, m.created_at FROM messages m JOIN conversations c ON c.id = m.conversation_id"
         " JOIN equipment e ON e.id = c.equipment_id JOIN users o ON o.id = e.owner_id JOIN users u ON u.id = sender_id"
         " WHERE o.username = 'demo-owner' ORDER BY seq"
     )
-    found = rows(seeded, query)
+    found = query(seeded, wanted)
     assert [str(name) for name, _, _ in found] == ["demo-renter", "demo-owner"] * 2
     assert [seq for _, seq, _ in found] == list(range(1, len(LINES) + 1))
     assert [moment for _, _, moment in found] == sorted(moment for _, _, moment in found)
-    assert rows(seeded, "SELECT last_seq, updated_at FROM conversations") == [(len(LINES), found[-1][2])]
+    assert query(seeded, "SELECT last_seq, updated_at FROM conversations") == [(len(LINES), found[-1][2])]
     marks = "SELECT username::text, last_read_seq FROM conversation_participants JOIN users ON id = user_id ORDER BY 1"
-    assert rows(seeded, marks) == [("demo-owner", 4), ("demo-renter", 3)]
+    assert query(seeded, marks) == [("demo-owner", 4), ("demo-renter", 3)]
     kind = listing(LISTING, owners=OWNERS).thing.kind
     assert kind in LINES[0].content
 
@@ -238,7 +227,7 @@ def test_the_conversation_is_added_with_its_listing(database_url_factory: Factor
     assert counts(database_url)["conversations"] == 0
     second = seed(database_url, "--listings", LISTING + 1, "--owners", 2)
     assert second.stdout.endswith(", and 0 users and a conversation.\n")
-    rows(database_url, "DELETE FROM conversations")
+    query(database_url, "DELETE FROM conversations")
     third = seed(database_url, "--listings", LISTING + 1, "--owners", 2)
     assert third.stdout.endswith("Added 0 listings with 0 photos, and 0 users and a conversation.\n")
 
@@ -262,7 +251,7 @@ def test_growing_gives_the_same_rows_as_seeding_at_once(seeded: str, database_ur
 
 def test_if_empty_leaves_a_database_with_users_alone(database_url_factory: Factory) -> None:
     database_url = database_url_factory()
-    rows(database_url, "INSERT INTO users (username) VALUES ('somebody')")
+    query(database_url, "INSERT INTO users (username) VALUES ('somebody')")
     done = seed(database_url, "--if-empty")
     assert done.returncode == 0
     assert done.stdout.count("\n") == 1
@@ -274,27 +263,27 @@ def test_people_who_have_the_names_already_are_left_alone(database_url_factory: 
     somebody = (
         "INSERT INTO users (email, email_verified, username) VALUES ('Owner@Gearyard.example', true, 'Demo-Admin')"
     )
-    rows(database_url, somebody)
-    before = rows(database_url, "SELECT * FROM users")
+    query(database_url, somebody)
+    before = query(database_url, "SELECT * FROM users")
     done = seed(database_url, "--listings", 5, "--owners", 2)
     assert done.returncode == 0, done.stderr
     assert "owner@gearyard.example is somebody's already" in done.stdout
-    assert rows(database_url, "SELECT * FROM users WHERE username = 'demo-admin'") == before
-    assert rows(database_url, "SELECT email, email_verified FROM users WHERE username = 'demo-owner'") == [
+    assert query(database_url, "SELECT * FROM users WHERE username = 'demo-admin'") == before
+    assert query(database_url, "SELECT email, email_verified FROM users WHERE username = 'demo-owner'") == [
         (None, False)
     ]
-    assert len(rows(database_url, "SELECT 1 FROM users WHERE username LIKE 'demo-admin-%'")) == 1
+    assert len(query(database_url, "SELECT 1 FROM users WHERE username LIKE 'demo-admin-%'")) == 1
     assert counts(database_url)["equipment"] == 5
 
 
 def test_an_edited_listing_stays_edited_and_a_deleted_one_comes_back(seeded: str) -> None:
     before = fingerprints(seeded)
     edited, deleted = (str(listing(number, owners=OWNERS).id) for number in (0, 1))
-    rows(seeded, "UPDATE equipment SET is_available = NOT is_available WHERE id = %s", edited)
-    rows(seeded, "DELETE FROM equipment WHERE id = %s", deleted)
+    query(seeded, "UPDATE equipment SET is_available = NOT is_available WHERE id = %s", edited)
+    query(seeded, "DELETE FROM equipment WHERE id = %s", deleted)
     assert "Added 1 listings" in seed(seeded, "--listings", LISTINGS, "--owners", OWNERS).stdout
     assert fingerprints(seeded) != before
-    rows(seeded, "UPDATE equipment SET is_available = NOT is_available WHERE id = %s", edited)
+    query(seeded, "UPDATE equipment SET is_available = NOT is_available WHERE id = %s", edited)
     assert fingerprints(seeded) == before
 
 
@@ -309,13 +298,13 @@ def test_production_is_refused_in_one_line(unseeded: str) -> None:
 def test_an_interrupted_seed_leaves_nothing(unseeded: str, how: signal.Signals) -> None:
     copying = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY equipment %'"
     with seeding(unseeded, "--listings", 100_000) as process:
-        eventually(lambda: rows(unseeded, copying))
+        until(lambda: bool(query(unseeded, copying)))
         process.send_signal(how)
         _, errors = process.communicate(timeout=SEED_SECONDS)
     assert process.returncode != 0
     assert "Traceback" not in errors
     others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    eventually(lambda: not rows(unseeded, others))
+    until(lambda: not query(unseeded, others))
     assert counts(unseeded) == dict.fromkeys(TABLES, 0)
 
 
@@ -324,7 +313,7 @@ def test_a_second_seed_waits_for_the_first_and_names_missing_categories(unseeded
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SEED_LOCK,))
         cursor.execute("DELETE FROM categories WHERE name = 'Drones'")
         with seeding(unseeded) as second:
-            eventually(lambda: rows(unseeded, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+            until(lambda: scalar(unseeded, f"{LOCK_WAITS} AND wait_event = 'advisory'") == 1)
             first.commit()
             said, errors = second.communicate(timeout=SEED_SECONDS)
     assert said == "Another seed is at work: waiting for it.\n"

@@ -17,6 +17,7 @@ from deploy.local.disposable import disposable_cluster
 from deploy.local.installation import account_for
 from deploy.local.leftovers import server_processes
 from deploy.local.processes import ROOT, spawn, stop, wait_until
+from tests.support.processes import tied
 
 DEADLINE_SECONDS = 30
 RUN_A_CLUSTER = """
@@ -65,9 +66,8 @@ def supervisor(shared: PostgresCluster) -> Iterator["subprocess.Popen[str]"]:
 
 
 def start_supervisor(directory: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN_A_CLUSTER, directory], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+    command = tied([sys.executable, "-c", RUN_A_CLUSTER, str(directory)])
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def servers(cluster: PostgresCluster) -> list[int]:

@@ -16,8 +16,7 @@ from tests.support.processes.service import GENEROUS_CHAT
 from tests.support.processes.tenant import TenantProcess
 from tests.support.waiting import until
 
-HUPS = 10
-RESTARTS = 3
+HUPS = 3
 RESUMED_WITHIN_SECONDS = 10.0
 WELL_AFTER_SECONDS = 5.0
 # In nginx's own error body, which it sends where the service sends none: it would hide a worse answer.
@@ -71,20 +70,18 @@ def test_deployments_fail_no_request_and_every_client_is_back_in_time_with_every
     for _ in range(HUPS):
         reload(scene.service)
     scene.crowd.wait_until_served()
-    longest_restart = 0.0
-    for _ in range(RESTARTS):
-        stopped_at = time.monotonic()
-        scene.service.restart()
-        longest_restart = max(longest_restart, time.monotonic() - stopped_at)
-        scene.crowd.wait_until_served()
+    stopped_at = time.monotonic()
+    scene.service.restart()
+    restart_seconds = time.monotonic() - stopped_at
+    scene.crowd.wait_until_served()
     seconds = time.monotonic() - began_at
     scene.crowd.settle(scene.cluster)
     figures = scene.crowd.judge(scene.cluster)
     with capsys.disabled():
-        print(f"\n{HUPS} HUPs and {RESTARTS} restarts (of {longest_restart:.1f} s) in {seconds:.0f} s: {figures}")
+        print(f"\n{HUPS} HUPs and a restart (of {restart_seconds:.1f} s) in {seconds:.0f} s: {figures}")
     assert scene.crowd.failures == []
     # A machine that is busy with something else takes longer to start the service, which is nothing of the clients'.
-    patience = max(RESUMED_WITHIN_SECONDS, longest_restart + RECONNECT_SPREAD_SECONDS)
+    patience = max(RESUMED_WITHIN_SECONDS, restart_seconds + RECONNECT_SPREAD_SECONDS)
     assert scene.crowd.longest_absence_seconds < patience
     assert "Traceback" not in scene.service.log()
 

@@ -4,6 +4,7 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from websockets.sync.client import connect
 
 from app.web.headers import HEADERS
 from deploy.local.processes import wait_until
+from tests.support.assertions import assert_error
 from tests.support.processes.nginx import NginxProcess
 from tests.support.processes.service import ServiceProcess
-from tests.support.processes.tenant import TenantProcess
-from tests.support.users import new_user
+from tests.support.users import ChatUser
 
 READ_TIMEOUT_SECONDS = 3
 PLANTED = "planted-in-the-query"
@@ -24,27 +25,23 @@ ESTABLISHED, TIME_WAIT = "01", "06"  # as /proc/net/tcp names them
 
 
 @pytest.fixture(scope="module")
-def behind(database_url_factory: Callable[[], str], tenant: TenantProcess) -> Iterator[ServiceProcess]:
+def service_settings() -> dict[str, str]:
     """The service as it is behind one proxy."""
-    environment = {
-        "DATABASE_URL": database_url_factory(),
+    return {
         "TRUSTED_PROXY_COUNT": "1",
         "WS_PING_INTERVAL_SECONDS": "1",
         "WS_SILENCE_SECONDS": "60",
         "METRICS_ALLOW_PRIVATE_ONLY": "true",
-        **tenant.env(),
     }
-    with ServiceProcess(environment) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
-def nginx(behind: ServiceProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxProcess]:
+def nginx(service: ServiceProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxProcess]:
     changes = {
         "proxy_read_timeout": f"{READ_TIMEOUT_SECONDS}s",
         "limit_req": "zone=gearyard_requests burst=100000 nodelay",
     }
-    with NginxProcess(behind, tmp_path_factory.mktemp("nginx"), changes=changes) as running:
+    with NginxProcess(service, tmp_path_factory.mktemp("nginx"), changes=changes) as running:
         yield running
 
 
@@ -54,28 +51,29 @@ def http(nginx: NginxProcess) -> Iterator[requests.Session]:
         yield session
 
 
-def assert_error_body(answer: requests.Response, status: int, code: str) -> None:
-    assert answer.status_code == status, answer.text
-    body = answer.json()
-    assert (body["status"], body["code"]) == (status, code)
-    assert body.keys() >= {"error", "message", "request_id", "type", "title", "detail", "instance"}
-    assert body["request_id"] == answer.headers["X-Request-Id"]
-    for name in HEADERS:
-        assert name in answer.headers
+def assert_error_with_headers(answer: requests.Response, status: int, code: str) -> None:
+    assert_error(answer, status, code)
+    assert answer.headers.keys() >= set(HEADERS)
 
 
-def raw(nginx: NginxProcess, request: bytes) -> bytes:
-    """What comes back for these bytes."""
+@contextmanager
+def tls(nginx: NginxProcess, *protocols: str) -> Iterator[ssl.SSLSocket]:
+    """A TLS connection."""
     context = ssl.create_default_context(cafile=str(nginx.certificate))
+    if protocols:
+        context.set_alpn_protocols(protocols)
     with (
         socket.create_connection(("127.0.0.1", nginx.port), timeout=20) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as wrapped,
     ):
-        wrapped.sendall(request)
-        answer = b""
-        while chunk := wrapped.recv(65_536):
-            answer += chunk
-        return answer
+        yield wrapped
+
+
+def raw(nginx: NginxProcess, request: bytes) -> bytes:
+    """The response to these bytes."""
+    with tls(nginx) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
 def test_a_plain_request_is_sent_to_tls(nginx: NginxProcess) -> None:
@@ -87,23 +85,18 @@ def test_a_plain_request_is_sent_to_tls(nginx: NginxProcess) -> None:
 
 
 def test_http_2_is_spoken(nginx: NginxProcess) -> None:
-    context = ssl.create_default_context(cafile=str(nginx.certificate))
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    with (
-        socket.create_connection(("127.0.0.1", nginx.port), timeout=20) as plain,
-        context.wrap_socket(plain, server_hostname="localhost") as wrapped,
-    ):
-        assert wrapped.selected_alpn_protocol() == "h2"
+    with tls(nginx, "h2", "http/1.1") as connection:
+        assert connection.selected_alpn_protocol() == "h2"
 
 
 def test_the_client_s_address_is_the_connection_s_and_nothing_that_a_client_says(
-    nginx: NginxProcess, behind: ServiceProcess, http: requests.Session
+    nginx: NginxProcess, service: ServiceProcess, http: requests.Session
 ) -> None:
     forged = dict.fromkeys(("X-Forwarded-For", "X-Real-IP"), "203.0.113.9") | {"Forwarded": "for=203.0.113.9"}
     answer = http.get(f"{nginx.url}/api/v1/categories", headers=forged, timeout=20)
     line = next(
         line
-        for line in behind.log().splitlines()
+        for line in service.log().splitlines()
         if answer.headers["X-Request-Id"] in line and "client_address" in line
     )
     assert json.loads(line)["client_address"] == "127.0.0.1"
@@ -120,7 +113,7 @@ def test_no_token_of_a_query_is_in_its_log(nginx: NginxProcess, http: requests.S
 
 def test_a_body_that_is_too_large_has_the_one_error_body(nginx: NginxProcess, http: requests.Session) -> None:
     answer = http.post(f"{nginx.url}/api/v1/equipment", data=b"x" * (1024 * 1024 + 1), timeout=20)
-    assert_error_body(answer, 413, "PAYLOAD_TOO_LARGE")
+    assert_error_with_headers(answer, 413, "PAYLOAD_TOO_LARGE")
 
 
 def test_what_cannot_be_read_has_the_one_error_body(nginx: NginxProcess) -> None:
@@ -129,22 +122,21 @@ def test_what_cannot_be_read_has_the_one_error_body(nginx: NginxProcess) -> None
     assert json.loads(body)["code"] == "BAD_REQUEST"
 
 
-def test_an_address_that_asks_too_often_has_the_one_error_body(behind: ServiceProcess, tmp_path: Path) -> None:
+def test_an_address_that_asks_too_often_has_the_one_error_body(service: ServiceProcess, tmp_path: Path) -> None:
     few = {"limit_req": "zone=gearyard_requests"}
-    with NginxProcess(behind, tmp_path, changes=few) as strict, strict.session() as session:
+    with NginxProcess(service, tmp_path, changes=few) as strict, strict.session() as session:
         answers = [session.get(f"{strict.url}/health", timeout=20) for _ in range(50)]
     refused = [answer for answer in answers if not answer.ok]
     assert refused
-    assert_error_body(refused[0], 429, "RATE_LIMITED")
+    assert_error_with_headers(refused[0], 429, "RATE_LIMITED")
     assert refused[0].headers["Retry-After"] == "1"
 
 
-def test_only_what_is_public_is_compressed(nginx: NginxProcess, behind: ServiceProcess, tenant: TenantProcess) -> None:
-    member = new_user(behind, tenant)
+def test_only_what_is_public_is_compressed(nginx: NginxProcess, ada: ChatUser) -> None:
     with nginx.session() as session:
         session.headers["Accept-Encoding"] = "gzip"
         public = session.get(f"{nginx.url}/api/v1/categories", timeout=20)
-        personal = session.get(f"{nginx.url}/api/v1/auth/me", headers=member.headers, timeout=20)
+        personal = session.get(f"{nginx.url}/api/v1/auth/me", headers=ada.headers, timeout=20)
     assert public.headers["Content-Encoding"] == "gzip"
     assert "Accept-Encoding" in public.headers["Vary"]
     assert "Content-Encoding" not in personal.headers
@@ -152,21 +144,12 @@ def test_only_what_is_public_is_compressed(nginx: NginxProcess, behind: ServiceP
 
 
 @pytest.fixture
-def large(behind: ServiceProcess, tenant: TenantProcess) -> tuple[dict[str, str], str]:
+def large(newcomer: Callable[..., ChatUser]) -> tuple[dict[str, str], str]:
     """An owner's headers, and the path of a listing that is large enough to be compressed."""
-    headers = new_user(behind, tenant).headers
-    behind.request("PUT", "/api/v1/users/me/owner-profile", json={"business_info": {}}, headers=headers)
-    body = {
-        "category_id": behind.request("GET", "/api/v1/categories").json()[0]["id"],
-        "title": "Cordless drill",
-        "description": "18 V with two batteries. " * 100,
-        "daily_rate": 25,
-        "condition": "good",
-        "location": "Bern",
-        "coordinates": {"latitude": 46.948, "longitude": 7.4474},
-    }
-    made = behind.request("POST", "/api/v1/equipment", json=body, headers=headers)
-    return headers, str(made.headers["Location"])
+    owner = newcomer().become_owner()
+    place = {"latitude": 46.948, "longitude": 7.4474}
+    listing = owner.list_equipment(description="18 V with two batteries. " * 100, coordinates=place)
+    return owner.headers, f"/api/v1/equipment/{listing}"
 
 
 @pytest.mark.parametrize("coding", ["gzip", "identity"])
@@ -216,10 +199,8 @@ def test_what_a_client_has_is_not_sent_again_compressed_or_not(
 
 
 def test_a_chat_outlives_the_time_that_nginx_waits_for_an_answer(
-    nginx: NginxProcess, behind: ServiceProcess, tenant: TenantProcess
+    nginx: NginxProcess, ben: ChatUser, ada: ChatUser, talk: str
 ) -> None:
-    ada, ben = new_user(behind, tenant), new_user(behind, tenant)
-    talk = ada.begin(ben)
     context = ssl.create_default_context(cafile=str(nginx.certificate))
     url = f"wss://localhost:{nginx.port}/api/v1/ws"
     with connect(url, ssl=context, additional_headers=ben.headers, proxy=None, open_timeout=20) as chat:
@@ -232,10 +213,10 @@ def test_a_chat_outlives_the_time_that_nginx_waits_for_an_answer(
 
 
 def test_an_idle_connection_to_the_service_is_ended_by_nginx(
-    behind: ServiceProcess, nginx: NginxProcess, http: requests.Session
+    service: ServiceProcess, nginx: NginxProcess, http: requests.Session
 ) -> None:
     """Where the service ends it, a POST may meet that end, and nobody may send it again for the client."""
-    service = f":{behind.port:04X}"
+    service = f":{service.port:04X}"
 
     def far_ends(state: str) -> set[str]:
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
@@ -249,14 +230,14 @@ def test_an_idle_connection_to_the_service_is_ended_by_nginx(
 
 
 def test_while_the_service_is_away_there_is_the_one_error_body(
-    nginx: NginxProcess, behind: ServiceProcess, http: requests.Session
+    nginx: NginxProcess, service: ServiceProcess, http: requests.Session
 ) -> None:
-    behind.stop()
+    service.stop()
     try:
         answer = http.get(f"{nginx.url}/api/v1/categories?token={PLANTED}", timeout=20)
     finally:
-        behind.start()
-    assert_error_body(answer, 503, "SERVICE_UNAVAILABLE")
+        service.start()
+    assert_error_with_headers(answer, 503, "SERVICE_UNAVAILABLE")
     assert answer.headers["Retry-After"] == "2"
     assert PLANTED not in nginx.log()
     assert http.get(f"{nginx.url}/api/v1/categories", timeout=20).ok

@@ -1,35 +1,33 @@
-"""A restart behind a socket that systemd holds open: connections wait, and none is refused."""
+"""Restarts behind a socket that systemd holds open, and reloads (HUP) that take up changed code: no request fails."""
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 
+import psycopg2
 import pytest
 import requests
-from sqlalchemy.engine import make_url
 
-from deploy.local.cluster import PostgresCluster
-from deploy.local.processes import wait_until
+from tests.support import ROOT
+from tests.support.databases import LOCK_WAITS, scalar
 from tests.support.processes.activated_service import ActivatedService
 from tests.support.processes.service import ServiceProcess
-from tests.support.processes.tenant import TenantProcess
 from tests.support.waiting import until
 
 RESTARTS = 3
 CLIENTS = 4
-HELD_SECONDS = 2  # below the service's own limit of 3 s for a lock
 
 
 @pytest.fixture
-def activated(
-    database_url_factory: Callable[[], str], tenant: TenantProcess, tmp_path: Path
-) -> Iterator[ActivatedService]:
-    with ActivatedService({"DATABASE_URL": database_url_factory(), **tenant.env()}, tmp_path) as service:
+def activated(environment: dict[str, str], tmp_path: Path) -> Iterator[ActivatedService]:
+    with ActivatedService({**environment, "GUNICORN_KEEPALIVE_SECONDS": "1"}, tmp_path) as service:
         yield service
 
 
-def ask_until(stop: Event, service: ActivatedService) -> list[int | str]:
+def ask_until(stop: Event, service: ServiceProcess) -> list[int | str]:
     """The statuses of requests, each on a connection of its own, one after the other."""
     answers: list[int | str] = []
     while not stop.is_set():
@@ -55,25 +53,40 @@ def test_no_request_fails_while_the_service_restarts(activated: ActivatedService
 
 
 def test_a_request_that_is_under_way_is_answered_before_the_service_stops(
-    cluster: PostgresCluster, database_url_factory: Callable[[], str], tenant: TenantProcess
+    environment: dict[str, str], database_url: str
 ) -> None:
-    url = database_url_factory()
-    database = make_url(url).database or ""
-    with ServiceProcess({"DATABASE_URL": url, **tenant.env()}) as service, ThreadPoolExecutor() as threads:
-        held = threads.submit(cluster.psql, f"BEGIN; LOCK TABLE categories; SELECT pg_sleep({HELD_SECONDS})", database)
-        until(lambda: waiting(cluster, database, "PgSleep"))
+    settings = {**environment, "GUNICORN_KEEPALIVE_SECONDS": "1"}
+    with (
+        ServiceProcess(settings) as service,
+        ThreadPoolExecutor() as threads,
+        closing(psycopg2.connect(database_url)) as holder,
+    ):
+        holder.cursor().execute("LOCK TABLE categories")
         asked = threads.submit(service.request, "GET", "/api/v1/categories")
-        until(lambda: waiting(cluster, database, "relation"))
-        assert service.stop() == 0
+        until(lambda: scalar(database_url, LOCK_WAITS) == 1)
+        stopping = threads.submit(service.stop)
+        until(lambda: "Handling signal: term" in service.log())
+        holder.rollback()
+        assert stopping.result() == 0
         assert asked.result().status_code == requests.codes.ok
-        held.result()
-
-
-def waiting(cluster: PostgresCluster, database: str, event: str) -> bool:
-    """Whether somebody in this database waits for such a thing."""
-    found = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{database}' AND wait_event = '{event}'"  # noqa: S608
-    return bool(cluster.psql(found))
 
 
 def test_systemd_is_told_when_it_is_ready(activated: ActivatedService) -> None:
-    assert wait_until(lambda: b"READY=1" in activated.notice(), 30)
+    until(lambda: b"READY=1" in activated.notice())
+
+
+def test_a_reload_takes_up_changed_code_and_fails_no_request(tmp_path: Path, environment: dict[str, str]) -> None:
+    for name in ("app", "deploy", "migrations"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "wsgi.py", tmp_path)
+    with ServiceProcess(environment, root=tmp_path) as service, ThreadPoolExecutor() as threads:
+        is_over = Event()
+        asking = [threads.submit(ask_until, is_over, service) for _ in range(CLIENTS)]
+        try:
+            health = tmp_path / "app/observability/health.py"
+            health.write_text(health.read_text().replace('Response("ok"', 'Response("renewed"'))
+            service.reload()
+            until(lambda: {service.request("GET", "/health").text for _ in range(8)} == {"renewed"})
+        finally:
+            is_over.set()
+        assert {answer for each in asking for answer in each.result()} == {200}
