@@ -30,9 +30,9 @@ from app.equipment.schemas import EquipmentQuery
 from app.messages.schemas import Cursors
 from app.models import Base
 from app.web.schemas import Body, JsonObject, Money, Query
-from tests.api.test_access import MATRIX, Row, Scene
 from tests.support.assertions import assert_error, assert_invalid, assert_ok
 from tests.support.processes.tenant import TenantProcess
+from tests.support.routes import ROUTES, Route, Scene
 from tests.support.rows import Person, add_equipment, new_equipment
 
 EQUIPMENT = "/api/v1/equipment"
@@ -142,11 +142,11 @@ def test_every_variable_of_a_path_is_an_id(app: Flask) -> None:
             assert {type(converter) for converter in rule._converters.values()} <= {UUIDConverter}, rule
 
 
-def rows_that_read(app: Flask, place: str) -> list[Row]:
-    return [row for row in MATRIX if place in arguments_of(app, row.endpoint)]
+def rows_that_read(app: Flask, place: str) -> list[Route]:
+    return [row for row in ROUTES if place in arguments_of(app, row.endpoint)]
 
 
-def fields_that_are_read(app: Flask, place: str, *, one_of_each_kind: bool) -> list[tuple[Row, str]]:
+def fields_that_are_read(app: Flask, place: str, *, one_of_each_kind: bool) -> list[tuple[Route, str]]:
     """Every field of every route, or one for each type of field with its types of validators."""
     found = [
         (row, name, field)
@@ -241,7 +241,7 @@ BODIES: dict[tuple[int, str], list[tuple[Any, ...]]] = {
 def test_a_hostile_body_is_refused_by_every_route_that_takes_one(
     client: FlaskClient, admin: Person, expected: tuple[int, str]
 ) -> None:
-    def send(row: Row, body: bytes, content_type: str | None = JSON, more: dict[str, str] | None = None) -> None:
+    def send(row: Route, body: bytes, content_type: str | None = JSON, more: dict[str, str] | None = None) -> None:
         path, headers = row.path(Scene(actor=admin, owner=admin)), {**admin.headers, **(more or {})}
         answer = client.open(path, method=row.method, data=body, content_type=content_type, headers=headers)
         assert_error(answer, *expected)
@@ -494,6 +494,7 @@ def test_a_parameter_counts_once_and_only_by_its_name(client: FlaskClient, query
         f"{EQUIPMENT}/not-a-uuid",
         f"{EQUIPMENT}/{'a' * 5_000}",
         f"{EQUIPMENT}/" + "../" * 1_000,
+        *(f"/docs/{name}" for name in ("../__init__.py", "..%2f__init__.py", "../templates/rest.html", "%2e%2e/x", "")),
         "/docs/..%2f..%2fwsgi.py",
         "/docs/%2e%2e/%2e%2e/__init__.py",
         "/docs/..\\..\\wsgi.py",
