@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from flask.testing import FlaskClient
 
-from tests.api.logins import Logins
+from tests.support.logins import Logins
 from tests.support.processes.tenant import TenantProcess
 from tests.support.rows import add_person
 from tests.support.users import ChatUser, chat_user

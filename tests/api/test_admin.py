@@ -13,7 +13,8 @@ from app.database import transaction
 from app.errors import Forbidden
 from app.models import Role, User
 from app.users import service
-from tests.api.moderation import ADMIN, audit_log, give_role, refused, remove, role_of
+from tests.support.admin_api import ADMIN, audit_log, change_role, delete_user, role_of
+from tests.support.assertions import assert_error
 from tests.support.processes.tenant import TenantProcess
 from tests.support.rows import Person, add_equipment, add_person, photo_id_of
 
@@ -32,7 +33,7 @@ class TestRoles:
         add_equipment(owner.id)
         add_equipment(owner.id)
         add_equipment(admin.id)
-        answer = give_role(client, admin, owner.id, role)
+        answer = change_role(client, admin, owner.id, role)
         assert answer.status_code == 200, answer.text
         body = dict(answer.json or {})
         assert body.pop("created_at").endswith("+00:00")
@@ -50,7 +51,7 @@ class TestRoles:
     def test_a_change_is_written_down_with_who_what_and_which_request(
         self, client: FlaskClient, admin: Person, renter: Person
     ) -> None:
-        give_role(client, admin, renter.id, "owner", **{"X-Request-Id": "request-of-a-test"})
+        change_role(client, admin, renter.id, "owner", **{"X-Request-Id": "request-of-a-test"})
         assert audit_log() == [
             {
                 "actor_id": admin.id,
@@ -65,8 +66,8 @@ class TestRoles:
     def test_what_changes_nothing_is_not_written_down(self, client: FlaskClient, admin: Person, renter: Person) -> None:
         with transaction() as session:
             before = session.get_one(User, renter.id).updated_at
-        assert (give_role(client, admin, renter.id, "renter").json or {})["role"] == "renter"
-        assert (give_role(client, admin, admin.id, "admin").json or {})["role"] == "admin"
+        assert (change_role(client, admin, renter.id, "renter").json or {})["role"] == "renter"
+        assert (change_role(client, admin, admin.id, "admin").json or {})["role"] == "admin"
         with transaction() as session:
             assert session.get_one(User, renter.id).updated_at == before
         assert audit_log() == []
@@ -75,14 +76,14 @@ class TestRoles:
     def test_what_is_no_role_is_refused_by_name(
         self, client: FlaskClient, admin: Person, renter: Person, role: Any
     ) -> None:
-        answer = give_role(client, admin, renter.id, role)
-        refused(answer, 400, "VALIDATION_ERROR")
+        answer = change_role(client, admin, renter.id, role)
+        assert_error(answer, 400, "VALIDATION_ERROR")
         assert [problem["field"] for problem in (answer.json or {})["details"]] == ["role"]
         assert role_of(renter.id) == "renter"
 
     def test_an_unknown_user_is_not_found(self, client: FlaskClient, admin: Person) -> None:
-        refused(give_role(client, admin, uuid4(), "owner"), 404, "NOT_FOUND")
-        refused(remove(client, admin, uuid4()), 404, "NOT_FOUND")
+        assert_error(change_role(client, admin, uuid4(), "owner"), 404, "NOT_FOUND")
+        assert_error(delete_user(client, admin, uuid4()), 404, "NOT_FOUND")
         assert audit_log() == []
 
 
@@ -95,12 +96,12 @@ class TestOthers:
         # Neither which ids exist, nor what a body should hold, nor their own: all these are one answer.
         actor = add_person(tenant, Role(role))
         answers = [
-            *(give_role(client, actor, user_id, "admin") for user_id in (renter.id, uuid4(), actor.id)),
-            *(remove(client, actor, user_id) for user_id in (renter.id, uuid4(), actor.id)),
-            give_role(client, actor, renter.id, "emperor"),
+            *(change_role(client, actor, user_id, "admin") for user_id in (renter.id, uuid4(), actor.id)),
+            *(delete_user(client, actor, user_id) for user_id in (renter.id, uuid4(), actor.id)),
+            change_role(client, actor, renter.id, "emperor"),
             client.put(f"{ADMIN}/users/{renter.id}/role", data="{", headers=actor.headers),
         ]
-        assert {refused(answer, 403, "FORBIDDEN") for answer in answers} == {"This is for admins."}
+        assert {assert_error(answer, 403, "FORBIDDEN")["message"] for answer in answers} == {"This is for admins."}
         assert (role_of(renter.id), role_of(actor.id), audit_log()) == ("renter", role, [])
 
     def test_who_was_an_admin_when_the_request_began_and_is_none_changes_nothing(
@@ -126,8 +127,8 @@ class TestTheLastAdmin:
     ) -> None:
         for _ in range(others):
             add_person(tenant, Role.ADMIN)
-        answer = remove(client, admin, admin.id) if role is None else give_role(client, admin, admin.id, role)
-        assert "your own account" in refused(answer, 409, "CONFLICT")
+        answer = delete_user(client, admin, admin.id) if role is None else change_role(client, admin, admin.id, role)
+        assert "your own account" in assert_error(answer, 409, "CONFLICT")["message"]
         assert (role_of(admin.id), audit_log()) == ("admin", [])
 
     @pytest.mark.attack("accounts")
@@ -140,8 +141,8 @@ class TestTheLastAdmin:
 
     def test_one_of_two_can_go(self, client: FlaskClient, tenant: TenantProcess, admin: Person) -> None:
         other, another = add_person(tenant, Role.ADMIN), add_person(tenant, Role.ADMIN)
-        assert give_role(client, admin, other.id, "owner").status_code == 200
-        assert remove(client, admin, another.id).status_code == 204
+        assert change_role(client, admin, other.id, "owner").status_code == 200
+        assert delete_user(client, admin, another.id).status_code == 204
         assert role_of(admin.id) == "admin"
 
 

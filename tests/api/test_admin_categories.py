@@ -13,9 +13,9 @@ from app.database import transaction
 from app.equipment.categories import MAX_DEPTH
 from app.equipment.category_repository import MAX_CATEGORIES
 from app.models import Category
-from tests.api.moderation import ADMIN, audit_log, refused
+from tests.support.admin_api import ADMIN, audit_log
+from tests.support.assertions import assert_error, problems
 from tests.support.rows import Person, add_category, add_equipment, category_id
-from tests.support.writers import problems
 
 CATEGORIES = f"{ADMIN}/categories"
 
@@ -58,7 +58,7 @@ def chain(length: int) -> list[UUID]:
 
 def conflict(answer: TestResponse) -> list[tuple[str, str]]:
     """Which field a 409 is about, and the word for what is wrong with it."""
-    refused(answer, 409, "CONFLICT")
+    assert_error(answer, 409, "CONFLICT")
     return [(problem["field"], problem["code"]) for problem in (answer.json or {}).get("details", [])]
 
 
@@ -158,8 +158,8 @@ class TestChanging:
 
     def test_a_parent_or_a_category_that_is_not_there(self, gardener: Gardener) -> None:
         assert problems(gardener.move(add_category(), uuid4())) == [("parent_id", "unknown_reference")]
-        refused(gardener.change(uuid4(), name="Boats"), 404, "NOT_FOUND")
-        refused(gardener.delete(uuid4()), 404, "NOT_FOUND")
+        assert_error(gardener.change(uuid4(), name="Boats"), 404, "NOT_FOUND")
+        assert_error(gardener.delete(uuid4()), 404, "NOT_FOUND")
         assert problems(gardener.change(add_category(), parent_id=None)) == [("name", "required")]
 
     def test_neither_a_name_nor_a_move_makes_twins(self, gardener: Gardener) -> None:
@@ -200,13 +200,13 @@ class TestDeleting:
     def test_one_with_listings_stays(self, gardener: Gardener, owner: Person) -> None:
         category = add_category()
         add_equipment(owner.id, category_id=category)
-        assert "listings" in refused(gardener.delete(category), 409, "CONFLICT")
+        assert "listings" in assert_error(gardener.delete(category), 409, "CONFLICT")["message"]
         assert parent_of(category) is None
         assert audit_log() == []
 
     def test_one_with_others_below_it_stays(self, gardener: Gardener) -> None:
         above, below = chain(2)
-        assert "below" in refused(gardener.delete(above), 409, "CONFLICT")
+        assert "below" in assert_error(gardener.delete(above), 409, "CONFLICT")["message"]
         assert [gardener.delete(each).status_code for each in (below, above)] == [204, 204]
 
 

@@ -11,7 +11,8 @@ from werkzeug.test import TestResponse
 
 from app.database import transaction
 from app.models import Category, Equipment, User
-from tests.api.moderation import ADMIN, audit_log, refused, role_of
+from tests.support.admin_api import ADMIN, audit_log, role_of
+from tests.support.assertions import assert_error
 from tests.support.rows import Person, add_category, add_equipment
 
 STALE = '"9999.000000"'
@@ -89,7 +90,7 @@ def test_what_changed_since_it_was_read_is_neither_changed_nor_removed(
     assert now != seen
 
     for condition in ({"If-Match": seen}, {"If-Match": STALE}, {"If-None-Match": "*"}, {"If-None-Match": now}):
-        refused(act(client, admin, thing, **condition), 412, "PRECONDITION_FAILED")
+        assert_error(act(client, admin, thing, **condition), 412, "PRECONDITION_FAILED")
     assert read(client, admin, thing) == now
     assert audit_log() == []
 
@@ -106,7 +107,7 @@ def test_a_change_gives_the_tag_to_make_the_next_one_on(
     changed = change(client, admin, thing, **{"If-Match": seen})
     assert changed.status_code == 200
     assert changed.headers["ETag"] == read(client, admin, thing) != seen
-    refused(remove(client, admin, thing, **{"If-Match": seen}), 412, "PRECONDITION_FAILED")
+    assert_error(remove(client, admin, thing, **{"If-Match": seen}), 412, "PRECONDITION_FAILED")
     weakened = f"W/{changed.headers['ETag']}"  # by what compresses on the way
     assert remove(client, admin, thing, **{"If-Match": f"{STALE}, {weakened}"}).status_code == 204
 
@@ -117,7 +118,7 @@ def test_a_change_that_changes_nothing_is_made_on_its_condition_too(
 ) -> None:
     thing = things[kind]
     changed = change(client, admin, thing)
-    refused(change(client, admin, thing, **{"If-Match": STALE}), 412, "PRECONDITION_FAILED")
+    assert_error(change(client, admin, thing, **{"If-Match": STALE}), 412, "PRECONDITION_FAILED")
     again = change(client, admin, thing, **{"If-Match": changed.headers["ETag"]})
     assert (again.status_code, again.headers["ETag"]) == (200, changed.headers["ETag"])
     assert len(audit_log()) == 1
@@ -137,7 +138,7 @@ def test_who_is_no_admin_learns_nothing_by_a_condition(
     client: FlaskClient, admin: Person, owner: Person, things: dict[str, Thing], kind: str, act: Any
 ) -> None:
     for condition in (read(client, admin, things[kind]), STALE, "nonsense"):
-        refused(act(client, owner, things[kind], **{"If-Match": condition}), 403, "FORBIDDEN")
+        assert_error(act(client, owner, things[kind], **{"If-Match": condition}), 403, "FORBIDDEN")
 
 
 @KINDS
@@ -146,14 +147,14 @@ def test_what_is_no_list_of_tags_is_refused(
     client: FlaskClient, admin: Person, things: dict[str, Thing], kind: str, act: Any
 ) -> None:
     for nonsense in ("nonsense", "", "7", '"', '*, "7"'):
-        refused(act(client, admin, things[kind], **{"If-Match": nonsense}), 400, "BAD_REQUEST")
+        assert_error(act(client, admin, things[kind], **{"If-Match": nonsense}), 400, "BAD_REQUEST")
 
 
 @pytest.mark.parametrize("path", ["users/{}", "equipment/{}", "categories/{}"])
 def test_what_is_not_there_is_not_found_whatever_the_condition(client: FlaskClient, admin: Person, path: str) -> None:
     for condition in ("*", STALE):
         sent = {**admin.headers, "If-Match": condition}
-        refused(client.delete(f"{ADMIN}/{path.format(uuid4())}", headers=sent), 404, "NOT_FOUND")
+        assert_error(client.delete(f"{ADMIN}/{path.format(uuid4())}", headers=sent), 404, "NOT_FOUND")
 
 
 def test_a_user_is_not_removed_with_listings_that_nobody_saw(
@@ -161,7 +162,7 @@ def test_a_user_is_not_removed_with_listings_that_nobody_saw(
 ) -> None:
     seen = read(client, admin, things["user"])
     added = add_equipment(renter.id)
-    refused(remove(client, admin, things["user"], **{"If-Match": seen}), 412, "PRECONDITION_FAILED")
+    assert_error(remove(client, admin, things["user"], **{"If-Match": seen}), 412, "PRECONDITION_FAILED")
     execute(delete(Equipment).where(Equipment.id == added))
     assert remove(client, admin, things["user"], **{"If-Match": seen}).status_code == 204
 
@@ -184,7 +185,7 @@ def test_a_category_below_another_is_a_part_of_it(client: FlaskClient, admin: Pe
         json={"name": "Canoes", "parent_id": boats.read.rpartition("/")[2]},
         headers=admin.headers,
     )
-    refused(change(client, admin, boats, **{"If-Match": seen}), 412, "PRECONDITION_FAILED")
+    assert_error(change(client, admin, boats, **{"If-Match": seen}), 412, "PRECONDITION_FAILED")
     path = f"/api/v1/categories/{(below.json or {})['id']}"
     assert below.headers["ETag"] == client.get(path).headers["ETag"]
     assert change(client, admin, boats, **{"If-Match": read(client, admin, boats)}).status_code == 200
@@ -193,9 +194,9 @@ def test_a_category_below_another_is_a_part_of_it(client: FlaskClient, admin: Pe
 def test_the_last_admin_and_oneself_are_refused_before_any_condition(client: FlaskClient, admin: Person) -> None:
     for condition in ("*", STALE):
         sent = {**admin.headers, "If-Match": condition}
-        refused(client.delete(f"{ADMIN}/users/{admin.id}", headers=sent), 409, "CONFLICT")
+        assert_error(client.delete(f"{ADMIN}/users/{admin.id}", headers=sent), 409, "CONFLICT")
         body = {"role": "renter"}
-        refused(client.put(f"{ADMIN}/users/{admin.id}/role", json=body, headers=sent), 409, "CONFLICT")
+        assert_error(client.put(f"{ADMIN}/users/{admin.id}/role", json=body, headers=sent), 409, "CONFLICT")
     assert role_of(admin.id) == "admin"
 
 
@@ -206,7 +207,7 @@ def test_a_condition_costs_a_user_one_statement_and_none_without(
         change(client, admin, things["user"])
     seen = read(client, admin, things["user"])
     execute(text(f"UPDATE users SET role = 'renter' WHERE id = '{things['user'].read.rpartition('/')[2]}'"))  # noqa: S608
-    refused(change(client, admin, things["user"], **{"If-Match": seen}), 412, "PRECONDITION_FAILED")
+    assert_error(change(client, admin, things["user"], **{"If-Match": seen}), 412, "PRECONDITION_FAILED")
     now = read(client, admin, things["user"])
     with counting_statements() as conditional:
         assert change(client, admin, things["user"], **{"If-Match": now}).status_code == 200

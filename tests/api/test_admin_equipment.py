@@ -10,9 +10,9 @@ from werkzeug.test import TestResponse
 from app.database import transaction
 from app.errors import Forbidden
 from app.models import Equipment
-from tests.api.moderation import ADMIN, audit_log, refused
+from tests.support.admin_api import ADMIN, audit_log
+from tests.support.assertions import assert_error, problems
 from tests.support.rows import Person, add_equipment
-from tests.support.writers import problems
 
 
 def offer(client: FlaskClient, who: Person, equipment_id: UUID, is_available: Any, **headers: str) -> TestResponse:
@@ -84,13 +84,13 @@ class TestTakingDown:
         assert audit_log() == [
             entry(admin, its_owner, equipment_id, "deleted", before={"is_available": True}, after=None)
         ]
-        refused(take_down(client, admin, equipment_id), 404, "NOT_FOUND")
+        assert_error(take_down(client, admin, equipment_id), 404, "NOT_FOUND")
         assert len(audit_log()) == 1
 
 
 def test_an_unknown_listing_is_not_found(client: FlaskClient, admin: Person) -> None:
-    refused(offer(client, admin, uuid4(), False), 404, "NOT_FOUND")
-    refused(take_down(client, admin, uuid4()), 404, "NOT_FOUND")
+    assert_error(offer(client, admin, uuid4(), False), 404, "NOT_FOUND")
+    assert_error(take_down(client, admin, uuid4()), 404, "NOT_FOUND")
     assert audit_log() == []
 
 
@@ -102,6 +102,6 @@ def test_a_change_and_its_entry_are_there_together_or_not_at_all(
 
     equipment_id = add_equipment(owner.id)
     monkeypatch.setattr("app.audit.record", fail)
-    refused(offer(client, admin, equipment_id, False), 403, "FORBIDDEN")
-    refused(take_down(client, admin, equipment_id), 403, "FORBIDDEN")
+    assert_error(offer(client, admin, equipment_id, False), 403, "FORBIDDEN")
+    assert_error(take_down(client, admin, equipment_id), 403, "FORBIDDEN")
     assert (client.get(f"/api/v1/equipment/{equipment_id}").json or {})["is_available"] is True

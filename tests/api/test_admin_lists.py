@@ -10,10 +10,10 @@ from sqlalchemy import func, select, update
 
 from app.database import transaction
 from app.models import Equipment, Role, User
-from tests.api.moderation import ADMIN, refused
+from tests.support.admin_api import ADMIN
+from tests.support.assertions import assert_error, problems
 from tests.support.processes.tenant import TenantProcess
 from tests.support.rows import EPOCH, Person, add_category, add_equipment, add_person, add_user, category_id
-from tests.support.writers import problems
 
 LISTS = ["users", "equipment"]
 
@@ -67,7 +67,7 @@ class TestUsers:
         assert set(shown) == {"id", "email", "role", "username", "full_name", "created_at", "equipment_count"}
 
     def test_an_unknown_one_is_not_found(self, client: FlaskClient, admin: Person) -> None:
-        refused(client.get(f"{ADMIN}/users/{uuid4()}", headers=admin.headers), 404, "NOT_FOUND")
+        assert_error(client.get(f"{ADMIN}/users/{uuid4()}", headers=admin.headers), 404, "NOT_FOUND")
 
     @pytest.mark.parametrize("role", list(Role))
     def test_those_of_a_role(

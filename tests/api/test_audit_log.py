@@ -13,10 +13,10 @@ from app.admin.criteria import AuditFilters, AuditSearch
 from app.audit import OPERATOR, Action, Author
 from app.database import transaction
 from app.models import AuditEntry, Role
-from tests.api.moderation import ADMIN, give_role, remove
+from tests.support.admin_api import ADMIN, change_role, delete_user
+from tests.support.assertions import problems
 from tests.support.processes.tenant import TenantProcess
 from tests.support.rows import Person, add_person
-from tests.support.writers import problems
 
 LOG = f"{ADMIN}/audit-log"
 
@@ -52,7 +52,7 @@ def test_an_entry_says_who_did_what_when_and_how_it_was_before(
     client: FlaskClient, admin: Person, renter: Person, read: Callable[..., Any]
 ) -> None:
     began = datetime.now(UTC)
-    give_role(client, admin, renter.id, "owner", **{"X-Request-Id": "request-of-a-test"})
+    change_role(client, admin, renter.id, "owner", **{"X-Request-Id": "request-of-a-test"})
     (entry,) = read()["entries"]
     assert isinstance(entry.pop("id"), int)
     assert timedelta(0) <= began - datetime.fromisoformat(entry.pop("created_at")) < timedelta(minutes=5)
@@ -72,8 +72,8 @@ def test_an_operator_has_no_id_and_a_deleted_actor_no_name(
 ) -> None:
     other = add_person(tenant, Role.ADMIN)
     write(1)
-    give_role(client, other, renter.id, "owner")
-    remove(client, admin, other.id)
+    change_role(client, other, renter.id, "owner")
+    delete_user(client, admin, other.id)
     deletion, change, shell = read()["entries"]
     assert (shell["actor_id"], shell["actor_username"], shell["before"]) == (None, None, None)
     assert (change["actor_id"], change["actor_username"]) == (str(other.id), None)

@@ -5,11 +5,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app.models import Role
 from app.settings import Settings
-from tests.api.failing_app import make_failing_app
-from tests.support.processes.tenant import TenantProcess
-from tests.support.rows import add_person
+from tests.support.failing_app import make_failing_app
+from tests.support.rows import Person, new_equipment
 
 ALLOWED = "https://app.example.com"
 ALSO_ALLOWED = "http://localhost:3000"
@@ -18,52 +16,18 @@ EQUIPMENT = "/api/v1/equipment"
 READABLE = {"X-Request-Id", "ETag", "Idempotent-Replayed", "Link", "Location", "Retry-After", "WWW-Authenticate"}
 SENDABLE = {"authorization", "content-type", "x-request-id", "if-match", "if-none-match", "idempotency-key"}
 HOSTILE_ORIGINS = [
-    "null",
-    "*",
-    "",
-    " ",
-    "https://evil.example.com",
-    "https://example.com",
-    "https://app.example.com.evil.com",
-    "https://app.example.com@evil.com",
-    "https://app.example.com:443@evil.com",
-    "https://evilapp.example.com",
-    "https://evil.com/https://app.example.com",
-    "https://evil.com?https://app.example.com",
-    "https://evil.com https://app.example.com",
-    "https://app.example.com https://evil.com",
-    "https://app.example.com,https://evil.com",
-    "http://app.example.com",
-    "file://app.example.com",
-    "https//app.example.com",
-    "app.example.com",
-    "//app.example.com",
-    "https://app.example.com:444",
-    "https://app.example.com:443",
-    "https://app.example.com:",
-    "https://app.example.com.",
-    "https://app.example.com/",
-    "https://app.example.com#",
-    "https://user:password@app.example.com",
-    "https://APP.example.com",
-    "HTTPS://app.example.com",
-    "https://appXexample.com",
-    "https://app.exampleXcom",
-    "https://app.example.co",
-    "https://app.example.com\t",
-    "https://app.example.com%00.evil.com",
-    "https://app.example.com%0a",
-    "https://app.example.com\\.evil.com",
-    "https://app.example.com`.evil.com",
-    "https://app.example.com_.evil.com",
+    *("null", "*", "", " ", ".*", "https://.*", "(https://app.example.com)"),
+    *("https://evil.example.com", "https://example.com", "https://evilapp.example.com", "https://app.example.co"),
+    *("https://app.example.com.evil.com", "https://app.example.com@evil.com", "https://app.example.com:443@evil.com"),
+    *("https://evil.com/https://app.example.com", "https://evil.com?https://app.example.com"),
+    *("https://evil.com https://app.example.com", "https://app.example.com https://evil.com"),
+    *("https://app.example.com,https://evil.com", "http://app.example.com", "file://app.example.com"),
+    *("https//app.example.com", "app.example.com", "//app.example.com", "https://user:password@app.example.com"),
+    *(f"https://app.example.com{end}" for end in (":444", ":443", ":", ".", "/", "#", "\t", "%0a")),
+    *(f"https://app.example.com{sign}.evil.com" for sign in ("%00", "\\", "`", "_")),
+    *("https://APP.example.com", "HTTPS://app.example.com", "https://appXexample.com", "https://app.exampleXcom"),
     "https://аpp.example.com".encode().decode("latin-1"),  # a Cyrillic а, as a client would send it
-    "http://localhost",
-    "http://localhost:30000",
-    "http://localhost:3001",
-    "http://127.0.0.1:3000",
-    ".*",
-    "https://.*",
-    "(https://app.example.com)",
+    *("http://localhost", "http://localhost:30000", "http://localhost:3001", "http://127.0.0.1:3000"),
 ]
 
 
@@ -122,23 +86,17 @@ def test_an_allowed_origin_may_read_what_went_wrong(
     assert set(answer.headers["Access-Control-Expose-Headers"].split(", ")) >= READABLE
 
 
-def test_an_allowed_origin_may_read_what_is_forbidden(web: FlaskClient, tenant: TenantProcess) -> None:
-    renter = add_person(tenant, Role.RENTER)
-    answer = web.post("/api/v1/equipment", json={}, headers={"Origin": ALLOWED, **renter.headers})
-    assert answer.status_code in (400, 403)
+def test_an_allowed_origin_may_read_what_is_forbidden(web: FlaskClient, renter: Person) -> None:
+    answer = web.post(EQUIPMENT, json=new_equipment(), headers={"Origin": ALLOWED, **renter.headers})
+    assert answer.status_code == 403
     assert answer.headers["Access-Control-Allow-Origin"] == ALLOWED
 
 
 @pytest.mark.attack("origins of REST")
 @pytest.mark.parametrize("origin", HOSTILE_ORIGINS)
-def test_no_other_origin_may_read(web: FlaskClient, origin: str) -> None:
+def test_no_other_origin_may_read_or_is_told_that_it_may_ask(web: FlaskClient, origin: str) -> None:
     for path in ("/health", OWN, "/fail/bug"):
         assert_closed(web.get(path, headers={"Origin": origin}))
-
-
-@pytest.mark.attack("origins of REST")
-@pytest.mark.parametrize("origin", HOSTILE_ORIGINS)
-def test_no_other_origin_is_told_that_it_may_ask(web: FlaskClient, origin: str) -> None:
     assert_closed(ask_before(web, origin, "PUT", "authorization"))
 
 

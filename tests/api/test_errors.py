@@ -10,8 +10,8 @@ from app.auth.identity import public
 from app.database import transaction
 from app.models import User
 from app.settings import Settings
-from tests.api.failing_app import make_failing_app
 from tests.support.assertions import assert_error
+from tests.support.failing_app import make_failing_app
 from tests.support.rows import Person, new_equipment
 
 API = "/api/v1/equipment"

@@ -8,8 +8,8 @@ from flask.testing import FlaskClient
 
 from app.settings import Settings
 from deploy.local.sockets import free_port
-from tests.api.failing_app import make_failing_app
 from tests.support import UNKNOWN_ID
+from tests.support.failing_app import make_failing_app
 from tests.support.routes import ROUTES, Route, Scene
 from tests.support.rows import Person, add_equipment, new_equipment
 from tests.support.security_headers import assert_secure

@@ -268,7 +268,9 @@ def test_a_body_of_a_megabyte_is_read_and_one_byte_more_is_not(client: FlaskClie
     assert_error(answer_to(MEGABYTE + 1), 413, "PAYLOAD_TOO_LARGE")
 
 
-@pytest.mark.parametrize("content_type", ["APPLICATION/JSON", "application/json; charset=utf-8", "application/a+json"])
+@pytest.mark.parametrize(
+    "content_type", ["APPLICATION/JSON", "application/json; charset=utf-8", "application/geo+json"]
+)
 def test_json_by_any_of_its_names_is_read(client: FlaskClient, owner: Person, content_type: str) -> None:
     body = json.dumps(new_equipment())
     headers = {**owner.headers, "Content-Encoding": "identity"}

@@ -15,7 +15,8 @@ from app.database import transaction
 from app.errors import InvalidCredentials, Unavailable
 from app.models import LoginAttempts
 from app.settings import Settings
-from tests.api.logins import (
+from tests.conftest import StatementCounter
+from tests.support.logins import (
     HOME,
     LOCKOUT_SECONDS,
     MAX_FAILURES,
@@ -26,7 +27,6 @@ from tests.api.logins import (
     row_of,
     time_passes,
 )
-from tests.conftest import StatementCounter
 from tests.support.processes.tenant import PASSWORD, TenantProcess
 
 Counting = Callable[[], AbstractContextManager[StatementCounter]]

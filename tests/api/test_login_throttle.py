@@ -15,7 +15,8 @@ from app.database import transaction
 from app.models import LoginAttempts
 from app.observability import counters
 from app.settings import Settings
-from tests.api.logins import (
+from tests.conftest import StatementCounter
+from tests.support.logins import (
     ELSEWHERE,
     HOME,
     LOCKOUT_SECONDS,
@@ -26,7 +27,6 @@ from tests.api.logins import (
     row_of,
     time_passes,
 )
-from tests.conftest import StatementCounter
 from tests.support.processes.tenant import PASSWORD, TenantProcess
 
 # Headers that go by the clock, or by how often this address has asked for anything.

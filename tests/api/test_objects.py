@@ -22,7 +22,7 @@ from werkzeug.test import TestResponse
 from app.models import Role
 from tests.support.processes.tenant import TenantProcess
 from tests.support.rows import Person, add_conversation, add_equipment, add_person, add_user, category_id, photo_id_of
-from tests.support.writers import Writer
+from tests.support.users import ChatUser, chat_user
 
 pytestmark = pytest.mark.attack("objects and fields")
 API = "/api/v1"
@@ -129,29 +129,29 @@ class TestPhotos:
 
 class TestConversations:
     def test_a_foreign_listing_brings_nobody_in_and_tells_nothing(
-        self, ada: Writer, ben: Writer, client: FlaskClient, owner: Person
+        self, ada: ChatUser, ben: ChatUser, client: FlaskClient, owner: Person
     ) -> None:
         talk = ada.begin(ben, equipment_id=add_equipment(owner.id))
         assert {one["user_id"] for one in ada.conversation(talk)["participants"]} == {ada.id, ben.id}
-        assert Writer(client, owner).get(f"/{talk}").status_code == 403
-        assert Writer(client, owner).conversations() == []
+        assert chat_user(client, owner).get(f"/{talk}").status_code == 403
+        assert chat_user(client, owner).conversations() == []
 
     def test_who_names_other_people_s_conversation_begins_another(
-        self, ada: Writer, ben: Writer, client: FlaskClient, mallory: Person
+        self, ada: ChatUser, ben: ChatUser, client: FlaskClient, mallory: Person
     ) -> None:
         talk = ada.begin(ben)
         ada.send(talk, "Between us")
-        intruder = Writer(client, mallory)
+        intruder = chat_user(client, mallory)
         begun = intruder.begin(ada, ben)
         assert begun != talk
         assert intruder.messages(begun) == []
         assert intruder.get(f"/{talk}/messages").status_code == 403
 
     def test_an_admin_reads_and_writes_no_conversation_of_others(
-        self, ada: Writer, ben: Writer, client: FlaskClient, admin: Person
+        self, ada: ChatUser, ben: ChatUser, client: FlaskClient, admin: Person
     ) -> None:
         talk = ada.begin(ben)
-        reader = Writer(client, admin)
+        reader = chat_user(client, admin)
         assert {reader.get(f"/{talk}{path}").status_code for path in ("", "/messages")} == {403}
         assert reader.post(f"/{talk}/messages", content="Hello").status_code == 403
         assert ada.conversation(talk)["last_seq"] == 0

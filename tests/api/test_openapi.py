@@ -17,8 +17,8 @@ from app.auth.identity import is_public
 from app.settings import Settings
 from app.web.errors import codes_by_status
 from app.web.openapi import examples
-from tests.api.test_access import MATRIX, Row, Scene
 from tests.support.processes.tenant import PASSWORD, TenantProcess
+from tests.support.routes import ROUTES, Route, Scene
 from tests.support.rows import Person, add_equipment, add_user
 
 METHODS = ("get", "post", "put", "delete")
@@ -39,7 +39,7 @@ OPERATION_IDS = {
 OPTIONAL = {("Error", "details"), ("FeatureCollection", "bbox")} | {
     (name, "distance_km") for name in ("Item", "FeatureProperties")
 }
-WITH_BODY = [row for row in MATRIX if row.body is not None or row.endpoint == "conversations.mark_read"]
+WITH_BODY = [row for row in ROUTES if row.body is not None]
 
 
 @pytest.fixture(scope="session")
@@ -162,12 +162,54 @@ class TestWhole:
 
     def test_what_is_public_and_nothing_else_goes_without_a_token(self, app: Flask, document: dict[str, Any]) -> None:
         assert document["security"] == [{"bearer": []}]
-        for row in MATRIX:
+        for row in ROUTES:
             path = next(rule.rule for rule in app.url_map.iter_rules(row.endpoint))
             item = document["paths"].get(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path))
             if item is not None and path.startswith("/api/v1/"):
                 is_open = item[row.method.lower()].get("security") == []
                 assert is_open == is_public(app.view_functions[row.endpoint]), row.endpoint
+
+
+# The operations that take a header of the request.
+TAKING: dict[str, set[str]] = {
+    "Idempotency-Key": {
+        "post /api/v1/equipment",
+        "post /api/v1/equipment/{equipment_id}/photos",
+        "post /api/v1/conversations",
+        "post /api/v1/conversations/{conversation_id}/messages",
+        "post /api/v1/admin/categories",
+    },
+    "If-Match": {
+        "put /api/v1/admin/users/{user_id}/role",
+        "delete /api/v1/admin/users/{user_id}",
+        "put /api/v1/admin/equipment/{equipment_id}/availability",
+        "delete /api/v1/admin/equipment/{equipment_id}",
+        "put /api/v1/admin/categories/{category_id}",
+        "delete /api/v1/admin/categories/{category_id}",
+        "put /api/v1/equipment/{equipment_id}",
+        "delete /api/v1/equipment/{equipment_id}",
+        "delete /api/v1/equipment/{equipment_id}/photos/{photo_id}",
+        "put /api/v1/users/{user_id}",
+        "put /api/v1/users/me/owner-profile",
+        "put /api/v1/users/me/renter-profile",
+    },
+}
+
+
+@pytest.mark.parametrize("header", TAKING)
+def test_an_operation_that_takes_a_header_says_so(document: dict[str, Any], header: str) -> None:
+    taking = {
+        f"{method} {path}": operation["responses"]
+        for path, method, operation in operations(document)
+        if any(parameter.get("name") == header for parameter in operation.get("parameters", []))
+    }
+    assert set(taking) == TAKING[header]
+    if header == "Idempotency-Key":
+        for responses in taking.values():
+            assert "Idempotent-Replayed" in responses["201"]["headers"]
+            assert responses["201"]["content"]["application/json"]["schema"]
+            for status, name in (("409", "Conflict"), ("422", "UnprocessableContent")):
+                assert responses[status] == {"$ref": f"#/components/responses/{name}"}
 
 
 class TestShapes:
@@ -225,7 +267,7 @@ class TestExamples:
 
     @pytest.mark.parametrize("row", WITH_BODY, ids=lambda row: row.endpoint)
     def test_every_body_that_is_shown_is_taken(
-        self, client: FlaskClient, tenant: TenantProcess, admin: Person, document: dict[str, Any], row: Row
+        self, client: FlaskClient, tenant: TenantProcess, admin: Person, document: dict[str, Any], row: Route
     ) -> None:
         rule = next(client.application.url_map.iter_rules(row.endpoint))
         item = document["paths"][re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)]

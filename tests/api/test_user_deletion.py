@@ -28,10 +28,11 @@ from app.models import (
 )
 from app.settings import OwnerSignup
 from app.users import service
-from tests.api.moderation import audit_log, give_role, refused, remove, role_of
+from tests.support.admin_api import audit_log, change_role, delete_user, role_of
+from tests.support.assertions import assert_error
 from tests.support.processes.tenant import TenantProcess
 from tests.support.rows import Person, add_conversation, add_equipment, add_person
-from tests.support.writers import Writer
+from tests.support.users import ChatUser, chat_user
 
 
 def count(model: type[Base], **values: Any) -> int:
@@ -49,7 +50,7 @@ def test_it_takes_what_is_personal_and_what_they_listed(
         assert client.put(f"/api/v1/users/me/{profile}", json=body, headers=owner.headers).status_code == 200
     add_conversation(owner.id, renter.id)
 
-    answer = remove(client, admin, owner.id)
+    answer = delete_user(client, admin, owner.id)
 
     assert (answer.status_code, answer.data) == (204, b"")
     for model in (OwnerProfile, RenterProfile, ConversationParticipant, ExternalIdentity):
@@ -59,18 +60,18 @@ def test_it_takes_what_is_personal_and_what_they_listed(
     for path in (f"users/{owner.id}", f"equipment/{equipment_id}"):
         assert client.get(f"/api/v1/{path}").status_code == 404
     assert len((client.get(f"/api/v1/equipment/{kept}").json or {})["photos"]) == 1
-    refused(remove(client, admin, owner.id), 404, "NOT_FOUND")
+    assert_error(delete_user(client, admin, owner.id), 404, "NOT_FOUND")
 
 
 def test_others_keep_what_was_written_to_them_without_its_sender(
-    client: FlaskClient, admin: Person, ada: Writer, ben: Writer, owner: Person
+    client: FlaskClient, admin: Person, ada: ChatUser, ben: ChatUser, owner: Person
 ) -> None:
-    owning = Writer(client, owner)
+    owning = chat_user(client, owner)
     talk = ada.begin(owning, equipment_id=add_equipment(owner.id))
     owning.send(talk, "Yours is gone by Monday")
     ada.send(talk, "Fine")
 
-    assert remove(client, admin, owner.id).status_code == 204
+    assert delete_user(client, admin, owner.id).status_code == 204
 
     newest, oldest = ada.messages(talk)
     assert (oldest["sender_id"], oldest["sender_name"]) == (None, None)
@@ -83,16 +84,16 @@ def test_others_keep_what_was_written_to_them_without_its_sender(
 
 
 def test_what_nobody_is_left_to_read_goes_with_the_last_of_them(
-    client: FlaskClient, admin: Person, newcomer: Callable[[], Writer]
+    client: FlaskClient, admin: Person, newcomer: Callable[[], ChatUser]
 ) -> None:
     ada, ben, eve = newcomer(), newcomer(), newcomer()
     talk, others = ada.begin(ben), eve.begin(ben)
     for one, where in ((ada, talk), (ben, talk), (eve, others)):
         one.send(where, "Between us")
 
-    assert remove(client, admin, ada.person.id).status_code == 204
+    assert delete_user(client, admin, ada.uuid).status_code == 204
     assert [message["content"] for message in ben.messages(talk)] == ["Between us"] * 2
-    assert remove(client, admin, ben.person.id).status_code == 204
+    assert delete_user(client, admin, ben.uuid).status_code == 204
 
     assert (count(Conversation, id=UUID(talk)), count(Message, conversation_id=UUID(talk))) == (0, 0)
     assert ada.get(f"/{talk}").status_code == 401
@@ -104,7 +105,7 @@ def test_the_audit_log_keeps_no_more_of_a_person_than_it_needs(
     client: FlaskClient, admin: Person, owner: Person
 ) -> None:
     username = (client.get(f"/api/v1/users/{owner.id}").json or {})["username"]
-    remove(client, admin, owner.id, **{"X-Request-Id": "request-of-a-test"})
+    delete_user(client, admin, owner.id, **{"X-Request-Id": "request-of-a-test"})
     assert audit_log() == [
         {
             "actor_id": admin.id,
@@ -121,8 +122,8 @@ def test_its_entries_outlive_their_author(
     client: FlaskClient, tenant: TenantProcess, admin: Person, renter: Person
 ) -> None:
     other = add_person(tenant, Role.ADMIN)
-    give_role(client, other, renter.id, "owner")
-    remove(client, admin, other.id)
+    change_role(client, other, renter.id, "owner")
+    delete_user(client, admin, other.id)
     assert [entry["actor_id"] for entry in audit_log()] == [other.id, admin.id]
 
 
@@ -133,8 +134,8 @@ def test_a_change_and_its_entry_are_there_together_or_not_at_all(
         raise Forbidden("The log is full.")
 
     monkeypatch.setattr("app.audit.record", fail)
-    refused(give_role(client, admin, renter.id, "owner"), 403, "FORBIDDEN")
-    refused(remove(client, admin, renter.id), 403, "FORBIDDEN")
+    assert_error(change_role(client, admin, renter.id, "owner"), 403, "FORBIDDEN")
+    assert_error(delete_user(client, admin, renter.id), 403, "FORBIDDEN")
     assert (role_of(renter.id), audit_log()) == ("renter", [])
 
 
@@ -151,6 +152,6 @@ def test_a_change_under_way_while_its_user_is_deleted_finds_nobody(
 ) -> None:
     claims = SubjectClaims(issuer=tenant.issuer, subject=renter.subject, email=None, email_verified=False)
     who = auth.provision(claims)
-    remove(client, admin, renter.id)
+    delete_user(client, admin, renter.id)
     with pytest.raises(NotFound):
         save(who)

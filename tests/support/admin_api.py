@@ -1,4 +1,4 @@
-"""What an admin does through the API, and what the audit log says of it."""
+"""Requests of an admin, and the audit log."""
 
 from typing import Any
 from uuid import UUID
@@ -14,19 +14,13 @@ from tests.support.rows import Person
 ADMIN = "/api/v1/admin"
 
 
-def give_role(client: FlaskClient, who: Person, user_id: UUID, role: Any, **headers: str) -> TestResponse:
+def change_role(client: FlaskClient, who: Person, user_id: UUID, role: Any, **headers: str) -> TestResponse:
     path = f"{ADMIN}/users/{user_id}/role"
     return client.put(path, json={"role": role}, headers=who.headers | headers)
 
 
-def remove(client: FlaskClient, who: Person, user_id: UUID, **headers: str) -> TestResponse:
+def delete_user(client: FlaskClient, who: Person, user_id: UUID, **headers: str) -> TestResponse:
     return client.delete(f"{ADMIN}/users/{user_id}", headers=who.headers | headers)
-
-
-def refused(answer: TestResponse, status: int, code: str) -> str:
-    body = answer.json or {}
-    assert (answer.status_code, body.get("code")) == (status, code), answer.text
-    return str(body["message"])
 
 
 def role_of(user_id: UUID) -> str:
@@ -35,7 +29,7 @@ def role_of(user_id: UUID) -> str:
 
 
 def audit_log() -> list[dict[str, Any]]:
-    """The entries, oldest first, but for their number and time."""
+    """The entries without id and time, oldest first."""
     with transaction() as session:
         entries = session.scalars(select(AuditEntry).order_by(AuditEntry.id)).all()
     names = ("actor_id", "action", "subject_id", "before", "after", "request_id")
