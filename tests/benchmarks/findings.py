@@ -48,26 +48,24 @@ def share_of(
     what: str, ours: Sequence[Sample], reference: str, theirs: Sequence[Sample], *, at_least: float
 ) -> Finding:
     """How much of the reference's work was done in the same time."""
-    return Finding(
-        what=what,
-        reference=reference,
-        figure=median_ratio(ours, theirs),
-        target=Target(at_least),
-        measured=typical(ours),
-        compared_with=typical(theirs),
-        samples={"ours": ours, "reference": theirs},
-    )
+    return _compared(what, ours, reference, theirs, median_ratio(ours, theirs), Target(at_least))
 
 
 def slower_than(
     what: str, ours: Sequence[Sample], reference: str, theirs: Sequence[Sample], *, at_most: float
 ) -> Finding:
     """How many times as long one request took as one of the reference, both by requests a second."""
+    return _compared(what, ours, reference, theirs, median_ratio(theirs, ours), Target(at_most, at_least=False))
+
+
+def _compared(
+    what: str, ours: Sequence[Sample], reference: str, theirs: Sequence[Sample], figure: float, target: Target
+) -> Finding:
     return Finding(
         what=what,
         reference=reference,
-        figure=median_ratio(theirs, ours),
-        target=Target(at_most, at_least=False),
+        figure=figure,
+        target=target,
         measured=typical(ours),
         compared_with=typical(theirs),
         samples={"ours": ours, "reference": theirs},

@@ -3,15 +3,11 @@
 Their identifiers are plain numbers, so that pgbench can make them too.
 """
 
-import json
-import urllib.request
 from dataclasses import dataclass
 from uuid import UUID
 
 from deploy.local.cluster import PostgresCluster
-from tests.support.signing import TokenSigner
-
-TENANT_SECONDS = 60
+from tests.support.processes.tenant import TenantProcess
 
 _ADD_PEOPLE = """
 INSERT INTO users (id, email, email_verified, username, full_name)
@@ -57,19 +53,13 @@ class Person:
         return {"Authorization": f"Bearer {self.token}"}
 
 
-def add_people(cluster: PostgresCluster, database: str, signer: TokenSigner, number: int) -> list[Person]:
-    """So many users with tokens, known to the service that trusts the signer's issuer."""
-    cluster.psql(_ADD_PEOPLE.format(people=number, issuer=signer.issuer), database)
-    return [Person(one, signer.sign(claims={"sub": f"auth0|person-{one}"})[0]) for one in range(1, number + 1)]
+def add_people(cluster: PostgresCluster, database: str, tenant: TenantProcess, number: int) -> list[Person]:
+    """So many users with tokens, known to the service that trusts the tenant."""
+    cluster.psql(_ADD_PEOPLE.format(people=number, issuer=tenant.issuer), database)
+    return [Person(one, tenant.token(sub=f"auth0|person-{one}")) for one in range(1, number + 1)]
 
 
 def begin_conversations(cluster: PostgresCluster, database: str, people: int) -> int:
     """A conversation, with nothing said in it yet, of each two of so many people; how many these are."""
     cluster.psql(_BEGIN_CONVERSATIONS.format(conversations=people // 2), database)
     return people // 2
-
-
-def key_fetches(issuer: str) -> int:
-    """How often the tenant's signing keys have been asked for."""
-    with urllib.request.urlopen(f"{issuer}_control/counters", timeout=TENANT_SECONDS) as answer:  # noqa: S310 - loopback
-        return int(json.load(answer)["endpoints"].get("jwks", 0))

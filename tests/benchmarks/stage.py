@@ -1,7 +1,5 @@
 """What a run stands on, each part started when a row first asks for it, all of it stopped at the end."""
 
-import http.client
-import secrets
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -11,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import requests
+
 from deploy.local.cluster import PostgresCluster
 from deploy.local.plan import python
 from deploy.local.processes import LocalError, end_of, spawn, stop, wait_until
@@ -19,7 +19,7 @@ from tests.benchmarks.databases import PRODUCTION_LIKE, ensure_database
 from tests.benchmarks.dataset import Dataset
 from tests.benchmarks.people import Person, add_people
 from tests.benchmarks.scale import Scale
-from tests.support.signing import TokenSigner
+from tests.support.processes.tenant import TenantProcess
 
 START_SECONDS = 60
 GRACE_SECONDS = 20
@@ -27,8 +27,6 @@ PROBE_SECONDS = 2
 WORKERS = 2
 SERVICE_CONFIGURATION = "deploy/gunicorn.conf.py"
 REFERENCE_CONFIGURATION = "tests/benchmarks/reference/gunicorn_conf.py"
-AUDIENCE = "https://api.gearyard.example"
-CLIENT_ID = "gearyard-benchmarks"
 # Limits are on, and counted, and out of the load's reach.
 OUT_OF_REACH = {
     f"RATE_LIMIT_{name}": "1000000000/minute" for name in ("PUBLIC_SEARCH", "ANONYMOUS", "AUTHENTICATED", "AUTH")
@@ -112,17 +110,14 @@ class Stage:
         return self._urls[dataset]
 
     @cached_property
-    def issuer(self) -> str:
-        """The issuer of a running tenant."""
-        port, state, log = free_port(), self._written / "tenant", self._written / "tenant.log"
+    def tenant(self) -> TenantProcess:
+        """A running tenant."""
+        state = self._written / "tenant"
         state.mkdir(mode=0o700)
-        command = python("-m", "deploy.local.tenant", "--quiet", "--port", str(port), "--state", str(state))
-        process = self._start("The tenant", command, log, self._environment())
-        self._await("The tenant", log, process, lambda: b"tenant ready" in log.read_bytes())
-        return f"http://{LOOPBACK}:{port}/"
-
-    def _signer(self) -> TokenSigner:
-        return TokenSigner(self._written / "tenant", issuer=self.issuer, audience=AUDIENCE, client_id=CLIENT_ID)
+        try:
+            return self._undo.enter_context(TenantProcess(state=state))
+        except RuntimeError as error:
+            raise LocalError(str(error)) from None
 
     def service(self, dataset: Dataset) -> Server:
         """The service over this data, everything switched on; one for all rows that ask for it."""
@@ -138,7 +133,7 @@ class Stage:
         """People whom the service over this data knows."""
         if dataset not in self._people:
             self.database(dataset)
-            self._people[dataset] = add_people(self.cluster, dataset.database, self._signer(), self.scale.people)
+            self._people[dataset] = add_people(self.cluster, dataset.database, self.tenant, self.scale.people)
         return self._people[dataset]
 
     @cached_property
@@ -159,8 +154,9 @@ class Stage:
         port = free_port()
         log = self._written / f"{name}-{port}.log"
         environment = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
             "DATABASE_URL": self.database(dataset),
-            "AUTH0_ISSUER": self.issuer,
+            **self.tenant.env(),
             "PORT": str(port),
             "WEB_CONCURRENCY": str(WORKERS),
             "LOG_JSON": "true",
@@ -168,41 +164,17 @@ class Stage:
             "APP_ENV": "test",  # production refuses a tenant without TLS
             **OUT_OF_REACH,
         }
-        command = python("-m", "gunicorn", "-c", configuration, app)
-        process = self._start(name, command, log, {**self._environment(), **environment})
-        self._await(name, log, process, lambda: _is_ok(port, probe))
-        return Server(port, process)
-
-    def _environment(self) -> dict[str, str]:
-        return {
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "AUTH0_AUDIENCE": AUDIENCE,
-            "AUTH0_CLIENT_ID": CLIENT_ID,
-            "AUTH0_CLIENT_SECRET": self._secret,
-        }
-
-    @cached_property
-    def _secret(self) -> str:
-        return secrets.token_urlsafe()
-
-    def _start(self, name: str, command: list[str | Path], log: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
         with log.open("wb") as output:
-            process = spawn(command, env=env, output=output)
+            process = spawn(python("-m", "gunicorn", "-c", configuration, app), env=environment, output=output)
         self._undo.callback(stop, process, grace_seconds=GRACE_SECONDS)
-        return process
-
-    def _await(self, name: str, log: Path, process: subprocess.Popen[bytes], is_there: Callable[[], bool]) -> None:
-        wait_until(lambda: process.poll() is not None or is_there(), START_SECONDS)
-        if process.poll() is not None or not is_there():
+        wait_until(lambda: process.poll() is not None or _is_ok(port, probe), START_SECONDS)
+        if process.poll() is not None or not _is_ok(port, probe):
             raise LocalError(f"{name} did not start. {end_of(log)}")
+        return Server(port, process)
 
 
 def _is_ok(port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_SECONDS)
     try:
-        connection.request("GET", path)
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
+        return requests.get(f"http://{LOOPBACK}:{port}{path}", timeout=PROBE_SECONDS).ok
+    except requests.RequestException:
         return False
-    finally:
-        connection.close()

@@ -1,6 +1,5 @@
-"""The log's last line of defence: what looks like a secret goes, what helps stays, and a record stays one line."""
+"""Redaction of log records: texts that look like secrets, keys that name secrets, control characters, exceptions."""
 
-import time
 from typing import Any
 
 import pytest
@@ -16,8 +15,6 @@ from app.observability.redaction import (
 )
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJlLXBsYW50ZWQ"
-LONG = 100_000
-IN_TIME_SECONDS = 1.0
 
 
 @pytest.mark.attack("secrets")
@@ -102,39 +99,6 @@ def test_a_secret_of_the_settings_is_taken_out_wherever_it_stands(monkeypatch: p
 
 
 @pytest.mark.attack("secrets")
-@pytest.mark.parametrize(
-    "piece",
-    [
-        "eyJ",
-        "eyJabcdefg",
-        "eyJabcdefg.",
-        "bearer ",
-        "bearer  ",
-        "://a:",
-        "://",
-        ":",
-        "passw",
-        "token=",
-        "password",
-        "://:a@",
-        "a" * 9 + "token",
-        "?",
-    ],
-)
-def test_no_text_takes_long(piece: str) -> None:
-    started = time.perf_counter()
-    redact(piece * (LONG // len(piece)))
-    withhold_requests(None, "info", {"event": piece * (LONG // len(piece))})
-    assert time.perf_counter() - started < IN_TIME_SECONDS
-
-
-@pytest.mark.attack("secrets")
-def test_a_query_stays_out_of_other_peoples_sentences() -> None:
-    event = withhold_requests(None, "error", {"event": "Error handling request GET /ws?token=planted&v=2"})
-    assert event["event"] == "Error handling request GET /ws?[withheld]"
-
-
-@pytest.mark.attack("secrets")
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", ""])
 def test_of_a_request_that_gunicorn_cannot_read_the_kind_is_told_and_no_more(address: str) -> None:
     try:
@@ -174,11 +138,8 @@ def raised(statement: str) -> BaseException:
     [
         *("int(planted)", "{}[planted]", "raise RuntimeError(planted)", "raise TypeError(planted)", "float(planted)"),
         *("raise AttributeError(f'no {planted}')", "open(planted)", "import uuid; uuid.UUID(planted)"),
-        *(
-            "import json; json.loads(planted)",
-            "planted.encode('ascii').decode('utf-16')",
-            "(planted + 'é').encode('ascii')",
-        ),
+        *("import json; json.loads(planted)", "planted.encode('ascii').decode('utf-16')"),
+        "(planted + 'é').encode('ascii')",
         *("getattr(stranger, planted)", "[].index(planted)", "raise KeyError(planted)", "assert 0, planted"),
         "from app.errors import InvalidInput; raise InvalidInput.of(planted, planted)",
     ],

@@ -6,12 +6,11 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-import psycopg2
 import pytest
 
 from deploy.local.cluster import PostgresCluster
@@ -27,6 +26,7 @@ from tests.benchmarks.rows import ROWS, Row
 from tests.benchmarks.scale import TINY
 from tests.benchmarks.stage import Stage
 from tests.benchmarks.wrk import Answers, HttpLoad, Request
+from tests.support.databases import query
 
 LISTINGS = 1_500
 PATIENCE_SECONDS = 60
@@ -60,14 +60,6 @@ WHERE ST_DWithin(coordinates, ST_SetSRID(ST_MakePoint(%s, %s), 4326)::geography,
 def at(*rates: float) -> list[Sample]:
     """Samples that did so much in a second."""
     return [Sample(per_second=rate) for rate in rates]
-
-
-def asked(url: str, query: str, values: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-    """The rows that a database answers with."""
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        cursor.execute(query, values)
-        found: list[tuple[object, ...]] = cursor.fetchall()
-        return found
 
 
 # --- the arithmetic --------------------------------------------------------------------------------------------------
@@ -205,25 +197,25 @@ def filled(database_url_factory: Callable[[], str]) -> str:
 
 
 def test_a_filled_database_is_as_the_migrations_made_it(filled: str, database_url_factory: Callable[[], str]) -> None:
-    assert asked(filled, DEFINITIONS) == asked(database_url_factory(), DEFINITIONS)
+    assert query(filled, DEFINITIONS) == query(database_url_factory(), DEFINITIONS)
 
 
 def test_the_data_are_the_same_each_time(filled: str, database_url_factory: Callable[[], str]) -> None:
     again = database_url_factory()
     filling.fill(again, Dataset(LISTINGS))
-    assert asked(filled, DIGEST) == asked(again, DIGEST)
+    assert query(filled, DIGEST) == query(again, DIGEST)
 
 
 def test_listings_lie_evenly_with_so_many_in_a_circle(filled: str) -> None:
     points = list(Dataset(LISTINGS).points(40, away_from_edge_km=RADIUS_KM))
-    hits = [int(str(asked(filled, HITS_AROUND, (*place, RADIUS_KM * 1000))[0][0])) for place in points]
+    hits = [int(str(query(filled, HITS_AROUND, *place, RADIUS_KM * 1000)[0][0])) for place in points]
     assert sum(hits) / len(hits) == pytest.approx(HITS, rel=0.15)
     assert all(HITS / 2 < found < HITS * 2 for found in hits)
-    assert asked(filled, "SELECT count(*), count(DISTINCT id) FROM equipment") == [(LISTINGS, LISTINGS)]
+    assert query(filled, "SELECT count(*), count(DISTINCT id) FROM equipment") == [(LISTINGS, LISTINGS)]
 
 
 def test_each_listing_has_one_to_four_photos_the_first_of_them_primary(filled: str) -> None:
-    counts = asked(
+    counts = query(
         filled, "SELECT count(*), count(*) FILTER (WHERE is_primary) FROM equipment_photos GROUP BY equipment_id"
     )
     assert {photos for photos, _ in counts} == {1, 2, 3, 4}
