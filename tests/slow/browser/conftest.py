@@ -1,4 +1,4 @@
-"""Headless Chromium, and the service as `make run` has it: development, demo accounts, and its own pages' origin."""
+"""One headless Chromium and one service for all tests; the service has the settings of `make run`."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
 from deploy.local.plan import DEMO_EMAILS, DEMO_PASSWORD
-from tests.slow.browser.page import WIDTHS, Page
+from tests.slow.browser.page import DESKTOP, Page
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 
@@ -17,24 +17,17 @@ PAGE_SECONDS = 30
 
 
 @pytest.fixture(scope="session")
-def programs() -> tuple[str, str]:
-    """The browser and its driver: Debian's, or whatever else is called that."""
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """The browser of all tests, with a new profile."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:
-        pytest.skip("there is no chromium with its chromedriver here: apt-get install chromium chromium-driver")
-    return chromium, driver
-
-
-@pytest.fixture(scope="module")
-def browser(programs: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """A browser with nothing remembered."""
-    chromium, driver = programs
+        pytest.skip("chromium or its chromedriver is missing: apt-get install chromium chromium-driver")
     options = ChromeOptions()
     options.binary_location = chromium
     profile = tmp_path_factory.mktemp("chromium")
     for argument in ("headless=new", "disable-gpu", "disable-dev-shm-usage", f"user-data-dir={profile}"):
         options.add_argument(f"--{argument}")
-    if os.geteuid() == 0:  # its sandbox cannot be had by root
+    if os.geteuid() == 0:  # Chromium's sandbox does not run as root
         options.add_argument("--no-sandbox")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     running = Chrome(options=options, service=ChromeService(executable_path=driver))
@@ -45,20 +38,13 @@ def browser(programs: tuple[str, str], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
-def demo_accounts(tenant: TenantProcess) -> str:
-    """The demo accounts of `make run`, as the setting names them."""
+def service(database_url_factory: Callable[[], str], tenant: TenantProcess) -> Iterator[ServiceProcess]:
+    """The development service of all tests, with a demo account for each role."""
     for email in DEMO_EMAILS:
         tenant.add_user(email, DEMO_PASSWORD)
-    return ",".join(f"{email}:{DEMO_PASSWORD}" for email in DEMO_EMAILS)
-
-
-@pytest.fixture(scope="module")
-def service(
-    database_url_factory: Callable[[], str], tenant: TenantProcess, demo_accounts: str
-) -> Iterator[ServiceProcess]:
-    """Development's, with a user in each role."""
+    accounts = ",".join(f"{email}:{DEMO_PASSWORD}" for email in DEMO_EMAILS)
     running = ServiceProcess({"DATABASE_URL": database_url_factory(), **tenant.env()})
-    running.change(APP_ENV="development", DEMO_ACCOUNTS=demo_accounts, CORS_ALLOWED_ORIGINS=running.url(""))
+    running.change(APP_ENV="development", DEMO_ACCOUNTS=accounts, CORS_ALLOWED_ORIGINS=running.url(""))
     with running:
         yield running
         assert "Traceback" not in running.log()
@@ -66,8 +52,10 @@ def service(
 
 @pytest.fixture
 def page(browser: Chrome, service: ServiceProcess) -> Iterator[Page]:
-    """A page at desktop's width. The browser has nothing to complain of but what a test has looked at."""
-    browser.set_window_size(*WIDTHS["desktop"])
+    """A page of a desktop's width. At the end, the console holds no message that the test has not read."""
+    browser.set_window_size(*DESKTOP)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     shots = os.environ.get("SCREENSHOTS")
     opened = Page(browser, service, Path(shots) if shots else None)
     yield opened

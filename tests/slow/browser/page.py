@@ -14,7 +14,7 @@ from tests.support.processes.service import ServiceProcess
 
 Found = TypeVar("Found")
 WAIT_SECONDS = 30
-WIDTHS = {"desktop": (1280, 900), "phone": (500, 900)}  # Chromium's windows get no narrower; see `as_a_phone`
+DESKTOP = 1280, 900
 
 
 class Page:
@@ -30,15 +30,11 @@ class Page:
         self.browser.get(self.service.url(path))
 
     def as_a_phone(self, *, dark: bool = False) -> None:
-        """Be 390 pixels wide from now on, perhaps at night."""
+        """Emulate a phone of 390 pixels' width, which is less than Chromium's windows can have."""
         metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        self.at_night(is_night=dark)
-
-    def at_night(self, *, is_night: bool = True) -> None:
-        """Prefer dark colours."""
-        feature = {"name": "prefers-color-scheme", "value": "dark" if is_night else "light"}
-        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
 
     def find(self, selector: str) -> WebElement:
         """The first element there is, as soon as it is shown."""
