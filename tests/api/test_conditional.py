@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, delete, text, update
 from werkzeug.test import TestResponse
@@ -19,8 +18,9 @@ from app.auth.identity import public
 from app.database import transaction
 from app.models import Category, Equipment, EquipmentPhoto, Role, User
 from app.settings import Settings
-from tests.api.test_access import ADMIN, MATRIX, ROLES, Row, Scene
+from tests.support.assertions import assert_error, assert_ok
 from tests.support.processes.tenant import TenantProcess
+from tests.support.routes import ROUTES, Route, Scene
 from tests.support.rows import Person, add_equipment, category_id, new_equipment, photo_id_of
 
 API = "/api/v1/equipment"
@@ -30,7 +30,7 @@ RENTER_PROFILE = "/api/v1/users/me/renter-profile"
 STALE = '"9999.000000"'
 # Texts, pages and files, and what nobody asks for often.
 UNTAGGED = {"health", "ready", "metrics", "asyncapi", "docs.rest", "docs.socket", "docs.protocol", "docs.asset"}
-READS = [row for row in MATRIX if row.method == "GET" and row.own[ROLES.index(ADMIN)] == 200]
+READS = [row for row in ROUTES if row.method == "GET" and row.admin_status == 200]
 JSON_READS = [row for row in READS if row.endpoint not in UNTAGGED]
 
 
@@ -50,9 +50,7 @@ def id_of(listing: str) -> UUID:
 
 
 def assert_refused(answer: TestResponse) -> None:
-    assert answer.status_code == 412, answer.get_data(as_text=True)
-    assert answer.json is not None
-    assert answer.json["code"] == "PRECONDITION_FAILED"
+    assert_error(answer, 412, "PRECONDITION_FAILED")
     assert answer.headers["Cache-Control"] == "no-store"
 
 
@@ -69,7 +67,7 @@ class TestTags:
     """Every answer in JSON has one: strong for one thing, weak for a list."""
 
     @pytest.mark.parametrize("row", JSON_READS, ids=lambda row: row.endpoint)
-    def test_what_a_client_has_is_not_sent_again(self, client: FlaskClient, admin: Person, row: Row) -> None:
+    def test_what_a_client_has_is_not_sent_again(self, client: FlaskClient, admin: Person, row: Route) -> None:
         path = row.path(Scene(actor=admin, owner=admin))
         first = client.get(path, headers=admin.headers)
         tag = etag(first)
@@ -83,7 +81,7 @@ class TestTags:
         assert client.head(path, headers=admin.headers).headers["ETag"] == tag
 
     @pytest.mark.parametrize("row", JSON_READS, ids=lambda row: row.endpoint)
-    def test_a_client_that_has_something_else_is_answered(self, client: FlaskClient, admin: Person, row: Row) -> None:
+    def test_a_client_that_has_something_else_is_answered(self, client: FlaskClient, admin: Person, row: Route) -> None:
         path = row.path(Scene(actor=admin, owner=admin))
         for condition in (STALE, f"W/{STALE}", "", ",", "nonsense", '"', 'W/"', '"*"', "é".encode().decode("latin-1")):
             answer = client.get(path, headers={**admin.headers, "If-None-Match": condition})
@@ -130,7 +128,7 @@ class TestTags:
                 [sys.executable, "-c", script], env={**environment, "PYTHONHASHSEED": seed},
                 capture_output=True, text=True, check=True, timeout=60,
             ).stdout.strip()
-            for seed in ("1", "2", "3")
+            for seed in ("1", "2")
         }  # fmt: skip
         assert len(tags) == 1
 
@@ -202,33 +200,25 @@ class TestEveryChange:
     """Whatever an answer shows, a change of it is another tag."""
 
     @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-    def test_of_a_listing_and_of_the_lists_with_it(
+    def test_of_a_listing_and_of_the_lists_with_it_and_of_no_other(
         self, client: FlaskClient, owner: Person, listing: str, change: Callable[[UUID], None]
     ) -> None:
-        paths = (listing, API, f"{API}?lat=47&lng=7", "/api/v1/users/me/equipment")
+        other = f"{API}/{add_equipment(owner.id, photos=1)}"
+        paths = (listing, API, f"{API}?lat=47&lng=7", "/api/v1/users/me/equipment", other)
         tags = [etag(client.get(path, headers=owner.headers)) for path in paths]
         change(id_of(listing))
         for path, tag in zip(paths, tags, strict=True):
             answer = client.get(path, headers={**owner.headers, "If-None-Match": tag})
-            assert etag(answer) != tag
-
-    @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-    def test_of_one_listing_is_none_of_another(
-        self, client: FlaskClient, owner: Person, listing: str, change: Callable[[UUID], None]
-    ) -> None:
-        other = f"{API}/{add_equipment(owner.id, photos=1)}"
-        tag = etag(client.get(other))
-        change(id_of(listing))
-        assert etag(client.get(other)) == tag
+            assert answer.status_code == (304 if path == other else 200)
+            assert (answer.headers["ETag"] == tag) == (path == other)
 
     def test_of_a_photo_that_goes_to_another_listing(self, client: FlaskClient, owner: Person, listing: str) -> None:
         other = f"{API}/{add_equipment(owner.id)}"
         tags = [etag(client.get(path)) for path in (listing, other)]
         with transaction() as session:
             session.execute(update(EquipmentPhoto).values(equipment_id=id_of(other)))
-        assert [etag(client.get(path)) for path in (listing, other)] != tags
-        assert etag(client.get(listing)) != tags[0]
-        assert etag(client.get(other)) != tags[1]
+        for path, tag in zip((listing, other), tags, strict=True):
+            assert etag(client.get(path)) != tag
 
     def test_of_a_list_s_length_and_of_its_order(self, client: FlaskClient, owner: Person, listing: str) -> None:
         path = f"{API}?limit=1&sort=price_asc"
@@ -297,37 +287,34 @@ class TestWrites:
         kept = client.get(path, headers=owner.headers)
         assert etag(kept) == etag(saved) != tag
         shown = client.get("/api/v1/auth/me", headers=owner.headers) if kind == "user" else kept
-        assert shown.json is not None
-        assert first.items() <= shown.json.items()
+        assert first.items() <= assert_ok(shown).items()
         # What the first editor was answered is enough to go on with.
         again = client.put(path, json=second, headers={**owner.headers, "If-Match": etag(saved)})
         assert again.status_code == 200
 
     @EDITABLE
-    @pytest.mark.parametrize("form", ["{}", "W/{}", '"x", {}', '{} , W/"y"', "  {}", "*"])
     def test_a_tag_counts_in_every_form_that_it_may_come_back_in(
-        self, client: FlaskClient, owner: Person, editable: dict[str, Any], kind: str, form: str
+        self, client: FlaskClient, owner: Person, editable: dict[str, Any], kind: str
     ) -> None:
         path, first, _ = editable[kind]
-        tag = etag(client.get(path, headers=owner.headers))
-        assert client.put(path, json=first, headers={**owner.headers, "If-Match": form.format(tag)}).status_code == 200
+        for form in ("{}", "W/{}", '"x", {}', '{} , W/"y"', "  {}", "*"):
+            tag = etag(client.get(path, headers=owner.headers))
+            assert_ok(client.put(path, json=first, headers={**owner.headers, "If-Match": form.format(tag)}))
 
     @EDITABLE
-    @pytest.mark.parametrize("condition", [
-        "", " ", ",", "nonsense", "{bare}", '"', '""a"', "W/*", '*, "a"', '{tag}, *', '{tag} {tag}', "w/{tag}",
-        "'{bare}'", "{tag}, nonsense", '"a\x7fb"',
-    ])  # fmt: skip
     def test_what_is_no_condition_is_not_taken_for_none(
-        self, client: FlaskClient, owner: Person, editable: dict[str, Any], kind: str, condition: str
+        self, client: FlaskClient, owner: Person, editable: dict[str, Any], kind: str
     ) -> None:
         path, first, _ = editable[kind]
         before = client.get(path, headers=owner.headers)
-        sent = condition.format(tag=etag(before), bare=etag(before).strip('"'))
-        for header in ("If-Match", "If-None-Match"):
-            answer = client.put(path, json=first, headers={**owner.headers, header: sent})
-            assert answer.status_code == 400, answer.get_data(as_text=True)
-            assert answer.json is not None
-            assert answer.json["code"] == "BAD_REQUEST"
+        tag = etag(before)
+        for condition in (
+            *("", " ", ",", "nonsense", tag.strip('"'), '"', '""a"', "W/*", '*, "a"', f"{tag}, *", f"{tag} {tag}"),
+            *(f"w/{tag}", tag.replace('"', "'"), f"{tag}, nonsense", '"a\x7fb"'),
+        ):
+            for header in ("If-Match", "If-None-Match"):
+                answer = client.put(path, json=first, headers={**owner.headers, header: condition})
+                assert_error(answer, 400, "BAD_REQUEST")
         assert client.get(path, headers=owner.headers).get_data() == before.get_data()
 
     @pytest.mark.parametrize("empty", ['""', 'W/""'])
@@ -336,23 +323,15 @@ class TestWrites:
         assert client.get(listing, headers={"If-None-Match": empty}).status_code == 200
 
     @EDITABLE
-    def test_if_none_match_keeps_what_is_there(
-        self, client: FlaskClient, owner: Person, editable: dict[str, Any], kind: str
-    ) -> None:
-        path, first, _ = editable[kind]
-        tag = etag(client.get(path, headers=owner.headers))
-        for condition in ("*", tag, f"W/{tag}"):
-            assert_refused(client.put(path, json=first, headers={**owner.headers, "If-None-Match": condition}))
-        answer = client.put(path, json=first, headers={**owner.headers, "If-None-Match": STALE})
-        assert answer.status_code == 200
-
-    @EDITABLE
-    def test_without_a_condition_the_last_write_wins(
+    def test_if_none_match_keeps_what_is_there_and_without_a_condition_the_last_write_wins(
         self, client: FlaskClient, owner: Person, editable: dict[str, Any], kind: str
     ) -> None:
         path, first, second = editable[kind]
-        for body in (first, second):
-            assert client.put(path, json=body, headers=owner.headers).status_code == 200
+        tag = etag(client.get(path, headers=owner.headers))
+        for condition in ("*", tag, f"W/{tag}"):
+            assert_refused(client.put(path, json=first, headers={**owner.headers, "If-None-Match": condition}))
+        for condition in ({"If-None-Match": STALE}, {}):
+            assert_ok(client.put(path, json=second, headers={**owner.headers, **condition}))
 
     def test_the_tag_of_another_thing_does_not_hold(self, client: FlaskClient, owner: Person, listing: str) -> None:
         assert client.put(listing, json={"title": "Newer title"}, headers=owner.headers).status_code == 200
@@ -424,29 +403,3 @@ def test_a_condition_that_nobody_looks_at_does_not_hold(
     app.add_url_rule("/forgotten", methods=[method], view_func=public(lambda: "done"))
     assert app.test_client().open("/forgotten", method=method).text == "done"
     assert_refused(app.test_client().open("/forgotten", method=method, headers={header: STALE}))
-
-
-def test_every_guarded_route_says_so_in_the_description(app: Flask, client: FlaskClient) -> None:
-    paths: Any = client.get("/openapi.json").json["paths"]  # type: ignore[index]
-    described = {
-        f"{method.upper()} {path}"
-        for path, operations in paths.items()
-        for method, operation in operations.items()
-        if method != "parameters"
-        for parameter in operation.get("parameters", [])
-        if parameter.get("name") == "If-Match"
-    }
-    assert described == {
-        "PUT /api/v1/admin/users/{user_id}/role",
-        "DELETE /api/v1/admin/users/{user_id}",
-        "PUT /api/v1/admin/equipment/{equipment_id}/availability",
-        "DELETE /api/v1/admin/equipment/{equipment_id}",
-        "PUT /api/v1/admin/categories/{category_id}",
-        "DELETE /api/v1/admin/categories/{category_id}",
-        "PUT /api/v1/equipment/{equipment_id}",
-        "DELETE /api/v1/equipment/{equipment_id}",
-        "DELETE /api/v1/equipment/{equipment_id}/photos/{photo_id}",
-        "PUT /api/v1/users/{user_id}",
-        "PUT /api/v1/users/me/owner-profile",
-        "PUT /api/v1/users/me/renter-profile",
-    }
