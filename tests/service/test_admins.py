@@ -15,7 +15,6 @@ from uuid import uuid4
 
 import psycopg2
 import pytest
-import requests
 from websockets.exceptions import InvalidStatus
 
 from tests.support import ROOT
@@ -27,9 +26,14 @@ from tests.support.users import NEW_LISTING, ChatUser
 from tests.support.waiting import all_at_once, statuses, until
 from tests.support.ws_client import ChatClient
 
+Newcomer = Callable[..., ChatUser]
+Sql = Callable[..., Any]
+AtOnce = Callable[..., list[Any]]
+NewCategory = Callable[[], tuple[str, str]]
+
 
 @pytest.fixture
-def admins(newcomer: Callable[..., ChatUser], sql: Callable[..., Any]) -> list[ChatUser]:
+def admins(newcomer: Newcomer, sql: Sql) -> list[ChatUser]:
     """The only two admins there are."""
     sql("UPDATE users SET role = 'renter' WHERE role = 'admin'")
     two = [newcomer(email=f"{uuid4().hex}@example.com", email_verified=True) for _ in range(2)]
@@ -38,7 +42,7 @@ def admins(newcomer: Callable[..., ChatUser], sql: Callable[..., Any]) -> list[C
 
 
 @pytest.fixture
-def at_the_same_instant(database_url: str, sql: Callable[..., Any]) -> Callable[..., list[Any]]:
+def at_once(database_url: str, sql: Sql) -> AtOnce:
     """What the calls answer that begin while a statement holds what they need, and go on together once it is over."""
 
     def run(calls: list[Callable[[], Any]], statement: str, *values: Any) -> list[Any]:
@@ -59,11 +63,11 @@ def at_the_same_instant(database_url: str, sql: Callable[..., Any]) -> Callable[
     return run
 
 
-def demote(who: ChatUser, whom: ChatUser) -> requests.Response:
+def demote(who: ChatUser, whom: ChatUser) -> Any:
     return who.call("PUT", f"/admin/users/{whom.id}/role", json={"role": "renter"})
 
 
-def delete(who: ChatUser, whom: ChatUser) -> requests.Response:
+def delete(who: ChatUser, whom: ChatUser) -> Any:
     return who.call("DELETE", f"/admin/users/{whom.id}")
 
 
@@ -74,11 +78,11 @@ COUNT_ADMINS = "SELECT count(*) FROM users WHERE role = 'admin'"
 @pytest.mark.attack("accounts")
 @pytest.mark.parametrize("deeds", [(demote, demote), (delete, delete), (demote, delete), (delete, demote)])
 def test_of_two_admins_who_end_each_other_at_the_same_instant_one_stays(
-    admins: list[ChatUser], sql: Callable[..., Any], at_the_same_instant: Callable[..., list[Any]], deeds: Any
+    admins: list[ChatUser], sql: Sql, at_once: AtOnce, deeds: Any
 ) -> None:
     one, other = admins
     entries = sql("SELECT count(*) FROM audit_log")
-    answers = at_the_same_instant([lambda: deeds[0](one, other), lambda: deeds[1](other, one)], HOLD_ADMINS)
+    answers = at_once([lambda: deeds[0](one, other), lambda: deeds[1](other, one)], HOLD_ADMINS)
     by_status = sorted(answer.status_code for answer in answers)
     assert by_status[0] in (200, 204)
     assert by_status[1] == 403
@@ -89,16 +93,12 @@ def test_of_two_admins_who_end_each_other_at_the_same_instant_one_stays(
 @pytest.mark.attack("accounts")
 @pytest.mark.parametrize("deed", [demote, delete, None], ids=["demote", "delete", "another shell"])
 def test_a_shell_and_an_admin_or_another_shell_at_the_same_instant_leave_one_admin(
-    admins: list[ChatUser],
-    environment: dict[str, str],
-    sql: Callable[..., Any],
-    at_the_same_instant: Callable[..., list[Any]],
-    deed: Any,
+    admins: list[ChatUser], environment: dict[str, str], sql: Sql, at_once: AtOnce, deed: Any
 ) -> None:
     one, other = admins
     emails = [sql("SELECT email FROM users WHERE id = %s", admin.id) for admin in admins]
     rival = partial(deed, one, other) if deed else partial(promote, environment, emails[1], "owner")
-    exit_code, outcome = at_the_same_instant([partial(promote, environment, emails[0], "renter"), rival], HOLD_ADMINS)
+    exit_code, outcome = at_once([partial(promote, environment, emails[0], "renter"), rival], HOLD_ADMINS)
     if deed:  # the shell demotes the acting admin, or comes too late and finds the last admin
         assert (outcome.status_code, exit_code) in ((403, 0), (200, 1), (204, 1))
     else:
@@ -113,9 +113,7 @@ def promote(environment: dict[str, str], email: str, role: str) -> int:
     return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, timeout=60, check=False).returncode
 
 
-def test_a_change_and_its_entry_are_of_one_transaction(
-    admins: list[ChatUser], newcomer: Callable[..., ChatUser], sql: Callable[..., Any]
-) -> None:
+def test_a_change_and_its_entry_are_of_one_transaction(admins: list[ChatUser], newcomer: Newcomer, sql: Sql) -> None:
     # PostgreSQL keeps with each row which transaction wrote it.
     user = newcomer()
     assert admins[0].call("PUT", f"/admin/users/{user.id}/role", json={"role": "owner"}).status_code == 200
@@ -124,21 +122,18 @@ def test_a_change_and_its_entry_are_of_one_transaction(
 
 
 def test_a_user_deleted_many_times_at_once_is_deleted_once(
-    admins: list[ChatUser],
-    newcomer: Callable[..., ChatUser],
-    sql: Callable[..., Any],
-    at_the_same_instant: Callable[..., list[Any]],
+    admins: list[ChatUser], newcomer: Newcomer, sql: Sql, at_once: AtOnce
 ) -> None:
     user = newcomer()
     calls = [lambda who=who: delete(who, user) for who in admins * 2]
-    answers = at_the_same_instant(calls, "SELECT id FROM users WHERE id = %s FOR UPDATE", user.id)
+    answers = at_once(calls, "SELECT id FROM users WHERE id = %s FOR UPDATE", user.id)
     assert Counter(answer.status_code for answer in answers) == {204: 1, 404: 3}
     assert sql("SELECT count(*) FROM audit_log WHERE subject_id = %s", user.id) == 1
 
 
 @pytest.mark.attack("accounts")
 def test_fifty_uses_of_a_deleted_user_s_token_at_once_make_nobody(
-    admins: list[ChatUser], newcomer: Callable[..., ChatUser], sql: Callable[..., Any], service: ServiceProcess
+    admins: list[ChatUser], newcomer: Newcomer, sql: Sql, service: ServiceProcess
 ) -> None:
     email = f"{uuid4().hex}@example.com"
     user = newcomer(email=email, email_verified=True)
@@ -149,18 +144,14 @@ def test_fifty_uses_of_a_deleted_user_s_token_at_once_make_nobody(
 
 @pytest.mark.attack("accounts")
 def test_first_uses_of_another_identity_while_its_user_is_deleted_make_one_user(
-    service: ServiceProcess,
-    tenant: TenantProcess,
-    newcomer: Callable[..., ChatUser],
-    sql: Callable[..., Any],
-    at_the_same_instant: Callable[..., list[Any]],
+    service: ServiceProcess, tenant: TenantProcess, newcomer: Newcomer, sql: Sql, at_once: AtOnce
 ) -> None:
     # Each finds the user by the proven e-mail, and waits to be linked to somebody who is then gone.
     email = f"{uuid4().hex}@example.com"
     user = newcomer(email=email, email_verified=True)
     again = tenant.token(sub=f"google-oauth2|{uuid4().hex}", email=email, email_verified=True)
     calls = [lambda: all_at_once(service, [again])[0]] * 4
-    answers = at_the_same_instant(calls, "DELETE FROM users WHERE id = %s", user.id)
+    answers = at_once(calls, "DELETE FROM users WHERE id = %s", user.id)
     assert Counter(answer.status_code for answer in answers) == {200: 4}
     (new_id,) = {answer.json()["id"] for answer in answers}
     assert new_id != user.id
@@ -170,7 +161,7 @@ def test_first_uses_of_another_identity_while_its_user_is_deleted_make_one_user(
 
 @pytest.mark.attack("accounts")
 def test_a_deleted_user_s_sockets_end_and_no_new_one_begins(
-    admins: list[ChatUser], newcomer: Callable[..., ChatUser], service: ServiceProcess
+    admins: list[ChatUser], newcomer: Newcomer, service: ServiceProcess
 ) -> None:
     ada, ben = newcomer(), newcomer()
     talk = ada.begin(ben)
@@ -190,27 +181,23 @@ def test_a_deleted_user_s_sockets_end_and_no_new_one_begins(
     assert refusal.value.response.status_code == 401
 
 
-def test_a_listing_under_way_while_its_owner_is_deleted_finds_nobody(
-    newcomer: Callable[..., ChatUser], at_the_same_instant: Callable[..., list[Any]]
-) -> None:
+def test_a_listing_under_way_while_its_owner_is_deleted_finds_nobody(newcomer: Newcomer, at_once: AtOnce) -> None:
     owner = newcomer().become_owner()
     call = partial(owner.call, "POST", "/equipment", json=NEW_LISTING)
-    (answer,) = at_the_same_instant([call], "DELETE FROM users WHERE id = %s", owner.id)
+    (answer,) = at_once([call], "DELETE FROM users WHERE id = %s", owner.id)
     assert_error(answer, 404, "NOT_FOUND")
 
 
-def test_a_mark_under_way_while_the_membership_ends_is_refused(
-    newcomer: Callable[..., ChatUser], sql: Callable[..., Any], at_the_same_instant: Callable[..., list[Any]]
-) -> None:
+def test_a_mark_under_way_while_the_membership_ends_is_refused(newcomer: Newcomer, sql: Sql, at_once: AtOnce) -> None:
     ada, ben = newcomer(), newcomer()
     talk = ada.begin(ben)
     call = partial(ben.call, "POST", f"/conversations/{talk}/read")
     end = "DELETE FROM conversation_participants WHERE conversation_id = %s AND user_id = %s"
-    (answer,) = at_the_same_instant([call], end, talk, ben.id)
+    (answer,) = at_once([call], end, talk, ben.id)
     assert_error(answer, 403, "FORBIDDEN")
 
 
-def moves(who: ChatUser, category_id: str, name: str, below: str) -> Callable[[], requests.Response]:
+def moves(who: ChatUser, category_id: str, name: str, below: str) -> Callable[[], Any]:
     return partial(who.call, "PUT", f"/admin/categories/{category_id}", json={"name": name, "parent_id": below})
 
 
@@ -232,36 +219,27 @@ HOLD_CATEGORIES = "LOCK TABLE categories IN SHARE ROW EXCLUSIVE MODE"
 
 
 def test_two_moves_at_the_same_instant_close_no_circle(
-    admins: list[ChatUser],
-    new_category: Callable[[], tuple[str, str]],
-    sql: Callable[..., Any],
-    at_the_same_instant: Callable[..., list[Any]],
+    admins: list[ChatUser], new_category: NewCategory, sql: Sql, at_once: AtOnce
 ) -> None:
     (one, one_name), (other, other_name) = new_category(), new_category()
     calls = [moves(admins[0], one, one_name, other), moves(admins[1], other, other_name, one)]
-    answers = at_the_same_instant(calls, HOLD_CATEGORIES)
+    answers = at_once(calls, HOLD_CATEGORIES)
     assert sorted(answer.status_code for answer in answers) == [200, 409]
     assert sql("SELECT count(*) FROM categories WHERE id = ANY(%s::uuid[]) AND parent_id IS NULL", [one, other]) == 1
     changes = "SELECT count(*) FROM audit_log WHERE subject_id = ANY(%s::uuid[]) AND action = 'category.changed'"
     assert sql(changes, [one, other]) == 1
 
 
-def test_one_name_given_by_two_at_the_same_instant_is_given_once(
-    admins: list[ChatUser], at_the_same_instant: Callable[..., list[Any]]
-) -> None:
+def test_one_name_given_by_two_at_the_same_instant_is_given_once(admins: list[ChatUser], at_once: AtOnce) -> None:
     name = uuid4().hex
     calls = [partial(who.call, "POST", "/admin/categories", json={"name": name}) for who in admins]
-    answers = at_the_same_instant(calls, HOLD_CATEGORIES)
+    answers = at_once(calls, HOLD_CATEGORIES)
     assert sorted(answer.status_code for answer in answers) == [201, 409]
 
 
 @pytest.mark.parametrize("first", ["deletion", "listing"])
 def test_a_category_is_deleted_or_listed_in_and_never_both(
-    admins: list[ChatUser],
-    new_category: Callable[[], tuple[str, str]],
-    sql: Callable[..., Any],
-    at_the_same_instant: Callable[..., list[Any]],
-    first: str,
+    admins: list[ChatUser], new_category: NewCategory, sql: Sql, at_once: AtOnce, first: str
 ) -> None:
     category_id, _ = new_category()
     calls = {
@@ -270,7 +248,7 @@ def test_a_category_is_deleted_or_listed_in_and_never_both(
     }
     order = sorted(calls, key=lambda name: name != first)
     hold = "SELECT id FROM categories WHERE id = %s FOR UPDATE"
-    answers = dict(zip(order, at_the_same_instant([calls[name] for name in order], hold, category_id), strict=True))
+    answers = dict(zip(order, at_once([calls[name] for name in order], hold, category_id), strict=True))
     assert (answers["deletion"].status_code, answers["listing"].status_code) in ((204, 400), (409, 201))
     is_listed = answers["listing"].ok
     assert sql("SELECT count(*) FROM equipment WHERE category_id = %s", category_id) == is_listed
@@ -278,7 +256,7 @@ def test_a_category_is_deleted_or_listed_in_and_never_both(
 
 
 @pytest.fixture
-def listing_owner(newcomer: Callable[..., ChatUser]) -> ChatUser:
+def listing_owner(newcomer: Newcomer) -> ChatUser:
     """An owner whom nobody has asked anything yet."""
     return newcomer().become_owner()
 
@@ -286,11 +264,7 @@ def listing_owner(newcomer: Callable[..., ChatUser]) -> ChatUser:
 @pytest.mark.parametrize("sender", ["the owner", "another admin"])
 @pytest.mark.parametrize("first", ["message", "deletion"])
 def test_who_writes_about_a_listing_and_who_deletes_its_owner_do_not_wait_for_each_other(
-    admins: list[ChatUser],
-    listing_owner: ChatUser,
-    at_the_same_instant: Callable[..., list[Any]],
-    sender: str,
-    first: str,
+    admins: list[ChatUser], listing_owner: ChatUser, at_once: AtOnce, sender: str, first: str
 ) -> None:
     # The deletion takes the listing out of the conversation, and holds every admin besides the one it deletes.
     writer = listing_owner if sender == "the owner" else admins[1]
@@ -301,7 +275,7 @@ def test_who_writes_about_a_listing_and_who_deletes_its_owner_do_not_wait_for_ea
     }
     order = sorted(calls, key=lambda name: name != first)
     hold = "SELECT id FROM conversations WHERE id = %s FOR UPDATE"
-    answers = dict(zip(order, at_the_same_instant([calls[name] for name in order], hold, talk), strict=True))
+    answers = dict(zip(order, at_once([calls[name] for name in order], hold, talk), strict=True))
     assert answers["deletion"].status_code == 204
     is_too_late = sender == "the owner" and first == "deletion"
     assert answers["message"].status_code == (403 if is_too_late else 201)
@@ -310,30 +284,22 @@ def test_who_writes_about_a_listing_and_who_deletes_its_owner_do_not_wait_for_ea
 
 @pytest.mark.parametrize("what", ["begin a conversation", "become an owner"])
 def test_the_deletion_of_an_owner_and_a_request_that_needs_the_owner_do_not_wait_for_each_other(
-    admins: list[ChatUser],
-    newcomer: Callable[..., ChatUser],
-    listing_owner: ChatUser,
-    sql: Callable[..., Any],
-    at_the_same_instant: Callable[..., list[Any]],
-    what: str,
+    admins: list[ChatUser], newcomer: Newcomer, listing_owner: ChatUser, sql: Sql, at_once: AtOnce, what: str
 ) -> None:
     if what == "begin a conversation":
-        body = {"participant_ids": [listing_owner.id], "equipment_id": listing_owner.list_equipment()}
+        body: dict[str, Any] = {"participant_ids": [listing_owner.id], "equipment_id": listing_owner.list_equipment()}
         request, expected = partial(newcomer().call, "POST", "/conversations", json=body), 400
     else:
         sql("UPDATE users SET role = 'renter' WHERE id = %s", listing_owner.id)
         body = {"business_info": {"since": 2026}}
         request, expected = partial(listing_owner.call, "PUT", "/users/me/owner-profile", json=body), 404
     hold = "SELECT id FROM users WHERE id = %s FOR UPDATE"
-    answers = at_the_same_instant([partial(delete, admins[0], listing_owner), request], hold, listing_owner.id)
+    answers = at_once([partial(delete, admins[0], listing_owner), request], hold, listing_owner.id)
     assert [answer.status_code for answer in answers] == [204, expected]
 
 
 def test_of_two_who_change_the_category_they_both_saw_at_the_same_instant_one_does(
-    admins: list[ChatUser],
-    new_category: Callable[[], tuple[str, str]],
-    sql: Callable[..., Any],
-    at_the_same_instant: Callable[..., list[Any]],
+    admins: list[ChatUser], new_category: NewCategory, sql: Sql, at_once: AtOnce
 ) -> None:
     category_id, _ = new_category()
     seen = admins[0].call("GET", f"/categories/{category_id}").headers["ETag"]
@@ -341,38 +307,35 @@ def test_of_two_who_change_the_category_they_both_saw_at_the_same_instant_one_do
         *(partial(on_condition, who, seen, "PUT", category_id, {"name": uuid4().hex}) for who in admins),
         *(partial(on_condition, who, seen, "DELETE", category_id) for who in admins),
     ]
-    answers = at_the_same_instant(calls, HOLD_CATEGORIES)
+    answers = at_once(calls, HOLD_CATEGORIES)
     counted = Counter(answer.status_code for answer in answers)
     assert counted in ({200: 1, 412: 3}, {204: 1, 404: 3})
     made = "SELECT count(*) FROM audit_log WHERE subject_id = %s AND action <> 'category.created'"
     assert sql(made, category_id) == 1
 
 
-def on_condition(who: ChatUser, tag: str, method: str, category_id: str, body: Any = None) -> requests.Response:
+def on_condition(who: ChatUser, tag: str, method: str, category_id: str, body: Any = None) -> Any:
     return who.call(method, f"/admin/categories/{category_id}", json=body, headers={"If-Match": tag})
 
 
 def test_a_user_is_not_deleted_with_a_listing_that_is_made_at_the_same_instant(
-    admins: list[ChatUser], listing_owner: ChatUser, at_the_same_instant: Callable[..., list[Any]]
+    admins: list[ChatUser], listing_owner: ChatUser, at_once: AtOnce
 ) -> None:
     path = f"/admin/users/{listing_owner.id}"
     seen = {"If-Match": admins[0].call("GET", path).headers["ETag"]}
     removing = partial(admins[0].call, "DELETE", path, headers=seen)
     listing = partial(listing_owner.call, "POST", "/equipment", json=NEW_LISTING)
-    answers = at_the_same_instant([removing, listing], "SELECT FROM users WHERE id = %s FOR UPDATE", listing_owner.id)
+    answers = at_once([removing, listing], "SELECT FROM users WHERE id = %s FOR UPDATE", listing_owner.id)
     assert tuple(answer.status_code for answer in answers) in ((204, 404), (412, 201))
 
 
 def test_a_request_with_a_key_and_the_deletion_of_who_sent_it_wait_for_each_other_in_one_order(
-    admins: list[ChatUser],
-    listing_owner: ChatUser,
-    sql: Callable[..., Any],
-    at_the_same_instant: Callable[..., list[Any]],
+    admins: list[ChatUser], listing_owner: ChatUser, sql: Sql, at_once: AtOnce
 ) -> None:
     owner, listing_id = listing_owner, listing_owner.list_equipment()
     photo, key = {"photo_url": "https://example.com/1.jpg"}, {"Idempotency-Key": uuid4().hex}
     adding = partial(owner.call, "POST", f"/equipment/{listing_id}/photos", json=photo, headers=key)
-    answers = at_the_same_instant(
+    answers = at_once(
         [adding, partial(delete, admins[0], owner)], "SELECT FROM equipment WHERE id = %s FOR UPDATE", listing_id
     )
     assert [answer.status_code for answer in answers] == [201, 204]

@@ -10,7 +10,6 @@ from uuid import UUID
 
 import psycopg2
 import pytest
-import requests
 
 from app.realtime.bus import CHANNEL, Event
 from tests.support.databases import query
@@ -61,7 +60,7 @@ def everything(reader: ChatUser, talk: str) -> list[dict[str, Any]]:
 def test_one_conversation_comes_of_many_beginnings_at_once(people: list[ChatUser]) -> None:
     ada, ben, *_ = people
 
-    def begin(number: int) -> requests.Response:
+    def begin(number: int) -> Any:
         me, you = (ada, ben) if number % 2 else (ben, ada)
         return me.post("", participant_ids=[you.id, me.id] if number % 3 else [you.id])
 
@@ -94,7 +93,7 @@ def test_messages_of_many_at_once_are_numbered_without_gaps_in_the_order_of_thei
 
 
 def test_one_message_comes_of_many_sendings_at_once(people: list[ChatUser], talk: str) -> None:
-    def send(number: int) -> requests.Response:
+    def send(number: int) -> Any:
         return people[0].post(f"/{talk}/messages", content="Hello", client_msg_id=str(number // AT_ONCE))
 
     answers = in_parallel(send, MESSAGES)
@@ -111,7 +110,7 @@ def test_one_message_comes_of_many_sendings_at_once(people: list[ChatUser], talk
 def test_messages_and_conversation_change_together_or_not_at_all(people: list[ChatUser], talk: str) -> None:
     """Among many at once, some break after they were given their number, and some are sent twice."""
 
-    def send(number: int) -> requests.Response:
+    def send(number: int) -> Any:
         sender, kind = people[number // 4 % 3], number % 4
         body = {"content": BROKEN if kind == 0 else "kept", "client_msg_id": f"{number // 4}" if kind > 1 else None}
         return sender.post(f"/{talk}/messages", **body)

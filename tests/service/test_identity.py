@@ -91,12 +91,7 @@ class TestFirstUse:
 class TestKeys:
     @pytest.mark.parametrize(("name", "workers", "requests_each"), [("cold pair", WORKERS, 100), ("cold lone", 1, 20)])
     def test_a_thousand_requests_from_cold_fetch_the_keys_once_in_each_worker(
-        self,
-        services: dict[str, ServiceProcess],
-        calm: TenantProcess,
-        name: str,
-        workers: int,
-        requests_each: int,
+        self, services: dict[str, ServiceProcess], calm: TenantProcess, name: str, workers: int, requests_each: int
     ) -> None:
         # Not one fetch for each request.
         people = [calm.token(email=f"{uuid4().hex}@example.com") for _ in range(10)]

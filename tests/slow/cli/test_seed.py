@@ -1,7 +1,6 @@
 """`flask seed`, through the real command line, on databases of its own."""
 
 import io
-import json
 import math
 import os
 import signal
@@ -10,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
+from typing import Any
 
 import psycopg2
 import pytest
@@ -39,44 +39,33 @@ TABLES = (
 Factory = Callable[[], str]
 
 
-def environment(database_url: str, **settings: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        "APP_ENV": "development",
-        "DATABASE_URL": database_url,
-        "AUTH0_ISSUER": "https://tenant.example/",
-        "AUTH0_AUDIENCE": "https://api.gearyard.example",
-        "AUTH0_CLIENT_ID": "client",
-        "AUTH0_CLIENT_SECRET": "secret",
-        **settings,
-    }
-
-
-def command(*options: object) -> list[str]:
-    return [sys.executable, "-m", "flask", "seed", *map(str, options)]
-
-
-def seed(database_url: str, *options: object, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*options),
-        cwd=ROOT,
-        env=environment(database_url, **settings),
-        capture_output=True,
-        text=True,
-        timeout=SEED_SECONDS,
-        check=False,
-    )
+ENVIRONMENT = {
+    **os.environ,
+    "APP_ENV": "development",
+    "AUTH0_ISSUER": "https://tenant.example/",
+    "AUTH0_AUDIENCE": "https://api.gearyard.example",
+    "AUTH0_CLIENT_ID": "client",
+    "AUTH0_CLIENT_SECRET": "secret",
+}
 
 
 @contextmanager
-def seeding(database_url: str, *options: object) -> Iterator[subprocess.Popen[str]]:
-    """A seed at work, which is killed at the end if it has not ended."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command(*options), cwd=ROOT, env=environment(database_url), text=True, **pipes) as process:  # type: ignore[call-overload]
+def seeding(database_url: str, *options: object, **settings: str) -> Iterator[subprocess.Popen[str]]:
+    """A running `flask seed`, which is killed at the end if it has not ended."""
+    command = [sys.executable, "-m", "flask", "seed", *map(str, options)]
+    env = {**ENVIRONMENT, "DATABASE_URL": database_url, **settings}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=env, text=True, stdout=pipe, stderr=pipe) as process:
         try:
             yield process
         finally:
             process.kill()
+
+
+def seed(database_url: str, *options: object, **settings: str) -> subprocess.CompletedProcess[str]:
+    with seeding(database_url, *options, **settings) as process:
+        said, errors = process.communicate(timeout=SEED_SECONDS)
+    return subprocess.CompletedProcess(process.args, process.returncode, said, errors)
 
 
 def counts(database_url: str) -> dict[str, int]:
@@ -103,19 +92,18 @@ def seeded(database_url_factory: Factory) -> str:
     return database_url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def unseeded(database_url_factory: Factory) -> str:
     """A database where no demo data ever ends up."""
     return database_url_factory()
 
 
 def test_so_many_listings_and_owners_are_added(seeded: str) -> None:
-    found = counts(seeded)
-    assert found["equipment"] == LISTINGS
-    assert found["users"] == OWNERS + 2
-    assert found["owner_profiles"] == OWNERS
-    assert found["renter_profiles"] == 1
-    assert query(seeded, "SELECT count(DISTINCT owner_id) FROM equipment") == [(OWNERS,)]
+    expected = {"equipment": LISTINGS, "users": OWNERS + 2, "owner_profiles": OWNERS, "renter_profiles": 1}
+    assert counts(seeded).items() >= expected.items()
+    assert scalar(seeded, "SELECT count(DISTINCT owner_id) FROM equipment") == OWNERS
+    of_demo_owner = "SELECT count(*) FROM equipment JOIN users ON users.id = owner_id WHERE username = 'demo-owner'"
+    assert scalar(seeded, of_demo_owner) >= 20
 
 
 def test_demo_accounts_have_their_roles_and_verified_emails(seeded: str) -> None:
@@ -125,11 +113,6 @@ def test_demo_accounts_have_their_roles_and_verified_emails(seeded: str) -> None
     ]
     unlike = "SELECT 1 FROM users WHERE NOT email_verified OR email NOT LIKE '%@gearyard.example'"
     assert query(seeded, unlike) == []
-
-
-def test_demo_owner_has_twenty_listings(seeded: str) -> None:
-    wanted = "SELECT count(*) FROM equipment JOIN users ON users.id = owner_id WHERE username = 'demo-owner'"
-    assert scalar(seeded, wanted) >= 20
 
 
 def test_every_leaf_category_is_used_and_nothing_else(seeded: str) -> None:
@@ -211,9 +194,9 @@ def test_demo_renter_and_owner_have_written_about_one_of_her_listings(seeded: st
     assert kind in LINES[0].content
 
 
-def test_writing_to_the_owner_about_it_goes_on_in_the_same_conversation(seeded: str, blocking: None) -> None:
+def test_writing_to_the_owner_about_it_goes_on_in_the_same_conversation(seeded: str) -> None:
     engine = create_engine(seeded.replace("postgresql://", "postgresql+psycopg2://"))
-    with Session(engine) as session:
+    with blocking_waits(), Session(engine) as session:
         people = [renter().id, owner(0).account.id]
         _, is_new = find_or_add_conversation(session, people, listing(LISTING, owners=OWNERS).id)
     engine.dispose()
@@ -324,46 +307,31 @@ def test_a_second_seed_waits_for_the_first_and_names_missing_categories(unseeded
 
 
 @pytest.fixture
-def blocking() -> Iterator[None]:
-    """COPY needs plain waits; another test of this process may have made the app, which installs gevent's."""
-    with blocking_waits():
-        yield
-
-
-def test_copied_text_arrives_as_it_was(seeded: str, blocking: None) -> None:
-    nasty = [
-        "\\N",
-        "\\.",
-        "tab\there",
-        "two\nlines\r\n",
-        "back\\slash\\n",
-        "Zürich 🚲",
-        "",
-        None,
-        json.dumps({"a": '"'}),
-    ]
-    with closing(psycopg2.connect(seeded)) as connection, connection.cursor() as cursor:
+def cursor(seeded: str) -> Iterator[Any]:
+    """A cursor with a table `t`. COPY needs plain waits; the app, if made in this process, installs gevent's."""
+    with blocking_waits(), closing(psycopg2.connect(seeded)) as connection, connection.cursor() as cursor:
         cursor.execute("CREATE TEMP TABLE t (n int, words text)")
-        copy_rows(connection, "t", ("n", "words"), enumerate(nasty))
-        cursor.execute("SELECT words FROM t ORDER BY n")
-        assert [words for (words,) in cursor.fetchall()] == nasty
+        yield cursor
 
 
-def test_a_failure_while_rows_are_made_is_raised_as_itself(seeded: str, blocking: None) -> None:
+def test_copied_text_arrives_as_it_was(cursor: Any) -> None:
+    nasty = ["\\N", "\\.", "tab\there", "two\nlines\r\n", "back\\slash\\n", "Zürich 🚲", "", None, '{"a": "\\""}']
+    copy_rows(cursor.connection, "t", ("n", "words"), enumerate(nasty))
+    cursor.execute("SELECT words FROM t ORDER BY n")
+    assert [words for (words,) in cursor.fetchall()] == nasty
+
+
+def test_a_failure_while_rows_are_made_is_raised_as_itself(cursor: Any) -> None:
     def failing() -> Iterator[tuple[object, ...]]:
         yield (1,)
         raise ZeroDivisionError
 
-    with closing(psycopg2.connect(seeded)) as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE TEMP TABLE t (n int)")
-        with pytest.raises(ZeroDivisionError):
-            copy_rows(connection, "t", ("n",), failing())
+    with pytest.raises(ZeroDivisionError):
+        copy_rows(cursor.connection, "t", ("n",), failing())
 
 
-def test_reading_in_small_pieces_loses_nothing(seeded: str, blocking: None) -> None:
-    with closing(psycopg2.connect(seeded)) as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE TEMP TABLE t (words text)")
-        copy_rows(connection, "t", ("words",), (("ü" * 3_000,) for _ in range(500)))
-        copied = io.StringIO()
-        cursor.copy_expert("COPY t TO STDOUT", copied)
+def test_reading_in_small_pieces_loses_nothing(cursor: Any) -> None:
+    copy_rows(cursor.connection, "t", ("words",), (("ü" * 3_000,) for _ in range(500)))
+    copied = io.StringIO()
+    cursor.copy_expert("COPY t (words) TO STDOUT", copied)
     assert copied.getvalue() == ("ü" * 3_000 + "\n") * 500

@@ -41,11 +41,7 @@ def sockets(scenario: Scenario, talk: str) -> None:
         with RawSocket(scenario.service.port) as raw:
             raw.open(path, headers)
             _speak(scenario, raw, talk)
-    for token in (
-        scenario.plants.new("auth frame"),
-        scenario.token,
-        {"x": scenario.plants.new("no auth frame")},
-    ):
+    for token in (scenario.plants.new("auth frame"), scenario.token, {"x": scenario.plants.new("no auth frame")}):
         with RawSocket(scenario.service.port) as raw, suppress(EOFError):
             raw.open()
             raw.say("auth", token=token, v=2)

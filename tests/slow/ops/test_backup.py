@@ -148,11 +148,7 @@ def test_the_password_is_on_no_command_line(cluster: PostgresCluster, tmp_path: 
     ids=["everything", "the data alone", "the data alone, without triggers"],
 )
 def test_a_restore_counts_no_listing_twice_in_the_tally(
-    cluster: PostgresCluster,
-    database_url_factory: Callable[[], str],
-    empty: str,
-    how: list[str],
-    tmp_path: Path,
+    cluster: PostgresCluster, database_url_factory: Callable[[], str], empty: str, how: list[str], tmp_path: Path
 ) -> None:
     shop, target = Shop(database_url_factory()), empty
     shop.add(5)
@@ -160,12 +156,12 @@ def test_a_restore_counts_no_listing_twice_in_the_tally(
     if how:
         target = database_url_factory()
         query(target, "TRUNCATE users, identities, categories, equipment, equipment_tally, alembic_version CASCADE")
-    bindir, dump = installation_for(cluster.data).bindir, tmp_path / "dump"
+    bindir, dump = installation_for(cluster.data).bindir, str(tmp_path / "dump")
     skipped = "--exclude-table=spatial_ref_sys"  # PostGIS's own
-    for program, *arguments in (
-        ("pg_dump", "--dbname", shop.url, "--format=custom", *how[:1], skipped, "--file", dump),
-        ("pg_restore", "--dbname", target, "--exit-on-error", "--no-comments", *how, dump),
+    for command in (
+        [f"{bindir}/pg_dump", "--dbname", shop.url, "--format=custom", *how[:1], skipped, "--file", dump],
+        [f"{bindir}/pg_restore", "--dbname", target, "--exit-on-error", "--no-comments", *how, dump],
     ):
-        subprocess.run([bindir / program, *arguments], check=True, timeout=SCRIPT_SECONDS)
+        subprocess.run(command, check=True, timeout=SCRIPT_SECONDS)
     assert query(target, DIFFERENCE) == []
     assert scalar(target, "SELECT sum(listings) FROM equipment_tally") == 7

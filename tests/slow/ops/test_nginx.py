@@ -216,11 +216,11 @@ def test_an_idle_connection_to_the_service_is_ended_by_nginx(
     service: ServiceProcess, nginx: NginxProcess, http: requests.Session
 ) -> None:
     """Where the service ends it, a POST may meet that end, and nobody may send it again for the client."""
-    service = f":{service.port:04X}"
+    address = f":{service.port:04X}"
 
     def far_ends(state: str) -> set[str]:
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
-        return {row[1] for row in rows if row[2].endswith(service) and row[3] == state}
+        return {row[1] for row in rows if row[2].endswith(address) and row[3] == state}
 
     http.get(f"{nginx.url}/health", timeout=20)
     kept = far_ends(ESTABLISHED)

@@ -18,7 +18,6 @@ from websockets.exceptions import ConnectionClosed
 from app.messages import frames, handlers
 from app.observability import realtime_metrics
 from app.realtime.connection import kind_of
-from tests.slow.chaos.test_limits import DeafClient
 from tests.support.metrics import directory_of, read
 from tests.support.processes.redis import RedisProcess
 from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
@@ -26,6 +25,7 @@ from tests.support.processes.tenant import PASSWORD, TenantProcess
 from tests.support.users import ChatUser, new_user
 from tests.support.waiting import until
 from tests.support.ws_client import ChatClient
+from tests.support.ws_raw import open_socket
 
 OPEN = "gearyard_open_sockets"
 LIMIT = "gearyard_socket_limit"
@@ -173,7 +173,7 @@ def test_typing_that_is_left_out_counts_and_so_does_a_socket_that_is_too_slow(
     service: ServiceProcess, ada: ChatUser, ben: ChatUser, talk: str
 ) -> None:
     before = Growth(service)
-    with DeafClient(ben), ChatClient(ada) as writer, ThreadPoolExecutor(1) as threads:
+    with open_socket(ben, is_narrow=True), ChatClient(ada) as writer, ThreadPoolExecutor(1) as threads:
         hearing = threads.submit(hear_all, writer)
         while not before.of(DROPS):
             for _ in range(MESSAGES_AT_ONCE):
