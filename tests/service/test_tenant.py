@@ -503,15 +503,8 @@ class TestLoginPage:
     @pytest.mark.parametrize(
         "uri",
         [
-            "http://evil.test/",
-            "https:/evil",
-            "//evil.test",
-            "javascript:alert(1)",
-            "https://a@evil.test/",
-            None,
-            "http://localhost.evil.test/",
-            "http://localhost:80@evil.test/",
-            "https://a.test/#f",
+            *("http://evil.test/", "https:/evil", "//evil.test", "javascript:alert(1)", "https://a@evil.test/", None),
+            *("http://localhost.evil.test/", "http://localhost:80@evil.test/", "https://a.test/#f"),
             "https://a\\@b.test/",
         ],
     )
