@@ -19,9 +19,14 @@ def newcomer(client: FlaskClient, tenant: TenantProcess) -> Callable[[], ChatUse
 
 
 @pytest.fixture
-def logins(client: FlaskClient, tenant: TenantProcess) -> Logins:
-    """Attempts at a tenant that works and counts from zero."""
+def unbroken(tenant: TenantProcess) -> None:
+    """A tenant that works and counts from zero."""
     tenant.reset()
+
+
+@pytest.fixture
+def logins(client: FlaskClient, tenant: TenantProcess, unbroken: None) -> Logins:
+    """Login attempts."""
     return Logins(client, tenant)
 
 

@@ -1,9 +1,11 @@
-"""Who may send which frame: every type, for everyone who might try. What it may say is in `test_hostile_frames.py`."""
+"""Which sender may send which frame: every type of frame, from every kind of sender.
 
-from collections.abc import Callable, Iterator
+What a frame may say is tested in `test_hostile_frames.py`.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -12,8 +14,9 @@ from websockets.sync.client import connect
 from app.messages import schemas
 from app.messages.handlers import _HANDLERS
 from app.web.schemas import Body
-from deploy.local.cluster import PostgresCluster
-from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
+from tests.support import UNKNOWN_ID
+from tests.support.databases import query
+from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 from tests.support.users import ChatUser, new_user
 from tests.support.ws_client import ChatClient
@@ -25,7 +28,7 @@ REFUSAL = {"code": "FORBIDDEN", "message": "You do not take part in this convers
 
 @dataclass(frozen=True)
 class Row:
-    """What a frame says, and what its sender hears, by who that is: frames in any order, errors by their code."""
+    """A frame's payload, and the types of the replies by the kind of sender, errors by their code, sorted."""
 
     nobody: list[str]
     participant: list[str]
@@ -39,7 +42,7 @@ class Row:
 
 UNKNOWN, OUTSIDE = ["UNAUTHORIZED"], ["FORBIDDEN"]
 MATRIX = {
-    # It says who is calling; the conversation it names is only looked at, and opens to nobody by it.
+    # A conversation in `cursors` is looked up, which gives no access to it.
     "auth": Row(["ready"], ["ready"], ["FORBIDDEN", "ready"], {"v": 2}),
     "message": Row(UNKNOWN, ["ack", "message"], OUTSIDE, {"content": "Hello"}),
     "sendMessage": Row(UNKNOWN, ["ack", "message"], OUTSIDE, {"content": "Hello"}),
@@ -48,32 +51,12 @@ MATRIX = {
     "sync": Row(UNKNOWN, ["sync"], OUTSIDE, {"after_seq": 0}),
     "ping": Row(["pong"], ["pong"], ["pong"], is_about_a_conversation=False),
 }
+LEAVE = "DELETE FROM conversation_participants WHERE conversation_id = %s AND user_id = %s"
 ABOUT_ONE = [kind for kind, row in MATRIX.items() if row.is_about_a_conversation]
 
 
-@pytest.fixture(scope="module")
-def database_url(database_url_factory: Callable[[], str]) -> str:
-    return database_url_factory()
-
-
-@pytest.fixture(scope="module")
-def service(database_url: str, tenant: TenantProcess) -> Iterator[ServiceProcess]:
-    """Who may do what does not depend on the bus. Nothing unexpected happens."""
-    environment = {"DATABASE_URL": database_url, **tenant.env(), **GENEROUS_CHAT}
-    with ServiceProcess(environment) as running:
-        yield running
-        assert "unexpected_error" not in running.log()
-        assert "Traceback" not in running.log()
-
-
-@pytest.fixture
-def sql(cluster: PostgresCluster, database_url: str) -> Callable[[str], str]:
-    """Runs a statement behind the service's back."""
-    return lambda statement: cluster.psql(statement, database_url.split("/")[3].partition("?")[0])
-
-
 class Nobody(ChatClient):
-    """A socket that has not said whose it is."""
+    """A client that has not authenticated."""
 
     def __init__(self, member: ChatUser) -> None:
         self.member = member
@@ -101,15 +84,15 @@ def test_every_type_of_frame_is_in_the_matrix() -> None:
 @pytest.mark.attack("frames")
 @pytest.mark.parametrize("who", EVERYONE)
 @pytest.mark.parametrize("kind", MATRIX)
-def test_a_frame_is_answered_by_who_sends_it(
-    ada: ChatUser, ben: ChatUser, stranger: ChatUser, talk: str, sql: Callable[[str], str], kind: str, who: str
+def test_the_reply_depends_on_the_sender(
+    ada: ChatUser, ben: ChatUser, stranger: ChatUser, talk: str, sql: Callable[..., Any], kind: str, who: str
 ) -> None:
     sender = {STRANGER: stranger, FORMER: ben}.get(who, ada)
     expected = MATRIX[kind].expected(who)
     ada.send(talk, "Something to read")
     with (Nobody if who == NOBODY else ChatClient)(sender) as client, ChatClient(ada) as listening:
         if who == FORMER:
-            sql(f"DELETE FROM conversation_participants WHERE conversation_id = '{talk}' AND user_id = '{ben.id}'")  # noqa: S608
+            sql(LEAVE, talk, ben.id)
         say(client, kind, talk)
         heard = [client.hear() for _ in expected]  # some come by way of the bus, which cannot be waited for otherwise
         assert names(heard) == expected
@@ -122,21 +105,21 @@ def test_a_frame_is_answered_by_who_sends_it(
 
 @pytest.mark.attack("frames")
 @pytest.mark.parametrize("kind", ABOUT_ONE)
-def test_who_takes_no_part_learns_not_which_conversations_there_are(
+def test_an_outsider_cannot_tell_which_conversations_exist(
     ada: ChatUser, stranger: ChatUser, talk: str, kind: str
 ) -> None:
     ada.send(talk, "A secret")
     errors = []
     with ChatClient(stranger) as client:
-        for conversation_id in (talk, str(uuid4())):
+        for conversation_id in (talk, UNKNOWN_ID):
             say(client, kind, conversation_id)
             errors += [each["payload"] for each in client.all_until_pong() if each["type"] == "error"]
     assert errors == [REFUSAL, REFUSAL]
 
 
 @dataclass(frozen=True)
-class LastWords:
-    """What a deleted user heard in answer to a frame, on a socket that had been open, and how the socket ended."""
+class LastFrames:
+    """The frames that a deleted user got in reply on an open socket, and how the socket ended."""
 
     heard: list[str]
     close_code: int
@@ -144,18 +127,16 @@ class LastWords:
 
 
 @pytest.fixture(scope="module")
-def last_words(
-    service: ServiceProcess, tenant: TenantProcess, database_url: str, cluster: PostgresCluster
-) -> dict[str, LastWords]:
-    """Of one who was deleted while a socket for each frame was open."""
+def last_frames(service: ServiceProcess, tenant: TenantProcess) -> dict[str, LastFrames]:
+    """By the type of the frame that was sent after the user was deleted."""
     ada, ben = new_user(service, tenant), new_user(service, tenant)
     talk = ada.begin(ben)
     clients = {kind: ChatClient(ben) for kind in MATRIX}
-    cluster.psql(f"DELETE FROM users WHERE id = '{ben.id}'", database_url.split("/")[3].partition("?")[0])  # noqa: S608
+    query(service.database_url, "DELETE FROM users WHERE id = %s", ben.id)
     for kind, client in clients.items():
         say(client, kind, talk)
     ends = {kind: to_the_end(client) for kind, client in clients.items()}
-    return {kind: LastWords(heard, code, ada.messages(talk)) for kind, (heard, code) in ends.items()}
+    return {kind: LastFrames(heard, code, ada.messages(talk)) for kind, (heard, code) in ends.items()}
 
 
 def to_the_end(client: ChatClient) -> tuple[list[str], int]:
@@ -169,9 +150,28 @@ def to_the_end(client: ChatClient) -> tuple[list[str], int]:
 
 @pytest.mark.attack("frames")
 @pytest.mark.parametrize("kind", MATRIX)
-def test_a_deleted_user_does_nothing_more_and_is_let_go(last_words: dict[str, LastWords], kind: str) -> None:
-    said = last_words[kind]
+def test_a_deleted_user_s_frame_is_refused_and_the_socket_ends(last_frames: dict[str, LastFrames], kind: str) -> None:
+    last = last_frames[kind]
     refusal = {"auth": UNKNOWN, "ping": ["pong"]}.get(kind, OUTSIDE)
-    assert said.heard in (refusal, []), "it may have been let go before"
-    assert said.close_code in ({4500, 4503} if kind == "auth" else {4503})
-    assert said.stored == []
+    assert last.heard in (refusal, []), "the socket may end before"
+    assert last.close_code in ({4500, 4503} if kind == "auth" else {4503})
+    assert last.stored == []
+
+
+def test_a_removed_participant_gets_no_later_frame_and_cannot_resume(
+    ada: ChatUser, ben: ChatUser, stranger: ChatUser, sql: Callable[..., Any]
+) -> None:
+    conversation_id = ada.begin(ben, stranger)
+    with ChatClient(ben) as removed, ChatClient(stranger) as remaining:
+        ada.send(conversation_id, "Before")
+        assert removed.expect("message")["seq"] == remaining.expect("message")["seq"] == 1
+        sql(LEAVE, conversation_id, ben.id)
+        ada.send(conversation_id, "After")
+        ada.read(conversation_id)
+        heard = [remaining.hear() for _ in range(2)]  # a mark can arrive before the message that it is about
+        assert {frame["type"] for frame in heard} == {"message", "read"}
+        assert removed.all_until_pong() == []
+    with ChatClient(ben, cursors={conversation_id: 0}) as again:
+        assert again.ready["conversations"] == []
+        expected = {"conversation_id": conversation_id, "messages": [], "complete": True, "reset": True}
+        assert again.expect("sync") == expected

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-from uuid import uuid4
 
 import orjson
 import pytest
 
+from tests.support import UNKNOWN_ID
 from tests.support.users import ChatUser
 from tests.support.ws_client import ChatClient
+
+
+@pytest.fixture(scope="module")
+def service_settings(bus_settings: dict[str, str], service_settings: dict[str, str]) -> dict[str, str]:
+    return bus_settings | service_settings
 
 
 def listening_everywhere(member: ChatUser, sockets: int = 6) -> list[ChatClient]:
@@ -54,9 +58,8 @@ class TestMessages:
                 assert client.expect("typing")["is_typing"] is False
                 read = client.expect("read")
                 assert (read["user_id"], read["last_read_seq"]) == (ben.id, 1)
-            (shown,) = [one for one in ada.call("GET", f"/conversations/{talk}").json()["participants"]
-                        if one["user_id"] == ben.id]  # fmt: skip
-            assert shown["last_read_at"] == read["read_at"]
+            shown = {each["user_id"]: each["last_read_at"] for each in ada.conversation(talk)["participants"]}
+            assert shown[ben.id] == read["read_at"]
 
     def test_reading_never_goes_back_nor_beyond_the_end(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
         for number in range(3):
@@ -80,7 +83,7 @@ class TestMessages:
 
         def send(number: int) -> None:
             if number % 2:
-                sent = ada.send(talk, "Once", "the-same")
+                sent = ada.send(talk, "Once", client_msg_id="the-same")
                 answers.append((sent["id"], sent["seq"]))
             else:
                 payload = {"conversation_id": talk, "content": "Once", "client_msg_id": "the-same"}
@@ -204,7 +207,7 @@ class TestResumption:
         self, ada: ChatUser, stranger: ChatUser, talk: str
     ) -> None:
         ada.send(talk, "Secret")
-        unknown = str(uuid4())
+        unknown = UNKNOWN_ID
         with ChatClient(stranger, cursors={talk: 0, unknown: 0}) as client:
             pages = [client.expect("sync") for _ in range(2)]
             assert {page["conversation_id"] for page in pages} == {talk, unknown}
@@ -276,31 +279,3 @@ class TestResumption:
             talk = ada.begin(carol)
             ada.send(talk, "Nice kayak")
             assert client.expect("message")["seq"] == 1
-
-
-class TestRenewal:
-    def test_a_new_token_of_the_same_user_keeps_the_socket(self, ada: ChatUser) -> None:
-        with ChatClient(ada) as client:
-            client.say("auth", token=ada.token, v=2, cursors={})
-            assert client.expect("ready")["user_id"] == ada.id
-
-    def test_a_token_of_somebody_else_ends_it(self, ada: ChatUser, ben: ChatUser) -> None:
-        with ChatClient(ada) as client:
-            client.say("auth", token=ben.token)
-            assert client.expect("error")["code"] == "UNAUTHORIZED"
-            assert client.close_code() == 4500
-
-
-@pytest.mark.parametrize("kind", ["message", "typing", "read", "sync"])
-def test_a_stranger_is_refused_by_every_frame_and_learns_nothing(
-    ada: ChatUser, stranger: ChatUser, talk: str, kind: str
-) -> None:
-    payloads: dict[str, dict[str, Any]] = {"message": {"content": "Let me in"}, "sync": {"after_seq": 0}}
-    payload = payloads.get(kind, {})
-    with ChatClient(stranger) as client, ChatClient(ada) as inside:
-        client.say(kind, conversation_id=talk, **payload)
-        assert client.expect("error")["code"] == "FORBIDDEN"
-        client.say(kind, conversation_id=str(uuid4()), **payload)
-        assert client.expect("error")["code"] == "FORBIDDEN"
-        assert inside.all_until_pong() == []
-    assert ada.messages(talk) == []

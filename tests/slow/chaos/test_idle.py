@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 from tests.support.users import new_user
-from tests.support.ws_raw import RawSocket, upgrade
+from tests.support.ws_raw import RawSocket, open_socket, upgrade
 
 SOCKETS = 2000
 PEOPLE = 40
@@ -29,10 +29,7 @@ def test_two_thousand_idle_sockets_on_one_worker(
         talk = people[0].begin(people[1])
 
         def connect(number: int) -> RawSocket:
-            raw = RawSocket(service.port)
-            raw.open("/ws?v=2", {"Authorization": f"Bearer {people[number % PEOPLE].token}"})
-            assert raw.hear().json()["type"] == "ready"
-            return raw
+            return open_socket(people[number % PEOPLE])
 
         with ThreadPoolExecutor(16) as threads:
             for raw in threads.map(connect, range(WARM_UP)):

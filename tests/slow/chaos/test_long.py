@@ -7,13 +7,13 @@ from statistics import quantiles
 
 import pytest
 
-from tests.slow.chaos.test_limits import DeafClient
-from tests.support.databases import breakable_cluster
+from deploy.local.cluster import PostgresCluster
 from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 from tests.support.users import ChatUser, new_user
 from tests.support.waiting import until
 from tests.support.ws_client import ChatClient
+from tests.support.ws_raw import open_socket
 
 pytestmark = pytest.mark.skipif("FAULTS" not in os.environ, reason="takes long: `make faults`")
 
@@ -29,49 +29,43 @@ NOISE_SECONDS = 0.05
 
 
 def test_ten_seconds_without_the_database(
-    tmp_path_factory: pytest.TempPathFactory, tenant: TenantProcess, capsys: pytest.CaptureFixture[str]
+    own_cluster: PostgresCluster, tenant: TenantProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with breakable_cluster() as cluster:
-        environment = {"DATABASE_URL": cluster.url("gearyard"), **tenant.env(), **GENEROUS_CHAT, **UNLIMITED}
-        with ServiceProcess(environment) as service:
-            ada, ben = new_user(service, tenant), new_user(service, tenant)
-            talk = ada.begin(ben)
-            with ChatClient(ada) as sender, ChatClient(ben) as listener:
-                cluster.stop()
-                refused, away_until = 0, time.monotonic() + AWAY_SECONDS
-                while time.monotonic() < away_until:
-                    sender.say("message", conversation_id=talk, content="Hello?", client_msg_id="m-1")
-                    assert sender.expect("error")["code"] == "UNAVAILABLE"
-                    refused += 1
-                cluster.start()
-                back_at = time.monotonic()
-                while True:
-                    sender.say("message", conversation_id=talk, content="Hello?", client_msg_id="m-1")
-                    if sender.hear()["type"] == "ack":
-                        break
-                assert listener.expect("message")["seq"] == 1
-                took = time.monotonic() - back_at
-                assert took < BACK_WITHIN_SECONDS
-        with capsys.disabled():
-            print(f"\n{refused} refusals in {AWAY_SECONDS} s without the database; well {took:.2f} s after its return")
+    cluster = own_cluster
+    environment = {"DATABASE_URL": cluster.url("gearyard"), **tenant.env(), **GENEROUS_CHAT, **UNLIMITED}
+    with ServiceProcess(environment) as service:
+        ada, ben = new_user(service, tenant), new_user(service, tenant)
+        talk = ada.begin(ben)
+        with ChatClient(ada) as sender, ChatClient(ben) as listener:
+            cluster.stop()
+            refused, away_until = 0, time.monotonic() + AWAY_SECONDS
+            while time.monotonic() < away_until:
+                sender.say("message", conversation_id=talk, content="Hello?", client_msg_id="m-1")
+                assert sender.expect("error")["code"] == "UNAVAILABLE"
+                refused += 1
+            cluster.start()
+            back_at = time.monotonic()
+            while True:
+                sender.say("message", conversation_id=talk, content="Hello?", client_msg_id="m-1")
+                if sender.hear()["type"] == "ack":
+                    break
+            assert listener.expect("message")["seq"] == 1
+            took = time.monotonic() - back_at
+            assert took < BACK_WITHIN_SECONDS
+    with capsys.disabled():
+        print(f"\n{refused} refusals in {AWAY_SECONDS} s without the database; well {took:.2f} s after its return")
 
 
 def test_a_stuck_reader_costs_its_neighbours_nothing(
-    database_url_factory: Callable[[], str], tenant: TenantProcess, capsys: pytest.CaptureFixture[str]
+    start_service: Callable[[dict[str, str]], ServiceProcess], tenant: TenantProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environment = {
-        "DATABASE_URL": database_url_factory(),
-        **tenant.env(),
-        **GENEROUS_CHAT,
-        "WS_WRITE_TIMEOUT_SECONDS": "5",
-    }
-    with ServiceProcess(environment, workers=1) as service:
-        ada, ben, carol = (new_user(service, tenant) for _ in range(3))
-        crowd = ada.begin(ben, carol)
-        alone = p99_of_rounds(ada, ben, crowd)
-        with DeafClient(carol):
-            beside = p99_of_rounds(ada, ben, crowd)
-            until(lambda: '"code": 4002' in service.log())  # it was stuck, until one frame was not taken in time
+    service = start_service({**GENEROUS_CHAT, "WEB_CONCURRENCY": "1", "WS_WRITE_TIMEOUT_SECONDS": "5"})
+    ada, ben, carol = (new_user(service, tenant) for _ in range(3))
+    crowd = ada.begin(ben, carol)
+    alone = p99_of_rounds(ada, ben, crowd)
+    with open_socket(carol, is_narrow=True):
+        beside = p99_of_rounds(ada, ben, crowd)
+        until(lambda: '"code": 4002' in service.log())  # a frame was not taken in time
     with capsys.disabled():
         print(f"\np99 from send to deliver: {alone * 1000:.1f} ms, beside a stuck reader {beside * 1000:.1f} ms")
     assert beside < MOST_TIMES_SLOWER * alone + NOISE_SECONDS

@@ -1,7 +1,5 @@
 """The database and the bus go away and come back: sockets stay, nothing is acknowledged in vain, nothing is missed."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from app.database import LISTENER_NAME
@@ -18,9 +16,13 @@ WORKERS = 2
 
 
 @pytest.fixture(scope="module")
-def service(own_cluster: PostgresCluster, tenant: TenantProcess) -> Iterator[ServiceProcess]:
-    with ServiceProcess({"DATABASE_URL": own_cluster.url("gearyard"), **tenant.env(), **GENEROUS_CHAT}) as running:
-        yield running
+def database_url(own_cluster: PostgresCluster) -> str:
+    return own_cluster.url("gearyard")
+
+
+@pytest.fixture(scope="module")
+def service_settings() -> dict[str, str]:
+    return GENEROUS_CHAT
 
 
 def test_while_the_database_is_away_sockets_stay_and_senders_are_told(
@@ -61,38 +63,29 @@ def test_a_listener_that_was_cut_off_reads_what_it_missed(
 
 
 def test_without_redis_messages_arrive_all_the_same_and_with_it_again_at_once(
-    own_cluster: PostgresCluster, tenant: TenantProcess
+    environment: dict[str, str], tenant: TenantProcess
 ) -> None:
-    with RedisProcess() as redis:
-        environment = {
-            "DATABASE_URL": own_cluster.url("gearyard"),
-            **tenant.env(),
-            **GENEROUS_CHAT,
-            "REDIS_URL": redis.url,
-        }
-        with ServiceProcess(environment) as service:
-            ada, ben = new_user(service, tenant), new_user(service, tenant)
-            talk = ada.begin(ben)
-            until(lambda: service.log().count("bus_connected") == WORKERS)
-            with ChatClient(ben) as listener:
-                redis.kill()
-                for number in range(1, 4):
-                    ada.send(talk, f"{number}")  # nobody waits for a bus
-                assert [listener.expect("message")["seq"] for _ in range(3)] == [1, 2, 3]
-                assert "wake_ups_reconciled" in service.log()
-                redis.start()
-                until(lambda: service.log().count("bus_connected") == 2 * WORKERS)
-                ada.send(talk, "Back again")
-                assert listener.expect("message")["seq"] == 4
+    with RedisProcess() as redis, ServiceProcess(environment | {"REDIS_URL": redis.url}) as service:
+        ada, ben = new_user(service, tenant), new_user(service, tenant)
+        talk = ada.begin(ben)
+        until(lambda: service.log().count("bus_connected") == WORKERS)
+        with ChatClient(ben) as listener:
+            redis.kill()
+            for number in range(1, 4):
+                ada.send(talk, f"{number}")  # nobody waits for a bus
+            assert [listener.expect("message")["seq"] for _ in range(3)] == [1, 2, 3]
+            assert "wake_ups_reconciled" in service.log()
+            redis.start()
+            until(lambda: service.log().count("bus_connected") == 2 * WORKERS)
+            ada.send(talk, "Back again")
+            assert listener.expect("message")["seq"] == 4
 
 
 def test_a_backlog_larger_than_an_outbox_reaches_who_reads_it(
-    own_cluster: PostgresCluster, tenant: TenantProcess
+    environment: dict[str, str], tenant: TenantProcess
 ) -> None:
     with RedisProcess() as redis:
-        small = {"REDIS_URL": redis.url, "WS_OUTBOX_FRAMES": "16"}
-        environment = {"DATABASE_URL": own_cluster.url("gearyard"), **tenant.env(), **GENEROUS_CHAT, **small}
-        with ServiceProcess(environment) as service:
+        with ServiceProcess(environment | {"REDIS_URL": redis.url, "WS_OUTBOX_FRAMES": "16"}) as service:
             people = [new_user(service, tenant) for _ in range(4)]
             reader, writers = people[0], people[1:]
             talks = [(writer, writer.begin(reader)) for writer in writers]
