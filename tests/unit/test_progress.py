@@ -1,4 +1,7 @@
-"""How far a socket was sent each conversation: what it is to be sent now, what waits, and what it never lacked."""
+"""The last message of each conversation that a socket was sent: what no test of a whole socket can time.
+
+`test_beginning_of_a_session.py` and `tests/realtime/test_protocol.py` show replay, live delivery and lag.
+"""
 
 from uuid import UUID, uuid4
 
@@ -28,25 +31,6 @@ def progress(beginning: Progress) -> Progress:
     return beginning
 
 
-def test_what_was_there_at_the_beginning_is_not_sent(progress: Progress) -> None:
-    assert not progress.is_behind(KNOWN, 4)
-    assert not progress.is_behind(KNOWN, 5)
-    assert progress.is_behind(KNOWN, 6)
-    assert progress.sent(KNOWN) == 5
-
-
-def test_what_was_sent_is_not_lacking_any_more(progress: Progress) -> None:
-    progress.advance(KNOWN, 6)
-    assert not progress.is_behind(KNOWN, 6)
-    assert progress.is_behind(KNOWN, 7)
-    assert not progress.is_behind(OTHER, 2)
-
-
-def test_a_conversation_that_began_since_is_sent_from_its_first_message_on(progress: Progress) -> None:
-    assert progress.sent(NEW) == 0
-    assert progress.is_behind(NEW, 1)
-
-
 @pytest.fixture
 def overfull() -> Progress:
     """Of a socket whose user has more conversations than are followed."""
@@ -74,16 +58,6 @@ def test_what_was_heard_of_before_it_began_starts_there_too() -> None:
     assert (progress.sent(NEW), progress.sent(KNOWN)) == (29, 5)
 
 
-def test_a_conversation_that_waits_for_room_goes_on_when_there_is_some(progress: Progress) -> None:
-    progress.wait_for_room(KNOWN, 6)
-    assert not progress.is_behind(KNOWN, 8)
-    assert progress.is_behind(OTHER, 3)
-    assert progress.make_room() == {KNOWN: 8}
-    assert progress.make_room() == {}
-    assert progress.is_behind(KNOWN, 8)
-    assert progress.sent(KNOWN) == 5
-
-
 def test_before_it_knows_where_they_stand_everything_waits_and_nothing_is_forgotten(beginning: Progress) -> None:
     for conversation_id, seq in ((KNOWN, 6), (KNOWN, 8), (KNOWN, 7), (NEW, 1)):
         assert not beginning.is_behind(conversation_id, seq)
@@ -92,31 +66,6 @@ def test_before_it_knows_where_they_stand_everything_waits_and_nothing_is_forgot
     assert beginning.release_all() == {}
     assert beginning.is_behind(KNOWN, 8)
     assert beginning.is_behind(NEW, 1)
-
-
-def test_while_one_is_replayed_what_is_new_in_it_waits_and_the_others_go_on(progress: Progress) -> None:
-    progress.hold(KNOWN, 3)
-    assert not progress.is_behind(KNOWN, 6)
-    assert not progress.is_behind(KNOWN, 7)
-    assert progress.is_behind(OTHER, 3)
-    assert progress.sent(KNOWN) == 3
-
-
-def test_live_goes_on_where_the_replay_ended(progress: Progress) -> None:
-    progress.hold(KNOWN, 3)
-    progress.is_behind(KNOWN, 7)
-    progress.hold(KNOWN, 6)
-    assert progress.release(KNOWN) == {KNOWN: 7}
-    assert progress.is_behind(KNOWN, 7)
-    assert progress.sent(KNOWN) == 6
-
-
-def test_what_the_replay_has_shown_is_not_sent_again(progress: Progress) -> None:
-    progress.hold(KNOWN, 3)
-    progress.is_behind(KNOWN, 6)
-    progress.hold(KNOWN, 6)
-    progress.release(KNOWN)
-    assert not progress.is_behind(KNOWN, 6)
 
 
 def test_of_two_that_are_replayed_the_second_still_waits_when_the_first_is_done(progress: Progress) -> None:

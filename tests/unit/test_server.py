@@ -1,4 +1,4 @@
-"""The end of a socket's server side, over a pair of real sockets: whatever was left over, nothing stays behind."""
+"""How a WebSocket ends on the server side; `tests/realtime/test_socket_log.py` shows the other ways of ending."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -57,28 +57,6 @@ def test_the_reader_ends_with_a_socket_that_was_too_slow_and_had_said_more_than_
     assert pair.connection.close_code == CloseCode.TOO_SLOW
     pair.server.thread.join()
     assert not pair.server.thread.is_running()
-
-
-@pytest.mark.parametrize(
-    ("sent", "end"),
-    [
-        pytest.param(b"", (1006, "nobody", None), id="the connection ends without a close frame"),
-        pytest.param(text("hello")[:4], (1006, "nobody", None), id="in the midst of a frame"),
-        pytest.param(close(), (1005, "client", None), id="a close frame without a code"),
-        pytest.param(close(1000, b"what I think of it"), (1000, "client", None), id="a code and a reason"),
-        pytest.param(close(4001), (4001, "client", None), id="a code that is the service's own"),
-    ],
-)
-def test_how_the_other_side_ended_it(pair: Pair, sent: bytes, end: tuple[int, str, str | None]) -> None:
-    """RFC 6455 §7.1.5."""
-    pair.client.sendall(sent)
-    pair.client.shutdown(socket.SHUT_WR)
-    assert pair.see_the_end() == end
-
-
-def test_a_reset_is_an_end_without_a_close_frame(pair: Pair) -> None:
-    pair.client.close()
-    assert pair.see_the_end() == (1006, "nobody", None)
 
 
 def test_a_breach_of_the_protocol_is_ended_by_the_service_in_words_of_its_own(pair: Pair) -> None:
