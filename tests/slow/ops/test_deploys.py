@@ -48,6 +48,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, tenant: TenantProcess) -> It
             ActivatedService(environment, directory) as service,
             NginxProcess(service, directory / "nginx", changes=unlimited) as nginx,
         ):
+            until(lambda: b"READY=1" in service.notice())  # systemd waits for this
             crowd = gather(service, nginx, tenant)
             crowd.start()
             try:

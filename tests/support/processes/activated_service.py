@@ -5,7 +5,6 @@ import os
 import socket
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from tests.support.processes.service import ServiceProcess
 
@@ -35,8 +34,8 @@ class ActivatedService(ServiceProcess):
             "PORT": "1",  # which it must not use
         }
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        super().__exit__(kind, error, tb)
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
         for descriptor in self._descriptors:
             os.close(descriptor)
         for each in (*self._listeners, self._notices):

@@ -5,7 +5,6 @@ import re
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import requests
@@ -56,7 +55,7 @@ class PrometheusProcess:
             self._running = self._running.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._running.close()
 
     def ask(self, path: str, **query: Any) -> Any:

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-from types import TracebackType
 from typing import Self
 
 import redis
@@ -36,7 +35,7 @@ class RedisProcess:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end(signal.SIGTERM)
 
     def start(self) -> None:
