@@ -2,75 +2,34 @@
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import func, select, update
-from werkzeug.test import TestResponse
+from sqlalchemy import select
 
 from app.auth import service
-from app.auth.principal import Identity, SubjectClaims
+from app.auth.principal import Identity
 from app.auth.tokens import VerifiedToken
 from app.database import transaction
-from app.models import ExternalIdentity, Role, User
+from app.models import ExternalIdentity
 from app.settings import Settings
-from tests.conftest import StatementCounter
+from tests.support.accounts import AUTH, ask_me, count_users, log_in, me, post, sign_up, user_of
+from tests.support.assertions import assert_error, assert_invalid, assert_ok, problems
 from tests.support.processes.tenant import AUDIENCE, PASSWORD, TenantProcess
 from tests.support.rows import Person
 
-AUTH = "/api/v1/auth"
+pytestmark = pytest.mark.usefixtures("unbroken")
 TENANT_AWAY = ["down", "error", "garbage", "wrong_shape"]
-
-
-@pytest.fixture(autouse=True)
-def unbroken(tenant: TenantProcess) -> None:
-    tenant.reset()
+NO_EMAILS: list[Any] = ["@.", "", "a", "a@", "@b.example.com", "a@b", "a@@b.com", "a b@c.com", "a@b..com", "a.@b.com"]
+NO_EMAILS += ["a@b.com, c@d.com", "<a@b.com>", "a\0@b.com", "x" * 250 + "@b.com", None, 7, ["a@b.com"], {}]
 
 
 @pytest.fixture
 def email() -> str:
+    """An e-mail address without an account."""
     return f"{uuid4().hex[:12]}@example.com"
-
-
-def post(client: FlaskClient, path: str, **body: Any) -> TestResponse:
-    return client.post(f"{AUTH}/auth0/{path}", json=body)
-
-
-def sign_up(client: FlaskClient, email: str, password: str = PASSWORD, **more: Any) -> dict[str, Any]:
-    answer = post(client, "signup", email=email, password=password, **more)
-    assert answer.status_code == 201, answer.text
-    return dict(answer.json or {})
-
-
-def log_in(client: FlaskClient, email: str, password: str = PASSWORD) -> dict[str, Any]:
-    answer = post(client, "login", email=email, password=password)
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json or {})
-
-
-def me(client: FlaskClient, token: str) -> dict[str, Any]:
-    answer = client.get(f"{AUTH}/me", headers={"Authorization": f"Bearer {token}"})
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json or {})
-
-
-def refused(answer: TestResponse, status: int, code: str) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    body = dict(answer.json or {})
-    assert body["code"] == code
-    if status in (429, 503):
-        assert int(answer.headers["Retry-After"]) > 0
-    if status == 401:
-        assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
-    return body
-
-
-def fields_of(body: dict[str, Any]) -> list[str]:
-    return [problem["field"] for problem in body["details"]]
 
 
 def asked(tenant: TenantProcess, endpoint: str) -> int:
@@ -78,26 +37,11 @@ def asked(tenant: TenantProcess, endpoint: str) -> int:
     return int(tenant.counters()["endpoints"][endpoint])
 
 
-def user_of(user_id: str) -> User:
-    with transaction() as session:
-        return session.scalars(select(User).where(User.id == UUID(user_id))).one()
-
-
-def count_users() -> int:
-    with transaction() as session:
-        return session.scalars(select(func.count()).select_from(User)).one()
-
-
-NO_EMAILS: list[Any] = ["@.", "", "a", "a@", "@b.example.com", "a@b", "a@@b.com", "a b@c.com", "a@b..com", "a.@b.com"]
-NO_EMAILS += ["a@b.com, c@d.com", "<a@b.com>", "a\0@b.com", "x" * 250 + "@b.com", None, 7, ["a@b.com"], {}]
-
-
 class TestSignUp:
     def test_an_account_is_made_here_and_at_the_tenant_and_is_the_one_that_logs_in(
         self, client: FlaskClient, email: str
     ) -> None:
         made = sign_up(client, email, username=f"sam-{email[:8]}", full_name="Sam O’Neil")
-        assert made.keys() == {"id", "email", "email_verified", "auth0_id"}
         assert (made["email"], made["email_verified"]) == (email, False)
         assert made["auth0_id"].startswith("auth0|")
         mine = me(client, log_in(client, email)["access_token"])
@@ -130,7 +74,7 @@ class TestSignUp:
         sign_up(client, email, full_name="The first")
         tenant.control("POST", "settings", {"existing_user_code": code})
         before = count_users()
-        refused(post(client, "signup", email=email, password=PASSWORD, full_name="The second"), 409, "CONFLICT")
+        assert_error(post(client, "signup", email=email, password=PASSWORD, full_name="The second"), 409, "CONFLICT")
         assert count_users() == before
 
     @pytest.mark.parametrize("change", [str, str.upper], ids=["as it is", "in capitals"])
@@ -140,7 +84,8 @@ class TestSignUp:
         sign_up(client, email, username="samantha")
         tenant.reset()
         body = {"email": f"other-{email}", "password": PASSWORD, "username": change("samantha")}
-        assert fields_of(refused(post(client, "signup", **body), 409, "CONFLICT")) == ["username"]
+        details = assert_error(post(client, "signup", **body), 409, "CONFLICT")["details"]
+        assert [problem["field"] for problem in details] == ["username"]
         assert asked(tenant, "signup") == 0
 
     @pytest.mark.parametrize("password", ["password", "12345678", "Passw0rd!", "a", "qwertyuiop", "{email}"])
@@ -148,17 +93,15 @@ class TestSignUp:
         self, client: FlaskClient, tenant: TenantProcess, email: str, password: str
     ) -> None:
         answer = post(client, "signup", email=email, password=password.format(email=email))
-        body = refused(answer, 400, "VALIDATION_ERROR")
-        assert [(problem["field"], problem["code"]) for problem in body["details"]] == [("password", "too_weak")]
+        assert problems(answer) == [("password", "too_weak")]
         assert asked(tenant, "signup") == 0
 
     def test_a_password_that_breaks_the_tenant_s_policy_is_refused_with_the_policy(
         self, client: FlaskClient, email: str
     ) -> None:
         answer = post(client, "signup", email=email, password="zebra staple battery horse")  # noqa: S106
-        body = refused(answer, 400, "VALIDATION_ERROR")
-        assert fields_of(body) == ["password"]
-        assert "upper case letters" in body["details"][0]["message"]
+        (problem,) = assert_invalid(answer, "password")
+        assert "upper case letters" in problem["message"]
 
     @pytest.mark.parametrize("wrong", NO_EMAILS, ids=lambda value: f"{value!r:.20}")
     @pytest.mark.parametrize("path", ["signup", "login"])
@@ -166,8 +109,7 @@ class TestSignUp:
         self, client: FlaskClient, tenant: TenantProcess, path: str, wrong: Any
     ) -> None:
         # `@.` has all that a careless check looks for.
-        body = refused(post(client, path, email=wrong, password=PASSWORD), 400, "VALIDATION_ERROR")
-        assert fields_of(body) == ["email"]
+        assert_invalid(post(client, path, email=wrong, password=PASSWORD), "email")
         assert asked(tenant, "signup") + asked(tenant, "token") == 0
 
 
@@ -180,27 +122,19 @@ BODIES = {
 
 class TestBodies:
     @pytest.mark.parametrize("path", BODIES)
-    @pytest.mark.parametrize("field", ["role", "email_verified", "id", "connection", "auth0_id", "is_admin"])
-    def test_an_unknown_field_is_refused_by_name(self, client: FlaskClient, path: str, field: str) -> None:
-        body = refused(post(client, path, **BODIES[path], **{field: "admin"}), 400, "VALIDATION_ERROR")
-        assert [(problem["field"], problem["code"]) for problem in body["details"]] == [(field, "unknown_field")]
-
-    @pytest.mark.parametrize("path", BODIES)
     def test_every_missing_field_is_named(self, client: FlaskClient, path: str) -> None:
-        body = refused(post(client, path), 400, "VALIDATION_ERROR")
-        assert sorted(fields_of(body)) == sorted(BODIES[path])
+        assert_invalid(post(client, path), *BODIES[path])
 
     @pytest.mark.parametrize("value", ["", "x" * 129, None, 7, ["a"], {}], ids=lambda value: f"{value!r:.10}")
     def test_a_password_is_text_of_a_bounded_length(self, client: FlaskClient, value: Any) -> None:
-        body = refused(post(client, "login", email="sam@example.com", password=value), 400, "VALIDATION_ERROR")
-        assert fields_of(body) == ["password"]
+        assert_invalid(post(client, "login", email="sam@example.com", password=value), "password")
 
 
 class TestLogin:
     def test_the_answer_is_the_tenant_s_tokens_and_they_work(self, client: FlaskClient, email: str) -> None:
         made = sign_up(client, email)
         answer = post(client, "login", email=email, password=PASSWORD)
-        tokens = dict(answer.json or {})
+        tokens = assert_ok(answer)
         assert tokens.keys() == {"access_token", "refresh_token", "id_token", "token_type", "expires_in"}
         assert (tokens["token_type"], tokens["expires_in"]) == ("Bearer", 86_400)
         assert answer.headers["Cache-Control"] == "no-store"  # RFC 6749 §5.1
@@ -211,8 +145,7 @@ class TestLogin:
     ) -> None:
         made = sign_up(client, email)
         answer = post(client, "refresh", refresh_token=log_in(client, email)["refresh_token"])
-        assert answer.status_code == 200, answer.text
-        tokens = dict(answer.json or {})
+        tokens = assert_ok(answer)
         assert tokens.keys() == {"access_token", "refresh_token", "id_token", "token_type", "expires_in"}
         assert tokens["refresh_token"] is None or isinstance(tokens["refresh_token"], str)
         assert answer.headers["Cache-Control"] == "no-store"
@@ -220,26 +153,28 @@ class TestLogin:
 
     def test_a_wrong_password_and_an_unknown_email_are_the_same_answer(self, client: FlaskClient, email: str) -> None:
         sign_up(client, email)
-        wrong = refused(post(client, "login", email=email, password=PASSWORD[1:]), 401, "INVALID_CREDENTIALS")
-        unknown = refused(post(client, "login", email=f"un-{email}", password=PASSWORD), 401, "INVALID_CREDENTIALS")
+        wrong = assert_error(post(client, "login", email=email, password=PASSWORD[1:]), 401, "INVALID_CREDENTIALS")
+        unknown = assert_error(
+            post(client, "login", email=f"un-{email}", password=PASSWORD), 401, "INVALID_CREDENTIALS"
+        )
         assert wrong | {"request_id": ""} == unknown | {"request_id": ""}
 
     def test_a_wrong_refresh_token_is_refused(self, client: FlaskClient) -> None:
-        refused(post(client, "refresh", **BODIES["refresh"]), 401, "INVALID_CREDENTIALS")
+        assert_error(post(client, "refresh", **BODIES["refresh"]), 401, "INVALID_CREDENTIALS")
 
     def test_a_blocked_account_is_not_let_in(self, client: FlaskClient, tenant: TenantProcess, email: str) -> None:
         sign_up(client, email)
         refresh_token = log_in(client, email)["refresh_token"]
         tenant.control("POST", f"users/{email}", {"blocked": True})
-        refused(post(client, "login", email=email, password=PASSWORD), 403, "FORBIDDEN")
-        refused(post(client, "refresh", refresh_token=refresh_token), 403, "FORBIDDEN")
+        assert_error(post(client, "login", email=email, password=PASSWORD), 403, "FORBIDDEN")
+        assert_error(post(client, "refresh", refresh_token=refresh_token), 403, "FORBIDDEN")
 
     @pytest.mark.parametrize(("path", "endpoint"), [("signup", "signup"), ("login", "token"), ("refresh", "token")])
     def test_the_tenant_s_own_limit_is_passed_on(
         self, client: FlaskClient, tenant: TenantProcess, path: str, endpoint: str
     ) -> None:
         tenant.fault(endpoint, "rate_limited")
-        refused(post(client, path, **BODIES[path]), 429, "RATE_LIMITED")
+        assert_error(post(client, path, **BODIES[path]), 429, "RATE_LIMITED")
 
     @pytest.mark.parametrize(
         "password",
@@ -306,67 +241,22 @@ class TestFirstUse:
         token = tenant.token(sub=tenant.add_user(email))
         tenant.fault("userinfo", mode)
         before = count_users()
-        answer = client.get(f"{AUTH}/me", headers={"Authorization": f"Bearer {token}"})
-        refused(answer, 503, "SERVICE_UNAVAILABLE")
+        assert_error(ask_me(client, token), 503, "SERVICE_UNAVAILABLE")
         assert count_users() == before
         assert me(client, renter.token)["id"] == str(renter.id)
         tenant.reset()
         assert me(client, token)["email"] == email
 
-    @pytest.mark.parametrize("wrong", ["@.", "", 7, ["sam@example.com"], "a b@c.com", "sam@example.com\0"])
-    def test_a_claim_that_is_no_email_is_left_out(self, client: FlaskClient, tenant: TenantProcess, wrong: Any) -> None:
-        mine = me(client, tenant.token(aud=AUDIENCE, email=wrong, email_verified=True))
-        assert mine["email"] is None
-        assert not user_of(mine["id"]).email_verified
-
     def test_a_known_user_costs_one_statement(
         self, client: FlaskClient, renter: Person, counting_statements: Callable[[], Any]
     ) -> None:
-        counting: AbstractContextManager[StatementCounter] = counting_statements()
-        with counting as counted:
+        with counting_statements() as counted:
             me(client, renter.token)
         assert len(counted) == 1, counted.statements
-
-    def test_me_is_these_six_fields(self, client: FlaskClient, renter: Person) -> None:
-        mine = me(client, renter.token)
-        assert mine.keys() == {"id", "email", "role", "username", "full_name", "avatar_url"}
-        assert (mine["id"], mine["email"], mine["role"]) == (str(renter.id), renter.email, "renter")
 
 
 @pytest.mark.attack("accounts")
 class TestLinking:
-    def test_a_verified_email_leads_to_the_account_where_it_is_verified_too(
-        self, client: FlaskClient, tenant: TenantProcess, renter: Person
-    ) -> None:
-        token = tenant.token(sub=f"google-oauth2|{uuid4().hex}", email=renter.email.upper(), email_verified=True)
-        assert me(client, token)["id"] == str(renter.id)
-        assert me(client, tenant.token(sub=renter.subject))["id"] == str(renter.id)
-
-    @pytest.mark.parametrize("verified", ["true", "True", 1, "1", [True], {"true": True}, 0, False, None], ids=repr)
-    def test_nothing_but_a_boolean_true_verifies_an_email(
-        self, client: FlaskClient, tenant: TenantProcess, renter: Person, verified: Any
-    ) -> None:
-        mine = me(client, tenant.token(email=renter.email, email_verified=verified))
-        assert mine["id"] != str(renter.id)
-        assert not user_of(mine["id"]).email_verified
-
-    def test_an_email_without_a_word_on_its_proof_does_not_link(
-        self, client: FlaskClient, tenant: TenantProcess, renter: Person
-    ) -> None:
-        assert me(client, tenant.token(email=renter.email))["id"] != str(renter.id)
-
-    def test_an_account_made_beforehand_with_somebody_s_email_is_not_what_they_get(
-        self, client: FlaskClient, tenant: TenantProcess, email: str
-    ) -> None:
-        planted = sign_up(client, email)
-        attacker = log_in(client, email)["access_token"]
-        victim = tenant.token(sub=f"google-oauth2|{uuid4().hex}", email=email, email_verified=True)
-        mine = me(client, victim)
-        assert mine["id"] != planted["id"]
-        assert user_of(mine["id"]).email_verified
-        assert me(client, attacker)["id"] == planted["id"]
-        assert not user_of(planted["id"]).email_verified
-
     def test_who_proves_an_email_later_is_the_same_user_with_a_proof(
         self, client: FlaskClient, tenant: TenantProcess, email: str
     ) -> None:
@@ -384,15 +274,6 @@ class TestLinking:
         assert after == before | {"email": email}
         assert user_of(after["id"]).email_verified
 
-    def test_a_proof_that_comes_second_takes_nothing_from_who_was_first(
-        self, client: FlaskClient, tenant: TenantProcess, renter: Person, email: str
-    ) -> None:
-        subject = f"auth0|{uuid4().hex}"
-        second = me(client, tenant.token(sub=subject, email=email))
-        proven = tenant.token(sub=subject, email=renter.email, email_verified=True)
-        assert me(client, proven) == second
-        assert me(client, renter.token)["id"] == str(renter.id)
-
     @pytest.mark.parametrize(
         "answer", [{"sub": "auth0|other"}, {"sub": None}, {"sub": ["{sub}"]}, {"email_verified": "true"}], ids=str
     )
@@ -409,13 +290,6 @@ class TestLinking:
         said = {"sub": subject, "email": renter.email, "email_verified": True}
         assert identify(tenant, subject, said).user_id == renter.id
 
-    def test_one_subject_at_two_issuers_is_two_users(self, renter: Person, settings: Settings) -> None:
-        here = SubjectClaims(
-            issuer=settings.auth0_issuer, subject=renter.subject, email=renter.email, email_verified=False
-        )
-        assert service.provision(here).user_id == renter.id
-        assert service.provision(replace(here, issuer="https://other.example/")).user_id != renter.id
-
 
 def identify(tenant: TenantProcess, subject: str, userinfo: dict[str, Any]) -> Identity:
     audience = frozenset([AUDIENCE, f"{tenant.issuer}userinfo"])
@@ -431,12 +305,6 @@ def identify(tenant: TenantProcess, subject: str, userinfo: dict[str, Any]) -> I
 
 
 class TestRoles:
-    def test_a_change_of_role_counts_from_the_next_request_on(self, client: FlaskClient, renter: Person) -> None:
-        for role in (Role.ADMIN, Role.OWNER, Role.RENTER):
-            with transaction() as session:
-                session.execute(update(User).where(User.id == renter.id).values(role=role))
-            assert me(client, renter.token)["role"] == role.value
-
     def test_no_token_gives_a_role(self, client: FlaskClient, tenant: TenantProcess, renter: Person) -> None:
         claims = {"role": "admin", "roles": ["admin"], "permissions": ["admin"], "scope": "admin", "is_admin": True}
         for subject in (renter.subject, f"auth0|{uuid4().hex}"):
