@@ -4,7 +4,7 @@
     dataset     what is in a database, and which questions are asked of it; filled by `filling`, kept by `databases`
     people      users with tokens, and conversations between them
     stage       what a run stands on: the cluster, the tenant, the service, and the apps it is compared with
-    wrk, pgbench with statements, crowd with crowd_process
+    wrk, pgbench with statements, client_pool with client_pool_process
                 the load: requests, the statements that the service runs, sockets
     interleaving, findings
                 samples of several sides taken in turn, and what a row finds

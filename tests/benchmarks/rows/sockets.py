@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from tests.benchmarks import questions
-from tests.benchmarks.crowd import Crowd
+from tests.benchmarks.client_pool import ClientPool
 from tests.benchmarks.findings import Finding, Target
 from tests.benchmarks.interleaving import BenchmarkFailed, Sample, typical
 from tests.benchmarks.people import Person, begin_conversations
@@ -27,9 +27,11 @@ def chat(stage: Stage) -> list[Finding]:
     messages = round(scale.chat_messages_per_second * scale.chat_seconds)
     with (
         closing(stage.new_service(data)) as service,
-        Crowd(service.port, people * DEVICES, messages=messages, per_second=scale.chat_messages_per_second) as crowd,
+        ClientPool(
+            service.port, people * DEVICES, messages=messages, per_second=scale.chat_messages_per_second
+        ) as client_pool,
     ):
-        outcome = crowd.outcome()
+        outcome = client_pool.outcome()
     _check(outcome, scale.chat_messages_per_second)
     what = f"chat, {len(people) * DEVICES:,} sockets: send → "
     return [
@@ -63,14 +65,14 @@ def idle_sockets(stage: Stage) -> list[Finding]:
     begin_conversations(stage.cluster, data.database, stage.scale.people)
     requests = questions.single(stage.database(data))
     with closing(stage.new_service(data)) as service, http(stage, service, requests) as load:
-        with Crowd(service.port, people[:WARM_UP_SOCKETS]):
+        with ClientPool(service.port, people[:WARM_UP_SOCKETS]):
             load(stage.scale.seconds)
         without = _samples(stage, load)
         before_kib = service.rss_kib()
-        with Crowd(service.port, people) as crowd:
+        with ClientPool(service.port, people) as client_pool:
             after_kib = service.rss_kib()
             with_sockets = _samples(stage, load)
-            if (still := crowd.still_open()) < number:
+            if (still := client_pool.still_open()) < number:
                 raise BenchmarkFailed(f"only {still} of {number} sockets stayed open")
         without += _samples(stage, load)
     what = f"{number:,} idle sockets"

@@ -1,4 +1,4 @@
-"""Many sockets, held by a process of their own (`crowd_process`)."""
+"""Many sockets, held by a process of their own (`client_pool_process`)."""
 
 import json
 import select
@@ -7,11 +7,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from deploy.local.processes import ROOT
 from deploy.local.sockets import LOOPBACK
-from tests.benchmarks.crowd_process import Plan, Seat
+from tests.benchmarks.client_pool_process import Plan, Seat
 from tests.benchmarks.interleaving import BenchmarkFailed
 from tests.benchmarks.people import Person
 
@@ -20,10 +20,10 @@ SPARE_SECONDS = 60
 END_SECONDS = 30
 
 
-class Crowd:
-    """`with Crowd(port, people, messages, per_second) as crowd:` has a socket open for each of the people.
+class ClientPool:
+    """`with ClientPool(port, people, messages, per_second) as client_pool:` has a socket open for each of the people.
 
-    Somebody who is named twice has two. When this process ends, so does the other one.
+    A person that is named twice has two. When this process ends, so does the other one.
 
     Raises:
         BenchmarkFailed: not all of them could be opened.
@@ -33,11 +33,10 @@ class Crowd:
         seats = [Seat(person.token, str(person.conversation_id)) for person in people]
         self._plan = Plan(f"ws://{LOOPBACK}:{port}/api/v1/ws", seats, messages, per_second)
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by __exit__
-        self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.crowd_process"],
+            [sys.executable, "-m", "tests.benchmarks.client_pool_process"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -66,12 +65,13 @@ class Crowd:
         return int(self._hear(SPARE_SECONDS)["open"])
 
     def _tell(self, line: str) -> None:
-        stdin = self._pipe("stdin")
-        stdin.write(f"{line}\n")
-        stdin.flush()
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
 
     def _hear(self, seconds: float) -> dict[str, Any]:
-        stdout = self._pipe("stdout")
+        stdout = self._process.stdout
+        assert stdout is not None
         readable, _, _ = select.select([stdout], [], [], seconds)
         line = stdout.readline() if readable else ""
         if not line:
@@ -80,19 +80,10 @@ class Crowd:
         heard: dict[str, Any] = json.loads(line)
         return heard
 
-    def _pipe(self, name: str) -> IO[str]:
-        pipe: IO[str] | None = getattr(self._process, name)
-        if pipe is None:
-            raise RuntimeError("not entered")
-        return pipe
-
     def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
         try:
-            process.communicate(timeout=END_SECONDS)  # closes its input: it says goodbye on every socket
+            self._process.communicate(timeout=END_SECONDS)  # closes its input: it closes every socket
         except (subprocess.TimeoutExpired, BrokenPipeError):
-            process.kill()
-            process.wait()
+            self._process.kill()
+            self._process.wait()
         self._errors.close()

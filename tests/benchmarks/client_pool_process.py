@@ -83,7 +83,7 @@ class Record:
             self.errors.append(payload)
 
 
-class Crowd:
+class ClientPool:
     """All the sockets."""
 
     def __init__(self, plan: Plan) -> None:
@@ -194,15 +194,15 @@ def percentiles_ms(seconds: Sequence[float]) -> dict[str, float]:
 
 
 async def _main() -> None:
-    crowd = Crowd(plan := Plan.from_json(sys.stdin.readline()))
-    await crowd.open()
+    client_pool = ClientPool(plan := Plan.from_json(sys.stdin.readline()))
+    await client_pool.open()
     _say({"open": len(plan.seats)})
     if plan.messages:
-        _say(await crowd.talk())
+        _say(await client_pool.talk())
     else:
         await asyncio.to_thread(sys.stdin.readline)
-        _say({"open": crowd.still_open()})
-    await crowd.close()
+        _say({"open": client_pool.still_open()})
+    await client_pool.close()
 
 
 def _say(what: dict[str, Any]) -> None:
