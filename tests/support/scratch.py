@@ -50,6 +50,6 @@ def _lock(directory: Path) -> bool:
 
 def _remove(directory: Path) -> None:
     """Remove it with the socket directories of its clusters, which lie in /tmp."""
-    for cluster in directory.glob("*/pgdata"):
-        shutil.rmtree(PostgresCluster(cluster.parent).socket_directory, ignore_errors=True)
+    for data in directory.rglob("pgdata"):
+        shutil.rmtree(PostgresCluster(data.parent).socket_directory, ignore_errors=True)
     shutil.rmtree(directory, ignore_errors=True)

@@ -18,6 +18,7 @@ from deploy.local.installation import account_for
 from deploy.local.leftovers import server_processes
 from deploy.local.processes import ROOT, spawn, stop, wait_until
 from tests.support.processes import tied
+from tests.support.scratch import scratch_directory
 
 DEADLINE_SECONDS = 30
 RUN_A_CLUSTER = """
@@ -30,10 +31,16 @@ signal.pause()
 """
 
 
+@pytest.fixture
+def scratch() -> Path:
+    """A directory for a cluster; what is left of it goes even if pytest is killed."""
+    return scratch_directory("cluster")
+
+
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory() -> Path:
     """A place that only this process's user can enter, deeper than PostgreSQL's longest path (1,024 bytes)."""
-    closed = tmp_path_factory.mktemp("closed")
+    closed = scratch_directory("closed")
     closed.chmod(0o700)
     deep = closed.joinpath(*["a directory with a long name and spaces " * 5] * 5)
     deep.mkdir(parents=True)
@@ -196,9 +203,9 @@ def test_server_that_hangs_on_after_its_supervisor_is_ended(
 
 
 @pytest.mark.parametrize("kind", ["open to others", "link"])
-def test_squatted_socket_directory_is_refused_and_left_alone(tmp_path: Path, kind: str) -> None:
-    cluster = PostgresCluster(tmp_path / "cluster")
-    target = tmp_path / "target"
+def test_squatted_socket_directory_is_refused_and_left_alone(scratch: Path, kind: str) -> None:
+    cluster = PostgresCluster(scratch / "cluster")
+    target = scratch / "target"
     target.mkdir()
     if kind == "link":
         cluster.socket_directory.symlink_to(target)
@@ -213,21 +220,21 @@ def test_squatted_socket_directory_is_refused_and_left_alone(tmp_path: Path, kin
         cluster.socket_directory.unlink() if kind == "link" else cluster.socket_directory.rmdir()
 
 
-def test_interrupted_initdb_is_repaired(tmp_path: Path) -> None:
-    with start_supervisor(tmp_path) as supervisor:
-        assert wait_until(lambda: any(tmp_path.glob("initdb-*/pgdata/base")), DEADLINE_SECONDS)
+def test_interrupted_initdb_is_repaired(scratch: Path) -> None:
+    with start_supervisor(scratch) as supervisor:
+        assert wait_until(lambda: any(scratch.glob("initdb-*/pgdata/base")), DEADLINE_SECONDS)
         supervisor.kill()
-    assert not (tmp_path / "pgdata").exists()
-    with PostgresCluster(tmp_path, durable=False) as cluster:
+    assert not (scratch / "pgdata").exists()
+    with PostgresCluster(scratch, durable=False) as cluster:
         assert cluster.psql("SELECT 1") == "1"
-    assert not any(tmp_path.glob("initdb-*"))
+    assert not any(scratch.glob("initdb-*"))
 
 
-def test_data_of_a_version_that_is_gone_is_refused_unless_disposable(tmp_path: Path) -> None:
-    data = tmp_path / "pgdata"
+def test_data_of_a_version_that_is_gone_is_refused_unless_disposable(scratch: Path) -> None:
+    data = scratch / "pgdata"
     data.mkdir()
     (data / "PG_VERSION").write_text("9\n")
     with pytest.raises(ClusterError, match=r"made by PostgreSQL 9, .*Install postgresql-9-postgis-3, or remove"):
-        PostgresCluster(tmp_path).start()
-    with PostgresCluster(tmp_path, durable=False) as cluster:
+        PostgresCluster(scratch).start()
+    with PostgresCluster(scratch, durable=False) as cluster:
         assert cluster.psql("SELECT 1") == "1"
