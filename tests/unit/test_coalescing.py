@@ -1,4 +1,4 @@
-"""Reads that are shared: who takes part in which, and what becomes of them when one fails."""
+"""Single-flight and batched reads: which concurrent requests share a read, and the effect of a failure."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -35,10 +35,15 @@ def table() -> Table:
     return Table()
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow this machine is, who is gathered waits for the read before."""
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch waits for the read before it, however slow the machine is."""
     monkeypatch.setattr(coalescing, "PATIENCE_SECONDS", SECONDS)
+
+
+@pytest.fixture
+def shared(table: Table) -> Coalesced[str, int]:
+    return Coalesced(table.read)
 
 
 def begin(*calls: Callable[[], object]) -> list[gevent.Greenlet]:
@@ -53,15 +58,12 @@ def ends(greenlets: Sequence[gevent.Greenlet]) -> list[object]:
     return [greenlet.get(block=False) for greenlet in greenlets]
 
 
-def test_who_comes_alone_reads_alone(table: Table) -> None:
-    shared = Coalesced(table.read)
+def test_who_comes_alone_reads_alone(table: Table, shared: Coalesced[str, int]) -> None:
     assert [shared.get("a"), shared.get("b"), shared.get("nowhere")] == [1, 2, None]
     assert table.reads == [["a"], ["b"], ["nowhere"]]
 
 
-@pytest.mark.usefixtures("patient")
-def test_those_who_come_while_a_read_is_under_way_share_the_next(table: Table) -> None:
-    shared = Coalesced(table.read)
+def test_those_who_come_while_a_read_is_under_way_share_the_next(table: Table, shared: Coalesced[str, int]) -> None:
     table.is_open.clear()
     asking = begin(*(partial(shared.get, key) for key in ("a", "b", "c", "b", "nowhere")))
     table.is_open.set()
@@ -69,20 +71,7 @@ def test_those_who_come_while_a_read_is_under_way_share_the_next(table: Table) -
     assert table.reads == [["a"], ["b", "c", "nowhere"]]
 
 
-@pytest.mark.usefixtures("patient")
-def test_nobody_is_given_what_was_read_before_the_question(table: Table) -> None:
-    shared = Coalesced(table.read)
-    table.is_open.clear()
-    early = begin(lambda: shared.get("a"))
-    table.rows["a"] = 10
-    late = begin(lambda: shared.get("a"))
-    table.is_open.set()
-    assert (ends(early), ends(late)) == ([1], [10])
-
-
-@pytest.mark.usefixtures("patient")
-def test_a_read_that_runs_already_takes_nobody_in(table: Table) -> None:
-    shared = Coalesced(table.read)
+def test_a_read_that_runs_already_takes_nobody_in(table: Table, shared: Coalesced[str, int]) -> None:
     table.is_open.clear()
     first = begin(lambda: shared.get("a"))
     second = begin(lambda: shared.get("b"))
@@ -96,9 +85,10 @@ def test_a_read_that_runs_already_takes_nobody_in(table: Table) -> None:
     assert (ends(second), ends(third)) == ([2], [20])
 
 
-def test_a_read_that_hangs_holds_nobody_up(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_that_hangs_holds_nobody_up(
+    table: Table, shared: Coalesced[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(coalescing, "PATIENCE_SECONDS", 0.001)
-    shared = Coalesced(table.read)
     table.is_open.clear()
     hanging = begin(lambda: shared.get("a"))
     table.is_open = Event()
@@ -108,7 +98,6 @@ def test_a_read_that_hangs_holds_nobody_up(table: Table, monkeypatch: pytest.Mon
     gevent.killall(hanging)
 
 
-@pytest.mark.usefixtures("patient")
 def test_a_failure_is_for_all_who_shared_the_read_and_for_nobody_else() -> None:
     is_open = Event()
     answers: Iterator[dict[str, int] | NotFound] = iter([{"a": 1}, NotFound("gone"), {"b": 2}])
@@ -134,9 +123,7 @@ def test_a_failure_is_for_all_who_shared_the_read_and_for_nobody_else() -> None:
     assert shared.get("b") == 2
 
 
-@pytest.mark.usefixtures("patient")
-def test_who_shared_a_read_that_was_cut_off_is_told_to_ask_again(table: Table) -> None:
-    shared = Coalesced(table.read)
+def test_who_shared_a_read_that_was_cut_off_is_told_to_ask_again(table: Table, shared: Coalesced[str, int]) -> None:
     table.is_open.clear()
     first, leading = begin(lambda: shared.get("a"), lambda: shared.get("b"))
 
@@ -152,7 +139,6 @@ def test_who_shared_a_read_that_was_cut_off_is_told_to_ask_again(table: Table) -
     assert shared.get("c") == 3
 
 
-@pytest.mark.usefixtures("patient")
 def test_a_read_takes_no_more_keys_than_it_may(table: Table) -> None:
     shared = Coalesced(table.read, most=2)
     table.is_open.clear()
@@ -163,9 +149,9 @@ def test_a_read_takes_no_more_keys_than_it_may(table: Table) -> None:
     assert max(map(len, table.reads)) == 2
 
 
-@pytest.mark.usefixtures("patient")
-def test_a_part_of_a_whole_reads_for_itself(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    shared = Coalesced(table.read)
+def test_a_part_of_a_whole_reads_for_itself(
+    table: Table, shared: Coalesced[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     table.is_open.clear()
     asking = begin(lambda: shared.get("a"), lambda: shared.get("b"))
     monkeypatch.setattr(database, "is_in_whole", lambda: True)
@@ -193,17 +179,16 @@ class TestAlike:
         assert ends(slow) == ["SLOW"] * 3
         assert reads.count("slow") == 2
 
-    def test_nothing_is_kept(self) -> None:
-        answers = iter(range(3))
-        alike = Alike(lambda _: next(answers))
-        assert [alike.get("a"), alike.get("a")] == [0, 1]
-        assert not alike._asked
+    def test_neither_a_result_nor_a_failure_is_kept(self) -> None:
+        answers = iter(range(2))
 
-    def test_nothing_is_kept_of_a_failure(self) -> None:
-        def read(_: str) -> str:
+        def read(_: str) -> int:
+            for answer in answers:
+                return answer
             raise NotFound("gone")
 
         alike = Alike(read)
+        assert [alike.get("a"), alike.get("a")] == [0, 1]
         for _ in range(2):
             with pytest.raises(NotFound):
                 alike.get("a")
