@@ -41,7 +41,7 @@ class Person:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the person's client sends."""
+        """The `Authorization` header of this user."""
         return {"Authorization": f"Bearer {self.token}"}
 
 
@@ -51,7 +51,7 @@ def _token(tenant: TenantProcess, subject: str) -> str:
 
 
 def add_person(tenant: TenantProcess, role: Role = Role.RENTER) -> Person:
-    """A known user in this role, and a token that stands for the user."""
+    """Add a user in this role, with an access token."""
     number = next(_number)
     subject, email = f"auth0|person{number}", f"person{number}@example.com"
     with transaction() as session:
@@ -63,26 +63,26 @@ def add_person(tenant: TenantProcess, role: Role = Role.RENTER) -> Person:
 
 
 def add_user() -> UUID:
-    """A user who never calls."""
+    """Add a user without a token; its id."""
     with transaction() as session:
         return session.scalars(insert(User).values(username=f"user-{next(_number)}").returning(User.id)).one()
 
 
 def category_id(name: str = "Power tools") -> UUID:
-    """A default category."""
+    """The id of a default category."""
     with transaction() as session:
         return session.scalars(select(Category.id).where(Category.name == name)).one()
 
 
 def add_category(name: str | None = None, parent_id: UUID | None = None) -> UUID:
-    """A category that is in no use."""
+    """Add a category; its id."""
     values = {"name": name or f"Category {next(_number)}", "parent_id": parent_id}
     with transaction() as session:
         return session.execute(insert(Category).values(**values).returning(Category.id)).scalar_one()
 
 
 def new_equipment(**changes: Any) -> dict[str, Any]:
-    """The body that lists a cordless drill in Bern."""
+    """The body of a request that adds a listing."""
     return {
         "category_id": str(category_id()),
         "title": "Cordless drill",
@@ -96,7 +96,7 @@ def new_equipment(**changes: Any) -> dict[str, Any]:
 
 
 def add_equipment(owner_id: UUID, *, photos: int = 0, coordinates: Point | None = None, **values: Any) -> UUID:
-    """A listing. Each is a minute newer than the one before."""
+    """Add a listing, a minute newer than the one before; its id."""
     number = next(_number)
     defaults: dict[str, Any] = {
         "category_id": values.pop("category_id", None) or category_id(),
@@ -127,14 +127,14 @@ def add_equipment(owner_id: UUID, *, photos: int = 0, coordinates: Point | None 
 
 
 def photo_id_of(equipment_id: UUID) -> UUID:
-    """A listing's primary photo."""
+    """The id of a listing's primary photo."""
     with transaction() as session:
         primary = EquipmentPhoto.equipment_id == equipment_id, EquipmentPhoto.is_primary
         return session.scalars(select(EquipmentPhoto.id).where(*primary)).one()
 
 
 def add_conversation(*user_ids: UUID, messages: int = 0) -> UUID:
-    """A conversation of these people, in which the first of them has sent so many messages."""
+    """Add a conversation of these users, with messages of the first of them; its id."""
     with transaction() as session:
         talk = Conversation(participant_key=f"made {next(_number)}", last_seq=messages)
         session.add(talk)
