@@ -14,7 +14,7 @@ from app.equipment.categories import MAX_DEPTH
 from app.equipment.category_repository import MAX_CATEGORIES
 from app.models import Category
 from tests.support.admin_api import ADMIN, audit_log
-from tests.support.assertions import assert_error, problems
+from tests.support.assertions import assert_error, assert_invalid, problems
 from tests.support.rows import Person, add_category, add_equipment, category_id
 
 CATEGORIES = f"{ADMIN}/categories"
@@ -58,8 +58,8 @@ def chain(length: int) -> list[UUID]:
 
 def conflict(answer: TestResponse) -> list[tuple[str, str]]:
     """Which field a 409 is about, and the word for what is wrong with it."""
-    assert_error(answer, 409, "CONFLICT")
-    return [(problem["field"], problem["code"]) for problem in (answer.json or {}).get("details", [])]
+    details = assert_error(answer, 409, "CONFLICT").get("details", [])
+    return [(problem["field"], problem["code"]) for problem in details]
 
 
 def parent_of(category: UUID) -> UUID | None:
@@ -93,8 +93,7 @@ class TestAdding:
         "name", ["x", "x" * 101, "", " x ", None, 1, ["Boats"], "Bo\0ats", "Bo\u202eats"], ids=repr
     )
     def test_a_name_is_of_two_to_a_hundred_letters(self, gardener: Gardener, name: Any) -> None:
-        ((field, _),) = problems(gardener.add(name))
-        assert field == "name"
+        assert_invalid(gardener.add(name), "name")
 
     def test_a_parent_that_is_not_there_is_refused_by_name(self, gardener: Gardener) -> None:
         assert problems(gardener.add("Boats", parent_id=str(uuid4()))) == [("parent_id", "unknown_reference")]
@@ -124,6 +123,7 @@ class TestChanging:
         answer = gardener.change(tents, name="tents")
         assert (answer.status_code, (answer.json or {})["name"]) == (200, "tents")
         assert answer.json == client.get(f"/api/v1/categories/{tents}").json
+        assert gardener.change(tents, name="tents", parent_id=str(camping)).status_code == 200  # changes nothing
         (entry,) = audit_log()
         assert (entry["actor_id"], entry["action"], entry["subject_id"]) == (admin.id, "category.changed", tents)
         assert entry["before"] == {"name": "Tents", "parent_id": str(camping)}
@@ -143,12 +143,6 @@ class TestChanging:
         ]
         assert [entry["after"]["parent_id"] for entry in audit_log()] == [None, str(one)]
 
-    def test_what_changes_nothing_is_not_written_down(self, gardener: Gardener) -> None:
-        tents, camping = category_id("Tents"), category_id("Camping & Hiking")
-        for more in ({}, {"parent_id": str(camping)}):
-            assert gardener.change(tents, name="Tents", **more).status_code == 200
-        assert audit_log() == []
-
     @pytest.mark.parametrize("target", [0, 1, 2, 3], ids=["itself", "its child", "a grandchild", "the lowest"])
     def test_it_cannot_be_below_itself(self, gardener: Gardener, target: int) -> None:
         ids = chain(4)
@@ -156,10 +150,8 @@ class TestChanging:
         assert [parent_of(each) for each in ids] == [None, *ids[:-1]]
         assert audit_log() == []
 
-    def test_a_parent_or_a_category_that_is_not_there(self, gardener: Gardener) -> None:
+    def test_a_parent_that_is_not_there_and_a_missing_name_are_refused(self, gardener: Gardener) -> None:
         assert problems(gardener.move(add_category(), uuid4())) == [("parent_id", "unknown_reference")]
-        assert_error(gardener.change(uuid4(), name="Boats"), 404, "NOT_FOUND")
-        assert_error(gardener.delete(uuid4()), 404, "NOT_FOUND")
         assert problems(gardener.change(add_category(), parent_id=None)) == [("name", "required")]
 
     def test_neither_a_name_nor_a_move_makes_twins(self, gardener: Gardener) -> None:

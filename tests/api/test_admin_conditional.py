@@ -150,11 +150,26 @@ def test_what_is_no_list_of_tags_is_refused(
         assert_error(act(client, admin, things[kind], **{"If-Match": nonsense}), 400, "BAD_REQUEST")
 
 
-@pytest.mark.parametrize("path", ["users/{}", "equipment/{}", "categories/{}"])
-def test_what_is_not_there_is_not_found_whatever_the_condition(client: FlaskClient, admin: Person, path: str) -> None:
-    for condition in ("*", STALE):
-        sent = {**admin.headers, "If-Match": condition}
-        assert_error(client.delete(f"{ADMIN}/{path.format(uuid4())}", headers=sent), 404, "NOT_FOUND")
+@pytest.mark.parametrize("condition", [{}, {"If-Match": "*"}, {"If-Match": STALE}], ids=str)
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "users/{}", None),
+        ("PUT", "users/{}/role", {"role": "owner"}),
+        ("DELETE", "users/{}", None),
+        ("PUT", "equipment/{}/availability", {"is_available": False}),
+        ("DELETE", "equipment/{}", None),
+        ("PUT", "categories/{}", {"name": "Boats"}),
+        ("DELETE", "categories/{}", None),
+    ],
+)
+def test_an_unknown_resource_is_not_found_with_any_condition(
+    client: FlaskClient, admin: Person, condition: dict[str, str], method: str, path: str, body: Any
+) -> None:
+    headers = {**admin.headers, **condition}
+    answer = client.open(f"{ADMIN}/{path.format(uuid4())}", method=method, json=body, headers=headers)
+    assert_error(answer, 404, "NOT_FOUND")
+    assert audit_log() == []
 
 
 def test_a_user_is_not_removed_with_listings_that_nobody_saw(

@@ -1,17 +1,14 @@
 """What admins change of listings; the audit log knows whose it was, what it was called, and how it was before."""
 
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app.database import transaction
-from app.errors import Forbidden
-from app.models import Equipment
 from tests.support.admin_api import ADMIN, audit_log
-from tests.support.assertions import assert_error, problems
+from tests.support.assertions import assert_error, assert_invalid
 from tests.support.rows import Person, add_equipment
 
 
@@ -56,20 +53,10 @@ class TestAvailability:
         states = {"before": {"is_available": True}, "after": {"is_available": False}}
         assert audit_log() == [entry(admin, its_owner, equipment_id, "availability_changed", **states)]
 
-    def test_what_changes_nothing_is_not_written_down(self, client: FlaskClient, admin: Person, owner: Person) -> None:
-        equipment_id = add_equipment(owner.id)
-        with transaction() as session:
-            before = session.get_one(Equipment, equipment_id).updated_at
-        assert offer(client, admin, equipment_id, True).status_code == 200
-        with transaction() as session:
-            assert session.get_one(Equipment, equipment_id).updated_at == before
-        assert audit_log() == []
-
     @pytest.mark.parametrize("value", ["false", 0, None, [], "", {}], ids=repr)
     def test_what_is_no_boolean_is_refused(self, client: FlaskClient, admin: Person, owner: Person, value: Any) -> None:
         equipment_id = add_equipment(owner.id)
-        ((field, _),) = problems(offer(client, admin, equipment_id, value))
-        assert field == "is_available"
+        assert_invalid(offer(client, admin, equipment_id, value), "is_available")
         assert (client.get(f"/api/v1/equipment/{equipment_id}").json or {})["is_available"] is True
 
 
@@ -86,22 +73,3 @@ class TestTakingDown:
         ]
         assert_error(take_down(client, admin, equipment_id), 404, "NOT_FOUND")
         assert len(audit_log()) == 1
-
-
-def test_an_unknown_listing_is_not_found(client: FlaskClient, admin: Person) -> None:
-    assert_error(offer(client, admin, uuid4(), False), 404, "NOT_FOUND")
-    assert_error(take_down(client, admin, uuid4()), 404, "NOT_FOUND")
-    assert audit_log() == []
-
-
-def test_a_change_and_its_entry_are_there_together_or_not_at_all(
-    client: FlaskClient, admin: Person, owner: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: Any, **__: Any) -> None:
-        raise Forbidden("The log is full.")
-
-    equipment_id = add_equipment(owner.id)
-    monkeypatch.setattr("app.audit.record", fail)
-    assert_error(offer(client, admin, equipment_id, False), 403, "FORBIDDEN")
-    assert_error(take_down(client, admin, equipment_id), 403, "FORBIDDEN")
-    assert (client.get(f"/api/v1/equipment/{equipment_id}").json or {})["is_available"] is True

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from app.database import transaction
 from app.models import Equipment, Role, User
 from tests.support.admin_api import ADMIN
-from tests.support.assertions import assert_error, problems
+from tests.support.assertions import assert_ok, problems
 from tests.support.processes.tenant import TenantProcess
 from tests.support.rows import EPOCH, Person, add_category, add_equipment, add_person, add_user, category_id
 
@@ -23,9 +23,7 @@ def ask(client: FlaskClient, admin: Person) -> Callable[..., dict[str, Any]]:
     """What an admin is shown."""
 
     def get(path: str, **query: Any) -> dict[str, Any]:
-        answer = client.get(f"{ADMIN}/{path}", query_string=query, headers=admin.headers)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json or {})
+        return dict(assert_ok(client.get(f"{ADMIN}/{path}", query_string=query, headers=admin.headers)))
 
     return get
 
@@ -59,15 +57,11 @@ def test_the_counts_are_exact_and_cost_one_statement(
 
 
 class TestUsers:
-    def test_one_is_shown_as_in_the_list(self, ask: Callable[..., Any], owner: Person, client: FlaskClient) -> None:
+    def test_one_is_shown_as_in_the_list(self, ask: Callable[..., Any], owner: Person) -> None:
         add_equipment(owner.id)
         shown = ask(f"users/{owner.id}")
         assert shown["equipment_count"] == 1
         assert shown in ask("users", search=owner.email)["users"]
-        assert set(shown) == {"id", "email", "role", "username", "full_name", "created_at", "equipment_count"}
-
-    def test_an_unknown_one_is_not_found(self, client: FlaskClient, admin: Person) -> None:
-        assert_error(client.get(f"{ADMIN}/users/{uuid4()}", headers=admin.headers), 404, "NOT_FOUND")
 
     @pytest.mark.parametrize("role", list(Role))
     def test_those_of_a_role(

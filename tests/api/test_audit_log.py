@@ -12,11 +12,12 @@ from app import audit, paging
 from app.admin.criteria import AuditFilters, AuditSearch
 from app.audit import OPERATOR, Action, Author
 from app.database import transaction
+from app.errors import Forbidden
 from app.models import AuditEntry, Role
-from tests.support.admin_api import ADMIN, change_role, delete_user
-from tests.support.assertions import problems
+from tests.support.admin_api import ADMIN, audit_log, change_role, delete_user, role_of
+from tests.support.assertions import assert_error, assert_ok, problems
 from tests.support.processes.tenant import TenantProcess
-from tests.support.rows import Person, add_person
+from tests.support.rows import Person, add_equipment, add_person
 
 LOG = f"{ADMIN}/audit-log"
 
@@ -26,9 +27,7 @@ def read(client: FlaskClient, admin: Person) -> Callable[..., dict[str, Any]]:
     """What an admin reads."""
 
     def get(**query: Any) -> dict[str, Any]:
-        answer = client.get(LOG, query_string=query, headers=admin.headers)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json or {})
+        return dict(assert_ok(client.get(LOG, query_string=query, headers=admin.headers)))
 
     return get
 
@@ -182,3 +181,33 @@ def test_a_page_costs_the_same_statements_whatever_its_size(
         answer = client.get(LOG, query_string={"per_page": per_page}, headers=admin.headers)
     assert len((answer.json or {})["entries"]) == per_page
     assert len(counted) == 2  # the caller, and the page with its total
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "users/{user}/role", {"role": "admin"}),
+        ("DELETE", "users/{user}", None),
+        ("PUT", "equipment/{equipment}/availability", {"is_available": False}),
+        ("DELETE", "equipment/{equipment}", None),
+    ],
+)
+def test_a_change_whose_entry_fails_is_rolled_back(
+    client: FlaskClient,
+    admin: Person,
+    owner: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    path: str,
+    body: Any,
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise Forbidden("The log is full.")
+
+    equipment_id = add_equipment(owner.id)
+    before = assert_ok(client.get(f"/api/v1/equipment/{equipment_id}"))
+    monkeypatch.setattr("app.audit.record", fail)
+    url = f"{ADMIN}/{path.format(user=owner.id, equipment=equipment_id)}"
+    assert_error(client.open(url, method=method, json=body, headers=admin.headers), 403, "FORBIDDEN")
+    assert assert_ok(client.get(f"/api/v1/equipment/{equipment_id}")) == before
+    assert (role_of(owner.id), audit_log()) == ("owner", [])

@@ -1,41 +1,65 @@
-"""What an operator does from a shell."""
+"""The commands of an operator."""
+
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from app.database import transaction
 from app.models import Role, User
+from tests.support.admin_api import audit_log, role_of
 from tests.support.rows import Person
 
 
-def role_of(client: FlaskClient, person: Person) -> str:
-    answer = client.get("/api/v1/auth/me", headers=person.headers).json
-    assert answer is not None
-    return str(answer["role"])
+def promote(app: Flask, *arguments: str) -> Any:
+    return app.test_cli_runner().invoke(args=["users", "promote", *arguments])
 
 
 @pytest.mark.parametrize("role", [role.value for role in Role])
-def test_promote_gives_a_role_at_once(app: Flask, client: FlaskClient, renter: Person, role: str) -> None:
-    done = app.test_cli_runner().invoke(args=["users", "promote", renter.email.upper(), role])
-    assert done.exit_code == 0, done.output
-    assert role in done.output
-    assert role_of(client, renter) == role
+def test_promote_gives_a_role_and_is_logged_without_an_actor(
+    app: Flask, client: FlaskClient, renter: Person, role: str
+) -> None:
+    for _ in range(2):
+        done = promote(app, renter.email.upper(), role)
+        assert done.exit_code == 0, done.output
+        assert role in done.output
+    assert role_of(renter.id) == role
+    entry = {"actor_id": None, "request_id": None, "action": "user.role_changed", "subject_id": renter.id}
+    changed = [entry | {"before": {"role": "renter"}, "after": {"role": role}}]
+    assert audit_log() == (changed if role != "renter" else [])
+
+
+@pytest.mark.attack("accounts")
+@pytest.mark.parametrize("role", ["renter", "owner"])
+def test_promote_does_not_demote_the_last_admin(app: Flask, client: FlaskClient, admin: Person, role: str) -> None:
+    done = promote(app, admin.email, role)
+    assert done.exit_code == 1
+    assert "last admin" in done.output
+    assert (role_of(admin.id), audit_log()) == ("admin", [])
 
 
 def test_promote_refuses_an_unverified_email(app: Flask, client: FlaskClient, renter: Person) -> None:
     with transaction() as session:
         session.get_one(User, renter.id).email_verified = False
-    done = app.test_cli_runner().invoke(args=["users", "promote", renter.email, "admin"])
+    done = promote(app, renter.email, "admin")
     assert done.exit_code == 1
     assert "verified" in done.output
-    assert role_of(client, renter) == "renter"
+    assert role_of(renter.id) == "renter"
+
+
+@pytest.mark.attack("accounts")
+def test_promote_refuses_an_email_that_looks_alike(app: Flask, client: FlaskClient, renter: Person) -> None:
+    with transaction() as session:
+        session.execute(update(User).where(User.id == renter.id).values(email="v\u0130ctim@example.com"))
+    assert promote(app, "victim@example.com", "admin").exit_code == 1
+    assert role_of(renter.id) == "renter"
 
 
 @pytest.mark.parametrize("arguments", [["nobody@example.com", "admin"], ["person@example.com", "emperor"], []])
 def test_promote_says_what_is_wrong_in_a_line(app: Flask, client: FlaskClient, arguments: list[str]) -> None:
-    done = app.test_cli_runner().invoke(args=["users", "promote", *arguments])
+    done = promote(app, *arguments)
     assert done.exit_code != 0
     assert "Traceback" not in done.output
     assert done.output.strip().splitlines()[-1].startswith("Error:")

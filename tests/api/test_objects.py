@@ -79,17 +79,18 @@ class TestSecrets:
         assert answers[0][0] == 401
 
     @pytest.mark.parametrize(("method", "path"), [*NOT_ADMINS, ("PUT", "users/{user}")])
-    @pytest.mark.parametrize("body", [{}, {"role": "admin"}, {"full_name": "Mallory"}], ids=str)
+    @pytest.mark.parametrize("body", ["{}", '{"role": "admin"}', '{"full_name": "Mallory"}', "{"])
     def test_who_may_not_learns_not_what_exists(
-        self, client: FlaskClient, mallory: Person, owner: Person, method: str, path: str, body: dict[str, str]
+        self, client: FlaskClient, mallory: Person, owner: Person, method: str, path: str, body: str
     ) -> None:
-        there = existing(owner)
+        there, sent = existing(owner), {"data": body, "content_type": "application/json", "headers": mallory.headers}
         answers = [
-            said(client.open(f"{API}/{path.format(**ids)}", method=method, json=body, headers=mallory.headers))
+            said(client.open(f"{API}/{path.format(**ids)}", method=method, **sent))
             for ids in (there, {name: uuid4() for name in there})
         ]
         assert answers[0] == answers[1]
-        assert answers[0][0] == (400 if "role" in body and path == "users/{user}" else 403)
+        is_bad_body = path == "users/{user}" and method == "PUT" and body in ("{", '{"role": "admin"}')
+        assert answers[0][0] == (400 if is_bad_body else 403)
 
     @pytest.mark.parametrize("whose", ["own", "foreign"])
     def test_a_photo_is_none_of_the_caller_s_business_elsewhere_than_in_their_own_listing(
@@ -146,15 +147,6 @@ class TestConversations:
         assert begun != talk
         assert intruder.messages(begun) == []
         assert intruder.get(f"/{talk}/messages").status_code == 403
-
-    def test_an_admin_reads_and_writes_no_conversation_of_others(
-        self, ada: ChatUser, ben: ChatUser, client: FlaskClient, admin: Person
-    ) -> None:
-        talk = ada.begin(ben)
-        reader = chat_user(client, admin)
-        assert {reader.get(f"/{talk}{path}").status_code for path in ("", "/messages")} == {403}
-        assert reader.post(f"/{talk}/messages", content="Hello").status_code == 403
-        assert ada.conversation(talk)["last_seq"] == 0
 
 
 class TestProfiles:

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from app.auth import service as auth
 from app.auth.principal import SubjectClaims
 from app.database import transaction
-from app.errors import Forbidden, NotFound
+from app.errors import NotFound
 from app.models import (
     Base,
     Conversation,
@@ -23,15 +23,14 @@ from app.models import (
     Message,
     OwnerProfile,
     RenterProfile,
-    Role,
     User,
 )
 from app.settings import OwnerSignup
 from app.users import service
-from tests.support.admin_api import audit_log, change_role, delete_user, role_of
+from tests.support.admin_api import audit_log, delete_user
 from tests.support.assertions import assert_error
 from tests.support.processes.tenant import TenantProcess
-from tests.support.rows import Person, add_conversation, add_equipment, add_person
+from tests.support.rows import Person, add_conversation, add_equipment
 from tests.support.users import ChatUser, chat_user
 
 
@@ -116,27 +115,6 @@ def test_the_audit_log_keeps_no_more_of_a_person_than_it_needs(
             "request_id": "request-of-a-test",
         }
     ]
-
-
-def test_its_entries_outlive_their_author(
-    client: FlaskClient, tenant: TenantProcess, admin: Person, renter: Person
-) -> None:
-    other = add_person(tenant, Role.ADMIN)
-    change_role(client, other, renter.id, "owner")
-    delete_user(client, admin, other.id)
-    assert [entry["actor_id"] for entry in audit_log()] == [other.id, admin.id]
-
-
-def test_a_change_and_its_entry_are_there_together_or_not_at_all(
-    client: FlaskClient, admin: Person, renter: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: Any, **__: Any) -> None:
-        raise Forbidden("The log is full.")
-
-    monkeypatch.setattr("app.audit.record", fail)
-    assert_error(change_role(client, admin, renter.id, "owner"), 403, "FORBIDDEN")
-    assert_error(delete_user(client, admin, renter.id), 403, "FORBIDDEN")
-    assert (role_of(renter.id), audit_log()) == ("renter", [])
 
 
 SAVES = {

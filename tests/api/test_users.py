@@ -10,22 +10,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.settings import OwnerSignup, Settings
+from tests.support.admin_api import role_of
+from tests.support.assertions import assert_error, assert_invalid, assert_ok
 from tests.support.rows import Person, add_equipment, new_equipment
 
 API = "/api/v1/users"
-
-
-def role_of(client: FlaskClient, person: Person) -> str:
-    me = client.get("/api/v1/auth/me", headers=person.headers).json
-    assert me is not None
-    return str(me["role"])
-
-
-def test_the_public_view_is_these_three_fields(client: FlaskClient, owner: Person) -> None:
-    answer = client.get(f"{API}/{owner.id}")
-    assert answer.json is not None
-    assert answer.json.keys() == {"id", "username", "avatar_url"}
-    assert answer.json["id"] == str(owner.id)
 
 
 def test_no_public_answer_holds_an_email(client: FlaskClient, owner: Person) -> None:
@@ -48,9 +37,8 @@ def test_no_public_answer_holds_an_email(client: FlaskClient, owner: Person) -> 
     ],
 )
 def test_users_change_what_they_give(client: FlaskClient, renter: Person, changes: dict[str, Any]) -> None:
-    before = client.get("/api/v1/auth/me", headers=renter.headers).json
+    before = assert_ok(client.get("/api/v1/auth/me", headers=renter.headers))
     answer = client.put(f"{API}/{renter.id}", json=changes, headers=renter.headers)
-    assert before is not None
     assert answer.json == {**before, **changes}
     assert client.get("/api/v1/auth/me", headers=renter.headers).json == answer.json
 
@@ -67,19 +55,14 @@ def test_users_change_what_they_give(client: FlaskClient, renter: Person, change
 def test_a_bad_or_forbidden_field_is_refused_by_name(
     client: FlaskClient, renter: Person, field: str, value: Any
 ) -> None:
-    answer = client.put(f"{API}/{renter.id}", json={field: value}, headers=renter.headers)
-    assert answer.status_code == 400
-    assert answer.json is not None
-    assert [problem["field"] for problem in answer.json["details"]] == [field]
-    assert role_of(client, renter) == "renter"
+    assert_invalid(client.put(f"{API}/{renter.id}", json={field: value}, headers=renter.headers), field)
+    assert role_of(renter.id) == "renter"
 
 
 def test_a_taken_username_is_a_conflict_whatever_its_case(client: FlaskClient, renter: Person, owner: Person) -> None:
     client.put(f"{API}/{owner.id}", json={"username": "Samantha"}, headers=owner.headers)
     answer = client.put(f"{API}/{renter.id}", json={"username": "sAMANTHA"}, headers=renter.headers)
-    assert answer.status_code == 409
-    assert answer.json is not None
-    assert answer.json["details"][0]["field"] == "username"
+    assert [problem["field"] for problem in assert_error(answer, 409, "CONFLICT")["details"]] == ["username"]
 
 
 def test_an_unknown_user_is_not_found(client: FlaskClient, admin: Person) -> None:
@@ -102,7 +85,7 @@ def test_a_renter_becomes_an_owner_by_the_first_profile(client: FlaskClient, ren
 
 def test_an_admins_role_stays_when_the_profile_is_saved(client: FlaskClient, admin: Person) -> None:
     client.put(f"{API}/me/owner-profile", json={"business_info": {}}, headers=admin.headers)
-    assert role_of(client, admin) == "admin"
+    assert role_of(admin.id) == "admin"
 
 
 def test_with_approval_the_profile_is_an_application(
@@ -114,7 +97,7 @@ def test_with_approval_the_profile_is_an_application(
     saved = client.put(profile, json={"business_info": {"hours": "9–17"}}, headers=renter.headers)
     assert saved.json == {"business_info": {"hours": "9–17"}, "role": "renter"}
     assert client.get(profile, headers=renter.headers).json == saved.json
-    assert role_of(client, renter) == "renter"
+    assert role_of(renter.id) == "renter"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +110,7 @@ def test_business_info_is_a_bounded_object(client: FlaskClient, renter: Person, 
     profile = f"{API}/me/owner-profile"
     answer = client.put(profile, data=body, content_type="application/json", headers=renter.headers)
     assert answer.status_code == 400
-    assert role_of(client, renter) == "renter"
+    assert role_of(renter.id) == "renter"
 
 
 def test_a_renter_profile_is_empty_until_saved_and_changes_in_part(client: FlaskClient, renter: Person) -> None:
@@ -144,15 +127,24 @@ def test_a_renter_profile_is_empty_until_saved_and_changes_in_part(client: Flask
 def test_own_equipment_is_ones_own_newest_first(client: FlaskClient, owner: Person, admin: Person) -> None:
     older, newer = add_equipment(owner.id), add_equipment(owner.id)
     add_equipment(admin.id)
-    answer = client.get(f"{API}/me/equipment", headers=owner.headers).json
-    assert answer is not None
+    answer = assert_ok(client.get(f"{API}/me/equipment", headers=owner.headers))
     assert [item["id"] for item in answer["items"]] == [str(newer), str(older)]
     assert answer["total"] == 2
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "page=0", "cursor=x", "limit=x"])
 def test_own_equipment_names_a_bad_page(client: FlaskClient, owner: Person, query: str) -> None:
-    answer = client.get(f"{API}/me/equipment?{query}", headers=owner.headers)
-    assert answer.status_code == 400
-    assert answer.json is not None
-    assert answer.json["details"][0]["field"] == query.partition("=")[0]
+    assert_invalid(client.get(f"{API}/me/equipment?{query}", headers=owner.headers), query.partition("=")[0])
+
+
+def test_a_cursor_leads_through_all_of_ones_own_equipment_once(client: FlaskClient, owner: Person) -> None:
+    made = {str(add_equipment(owner.id)) for _ in range(5)}
+    seen, query = [], {"limit": "2"}
+    while len(seen) < 10:
+        page = assert_ok(client.get(f"{API}/me/equipment", query_string=query, headers=owner.headers))
+        assert (page["total"], page["total_pages"], page["limit"]) == (5, 3, 2)
+        seen += [item["id"] for item in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert sorted(seen) == sorted(made)
