@@ -6,7 +6,8 @@ rolled back. Tests below `tests/service` start the service as production does, o
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -245,14 +246,16 @@ def start_service(
     database_url_factory: Callable[[], str], tenant: TenantProcess
 ) -> Iterator[Callable[[Mapping[str, str]], ServiceProcess]]:
     """Starts one service for each distinct set of settings, on its own database; all run until the session ends."""
-    with ExitStack() as services:
+    services: list[ServiceProcess] = []
 
-        @cache
-        def start(*settings: tuple[str, str]) -> ServiceProcess:
-            environment = {"DATABASE_URL": database_url_factory(), **tenant.env(), **dict(settings)}
-            return services.enter_context(ServiceProcess(environment))
+    @cache
+    def start(*settings: tuple[str, str]) -> ServiceProcess:
+        services.append(ServiceProcess({"DATABASE_URL": database_url_factory(), **tenant.env(), **dict(settings)}))
+        return services[-1].__enter__()
 
-        yield lambda settings: start(*sorted(settings.items()))
+    yield lambda settings: start(*sorted(settings.items()))
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(lambda service: service.__exit__(None, None, None), services))
 
 
 @pytest.fixture(scope="session")

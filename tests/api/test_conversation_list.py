@@ -103,7 +103,7 @@ def test_a_forged_cursor_does_no_harm(ada: ChatUser, key: str | None, identifier
 
 
 def cursor_of(writer: ChatUser) -> str:
-    link = writer.get(limit=2).headers["Link"]
+    link = str(writer.get(limit=2).headers["Link"])
     cursor = link.partition("cursor=")[2].partition("&")[0]
     assert base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     return cursor
