@@ -133,15 +133,15 @@ class TestSingleStatement:
             count(session)
         assert len(round_trips) == 1 + 3
 
-    def test_who_uses_its_connection_next_has_a_transaction_again(self, own: Settings, pooled: Engine) -> None:
-        with single_statement() as connection:
-            connection.execute(ADD, NAME)
-        add_and_fail(transaction, KeyError)
-        assert committed(own) == 1
-
-    @pytest.mark.parametrize("error", [DBAPIError, KeyError])
-    def test_so_it_has_after_a_failure(self, own: Settings, pooled: Engine, error: type[Exception]) -> None:
-        add_and_fail(single_statement, error)
+    @pytest.mark.parametrize("error", [None, DBAPIError, KeyError])
+    def test_the_next_user_of_its_connection_has_a_transaction_even_after_a_failure(
+        self, own: Settings, pooled: Engine, error: type[Exception] | None
+    ) -> None:
+        if error is None:
+            with single_statement() as connection:
+                connection.execute(ADD, NAME)
+        else:
+            add_and_fail(single_statement, error)
         assert committed(own) == 1
         add_and_fail(transaction, KeyError)
         assert committed(own) == 1
@@ -223,18 +223,14 @@ class TestDeadConnections:
             for connection in several:
                 connection.close()
 
-    def test_one_that_was_used_just_now_is_not_asked(
-        self, round_trips: list[int], monkeypatch: pytest.MonkeyPatch
+    # A client that was cut off by a firewall, or whose host stopped, has nothing to read either.
+    @pytest.mark.parametrize(("idle_seconds", "trips"), [(float("inf"), 1), (0, 2)])
+    def test_only_one_that_was_idle_for_long_is_asked(
+        self, round_trips: list[int], monkeypatch: pytest.MonkeyPatch, idle_seconds: float, trips: int
     ) -> None:
-        monkeypatch.setattr(database, "IDLE_UNASKED_SECONDS", float("inf"))
+        monkeypatch.setattr(database, "IDLE_UNASKED_SECONDS", idle_seconds)
         backend_pid()
-        assert len(round_trips) == 1
-
-    def test_one_that_was_idle_for_long_is_asked(self, round_trips: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-        # For who was cut off without a word, by a firewall or a host that stopped, has nothing to read either.
-        monkeypatch.setattr(database, "IDLE_UNASKED_SECONDS", 0)
-        backend_pid()
-        assert len(round_trips) == 2
+        assert len(round_trips) == trips
 
     def test_one_that_has_something_else_to_say_is_asked_and_kept(
         self, own: Settings, pooled: Engine, round_trips: list[int], monkeypatch: pytest.MonkeyPatch

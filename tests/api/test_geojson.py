@@ -53,38 +53,27 @@ def assert_geojson(body: dict[str, Any]) -> None:
                 assert west <= longitude <= east if west <= east else longitude >= west or longitude <= east
 
 
-def test_it_is_the_same_page_as_in_json(client: FlaskClient, owner: Person) -> None:
-    for number in range(3):
+def test_every_page_is_the_same_as_in_json(client: FlaskClient, owner: Person) -> None:
+    for number in range(4):
         place = Point(longitude=7.0 + number, latitude=46.0 + number)
         add_equipment(owner.id, photos=number, coordinates=place, daily_rate=Decimal(number + 1))
     add_equipment(owner.id, daily_rate=Decimal(9))
-    path = f"{API}?lat=47&lng=7&limit=3&q=drill"
-
-    page = client.get(path)
-    as_json, body = assert_ok(page), collection(client, path)
-
-    assert [feature["id"] for feature in body["features"]] == [item["id"] for item in as_json["items"]]
-    for feature, item in zip(body["features"], as_json["items"], strict=True):
-        place = item.pop("coordinates")
-        assert feature["geometry"]["coordinates"] == [place["longitude"], place["latitude"]]
-        assert feature["properties"] == item
-    counts = {name: as_json[name] for name in ("total", "page", "limit", "total_pages", "next_cursor")}
-    assert body.keys() - {"type", "features", "bbox"} == counts.keys()
-    assert counts.items() <= body.items()
-    assert client.get(path, headers=MAP).headers["Link"] == page.headers["Link"]
-
-
-def test_all_of_it_can_be_paged_through(client: FlaskClient, owner: Person) -> None:
-    listed = {str(add_equipment(owner.id, coordinates=BERN)) for _ in range(5)}
-    found: list[str] = []
-    path: str | None = f"{API}?limit=2"
-    while path is not None:
-        body = collection(client, path)
-        found += [feature["id"] for feature in body["features"]]
-        cursor = body["next_cursor"]
-        path = cursor and f"{API}?limit=2&cursor={cursor}"
-    assert len(found) == 5
-    assert set(found) == listed
+    path, pages = f"{API}?lat=47&lng=7&limit=2&q=drill", 0
+    while path:
+        page, pages = client.get(path), pages + 1
+        as_json, body = assert_ok(page), collection(client, path)
+        assert [feature["id"] for feature in body["features"]] == [item["id"] for item in as_json["items"]]
+        for feature, item in zip(body["features"], as_json["items"], strict=True):
+            place = item.pop("coordinates")
+            assert (feature["geometry"] or {}).get("coordinates") == (place and [place["longitude"], place["latitude"]])
+            assert feature["properties"] == item
+        counts = {name: as_json[name] for name in ("total", "page", "limit", "total_pages", "next_cursor")}
+        assert body.keys() - {"type", "features", "bbox"} == counts.keys()
+        assert counts.items() <= body.items()
+        link = client.get(path, headers=MAP).headers.get("Link")
+        assert link == page.headers.get("Link")
+        path = link.partition(">")[0].strip("<") if link and 'rel="next"' in link else ""
+    assert pages == 3
 
 
 def test_what_has_no_place_has_no_geometry_and_no_box(client: FlaskClient, owner: Person) -> None:
@@ -166,13 +155,3 @@ def test_it_takes_one_statement(client: FlaskClient, owner: Person, counting_sta
     with counting_statements() as counted:
         collection(client)
     assert len(counted) == 1
-
-
-def test_it_is_described(client: FlaskClient) -> None:
-    description: Any = client.get("/openapi.json").json
-    content = description["paths"][API]["get"]["responses"]["200"]["content"]
-    assert content.keys() == {"application/json", MEDIA_TYPE}
-    schemas = description["components"]["schemas"]
-    collection = schemas[content[MEDIA_TYPE]["schema"]["$ref"].rpartition("/")[2]]
-    assert set(collection["required"]) >= {"type", "features", "total", "next_cursor"}
-    assert collection["properties"]["type"]["enum"] == ["FeatureCollection"]

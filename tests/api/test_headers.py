@@ -1,5 +1,6 @@
 """Security headers on every answer, whatever its status; nothing personal is kept by anybody's cache."""
 
+import re
 from typing import Any
 
 import pytest
@@ -7,8 +8,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.settings import Settings
+from app.web.errors import codes_by_status
 from deploy.local.sockets import free_port
 from tests.support import UNKNOWN_ID
+from tests.support.assertions import assert_error
 from tests.support.failing_app import make_failing_app
 from tests.support.routes import ROUTES, Route, Scene
 from tests.support.rows import Person, add_equipment, new_equipment
@@ -16,6 +19,8 @@ from tests.support.security_headers import assert_secure
 
 API = "/api/v1/equipment"
 ASSET = "/docs/swagger-ui.css"
+ORIGIN = "https://app.example.com"
+READABLE = {"X-Request-Id", "ETag", "Idempotent-Replayed", "Link", "Location", "Retry-After", "WWW-Authenticate"}
 MEGABYTE = 1024 * 1024
 # Each is a way to a status that anybody can go: method, path, what else is sent.
 ANSWERS: list[tuple[int, str, str, dict[str, Any]]] = [
@@ -75,7 +80,7 @@ EVIL_HOST = {"Host": "evil.example.com", "X-Forwarded-Host": "evil.example.com",
 
 @pytest.fixture(scope="module")
 def failing_app(settings: Settings) -> Flask:
-    return make_failing_app(settings)
+    return make_failing_app(settings, cors_allowed_origins=(ORIGIN,))
 
 
 @pytest.fixture
@@ -83,17 +88,28 @@ def web(failing_app: Flask, rolled_back: None) -> FlaskClient:
     return failing_app.test_client()
 
 
+@pytest.mark.parametrize("origin", [None, ORIGIN])
 @pytest.mark.parametrize(
     ("status", "method", "path", "sent"), [pytest.param(*row, id=f"{row[0]} {row[1]} {row[2]}") for row in ANSWERS]
 )
-def test_security_headers_are_on_every_status(
-    web: FlaskClient, status: int, method: str, path: str, sent: dict[str, Any]
+def test_every_status_has_its_headers_and_every_error_the_one_body(
+    web: FlaskClient, status: int, method: str, path: str, sent: dict[str, Any], origin: str | None
 ) -> None:
-    with web.open(path, method=method, **sent) as answer:
+    headers = {**sent.get("headers", {}), **({"Origin": origin} if origin else {})}
+    with web.open(path, method=method, **{**sent, "headers": headers}) as answer:
         assert answer.status_code == status
         assert_secure(answer.headers)
-        assert len(set(answer.headers.keys())) == len(list(answer.headers.keys())), "each once"
-        assert status < 400 or answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers.get("Access-Control-Allow-Origin") == origin
+        if origin:
+            assert set(answer.headers["Access-Control-Expose-Headers"].split(", ")) >= READABLE
+        names = [name for name in answer.headers.keys() if name != "Vary"]  # noqa: SIM118
+        assert len(set(names)) == len(names)
+        if status >= 400:
+            assert answer.headers["Cache-Control"] == "no-store"
+        if status >= 400 and method != "HEAD":
+            body = assert_error(answer, status, (answer.json or {}).get("code", ""))
+            assert body["code"] in codes_by_status().get(status, {"BAD_REQUEST"})
+            assert not re.search("secret|QueuePool", str(body))
 
 
 def test_security_headers_are_on_what_only_users_are_answered(web: FlaskClient, renter: Person, owner: Person) -> None:

@@ -15,6 +15,7 @@ from app.auth import tenant_watch
 from app.auth.tenant_watch import TenantWatch
 from app.settings import Settings
 from deploy.local.processes import wait_until
+from tests.support.assertions import assert_error
 from tests.support.processes.tenant import TenantProcess
 
 PATIENCE_SECONDS = 30
@@ -32,9 +33,8 @@ def test_a_worker_is_ready(client: FlaskClient) -> None:
 
 def test_a_worker_that_drains_is_alive_and_not_ready(client: FlaskClient, draining: None) -> None:
     answer = client.get("/ready")
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-    assert answer.json is not None
-    assert answer.json["code"] == "SERVICE_UNAVAILABLE"
+    assert_error(answer, 503, "SERVICE_UNAVAILABLE")
+    assert answer.headers["Retry-After"] == "1"
     assert client.get("/health").text == "ok"
 
 
