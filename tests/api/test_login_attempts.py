@@ -36,11 +36,7 @@ SHARE = login_attempts.MAX_FAILING_ROWS // login_attempts.SLOTS
 class TestOutcomes:
     @pytest.mark.parametrize("mode", ["down", "error", "garbage", "wrong_shape", "rate_limited"])
     def test_what_the_tenant_does_not_judge_is_not_counted(
-        self,
-        logins: Logins,
-        tenant: TenantProcess,
-        email: str,
-        mode: str,
+        self, logins: Logins, tenant: TenantProcess, email: str, mode: str
     ) -> None:
         logins.fail(MAX_FAILURES - 1, email)
         tenant.fault("token", mode)
@@ -79,9 +75,7 @@ class TestOutcomes:
         assert row_of(email, HOME).failures == row_of(email).failures == 1
 
     @pytest.mark.attack("logins")
-    def test_where_nothing_can_be_counted_nobody_may_guess(
-        self, logins: Logins, tenant: TenantProcess, email: str
-    ) -> None:
+    def test_where_nothing_can_be_counted_nobody_may_guess(self, logins: Logins, email: str) -> None:
         with transaction() as session:
             session.execute(text("ALTER TABLE login_attempts RENAME TO elsewhere"))
         assert logins.attempt(email).status_code == 500
@@ -110,13 +104,7 @@ class TestOutcomes:
 class TestCost:
     @pytest.mark.parametrize(("password", "first", "later"), [(WRONG, 5, 4), (PASSWORD, 6, 4)], ids=["wrong", "right"])
     def test_an_attempt_costs_a_few_statements(
-        self,
-        logins: Logins,
-        counting_statements: Counting,
-        email: str,
-        password: str,
-        first: int,
-        later: int,
+        self, logins: Logins, counting_statements: Counting, email: str, password: str, first: int, later: int
     ) -> None:
         costs = []
         for _ in range(3):
