@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from app.messages import schemas
@@ -135,17 +134,8 @@ def last_frames(service: ServiceProcess, tenant: TenantProcess) -> dict[str, Las
     query(service.database_url, "DELETE FROM users WHERE id = %s", ben.id)
     for kind, client in clients.items():
         say(client, kind, talk)
-    ends = {kind: to_the_end(client) for kind, client in clients.items()}
-    return {kind: LastFrames(heard, code, ada.messages(talk)) for kind, (heard, code) in ends.items()}
-
-
-def to_the_end(client: ChatClient) -> tuple[list[str], int]:
-    frames: list[dict[str, Any]] = []
-    try:
-        while True:
-            frames.append(client.hear())
-    except ConnectionClosed as closed:
-        return names(frames), closed.rcvd.code if closed.rcvd else 1006
+    ends = {kind: client.rest() for kind, client in clients.items()}
+    return {kind: LastFrames(names(heard), code, ada.messages(talk)) for kind, (heard, code) in ends.items()}
 
 
 @pytest.mark.attack("frames")

@@ -13,11 +13,12 @@ import pytest
 
 from tests.support import UNKNOWN_ID
 from tests.support.assertions import assert_error
+from tests.support.http_raw import RawAnswer
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 from tests.support.users import ChatUser, new_user
 from tests.support.waiting import until
-from tests.support.ws_raw import Answer, RawSocket, close, upgrade
+from tests.support.ws_raw import RawSocket, close, upgrade
 
 PATHS = ("/ws", "/api/ws", "/api/v1/ws")
 Headers = Mapping[str, str | None]
@@ -39,7 +40,7 @@ def small(start_service: StartService) -> ServiceProcess:
     return start_service({"WEB_CONCURRENCY": "1", "WS_AUTH_TIMEOUT_SECONDS": "1", **environment})
 
 
-def ask(service: ServiceProcess, path: str = "/ws", headers: Headers | None = None, **options: Any) -> Answer:
+def ask(service: ServiceProcess, path: str = "/ws", headers: Headers | None = None, **options: Any) -> RawAnswer:
     """The response to one request for a socket."""
     with RawSocket(service.port) as raw:
         return raw.ask(upgrade(path, headers, **options))

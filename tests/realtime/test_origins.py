@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.assertions import assert_error
+from tests.support.http_raw import RawAnswer
 from tests.support.processes.service import ServiceProcess
 from tests.support.users import ChatUser
-from tests.support.ws_raw import Answer, RawSocket, upgrade
+from tests.support.ws_raw import RawSocket, upgrade
 
 ORIGIN, LOCAL = "https://good.example.com", "http://localhost:3000"
 PATHS = ("/ws", "/api/ws", "/api/v1/ws")
@@ -80,14 +81,14 @@ def service_settings() -> dict[str, str]:
     return {"CORS_ALLOWED_ORIGINS": f"{ORIGIN},{LOCAL}"}
 
 
-def ask(service: ServiceProcess, origin: str | None, path: str = "/ws", token: str | None = None) -> Answer:
+def ask(service: ServiceProcess, origin: str | None, path: str = "/ws", token: str | None = None) -> RawAnswer:
     in_latin_1 = origin if origin is None else origin.encode().decode("latin-1")  # its bytes, as `upgrade` takes them
     with RawSocket(service.port) as raw:
         authorization = None if token is None else f"Bearer {token}"
         return raw.ask(upgrade(path, {"Origin": in_latin_1, "Authorization": authorization}))
 
 
-def assert_refused(answer: Answer) -> None:
+def assert_refused(answer: RawAnswer) -> None:
     assert_error(answer, 403, "FORBIDDEN")
     assert "Access-Control-Allow-Origin" not in answer.headers
     assert "Upgrade" not in answer.headers

@@ -50,27 +50,29 @@ def test_it_names_the_user_and_counts_the_frames(service: ServiceProcess, ada: C
     assert line["duration_ms"] > 0
 
 
-@pytest.mark.parametrize(("code", "logged"), [(4001, 4001), (None, 1005)])
-def test_the_reason_in_a_client_s_close_frame_is_not_logged(
-    service: ServiceProcess, ada: ChatUser, code: int | None, logged: int
+# What the client sends at the end, then the code and the side in the log.
+ENDINGS: dict[str, tuple[bytes, int, str]] = {
+    "close-with-a-code": (close(4001, SAID), 4001, "client"),
+    "close-without-a-code": (close(), 1005, "client"),
+    "end": (b"", 1006, "nobody"),
+    "reset": (b"", 1006, "nobody"),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_it_tells_how_the_client_ended_the_socket_without_the_client_s_reason(
+    service: ServiceProcess, ada: ChatUser, name: str
 ) -> None:
-    request_id = f"log-of-a-close-{code}"
-    with open_socket(ada, version=1, headers={"X-Request-Id": request_id}) as raw:
-        raw.send(close(code, SAID))
-        assert raw.close_code() == code
-    line = line_of(service, request_id)
-    assert (line["code"], line["ended_by"], line["reason"]) == (logged, "client", None)
-    assert SAID.decode() not in service.log()
-
-
-@pytest.mark.parametrize("way", ["end", "reset"])
-def test_a_lost_connection_is_logged_as_1006(service: ServiceProcess, ada: ChatUser, way: str) -> None:
-    request_id = f"log-of-a-lost-one-{way}"
-    with open_socket(ada, headers={"X-Request-Id": request_id}) as raw:
-        if way == "reset":
+    sent, code, ended_by = ENDINGS[name]
+    with open_socket(ada, headers={"X-Request-Id": f"log-of-{name}"}) as raw:
+        raw.send(sent)
+        if sent:
+            raw.close_body()
+        elif name == "reset":
             raw.reset()
-    line = line_of(service, request_id)
-    assert (line["code"], line["ended_by"], line["reason"]) == (1006, "nobody", None)
+    line = line_of(service, f"log-of-{name}")
+    assert (line["code"], line["ended_by"], line["reason"]) == (code, ended_by, None)
+    assert SAID.decode() not in service.log()
 
 
 def test_the_service_s_own_close_is_logged_with_its_reason(service: ServiceProcess, ada: ChatUser) -> None:

@@ -20,6 +20,7 @@ from app.realtime.meter import MAX_MESSAGE_BYTES
 from tests.realtime.token_transports import MOST_URL_BYTES, ROOM_FOR_THE_REST, WAYS, Headers, ask, can_travel
 from tests.support import UNKNOWN_ID
 from tests.support.databases import scalar
+from tests.support.http_raw import RawAnswer
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 from tests.support.signing import base64url
@@ -27,7 +28,7 @@ from tests.support.token_attacks import attacks
 from tests.support.tokens import Forger, published_key
 from tests.support.users import ChatUser
 from tests.support.waiting import key_fetches
-from tests.support.ws_raw import Answer, RawSocket, open_socket
+from tests.support.ws_raw import RawSocket, open_socket
 
 ATTACKS = attacks()
 TROUBLE = ("Traceback", "unexpected_error", '"status": 500', "eyJ", "token=")
@@ -91,7 +92,7 @@ def victim(service: ServiceProcess, forger: Forger) -> ChatUser:
     return ChatUser(user.call("GET", "/auth/me").json()["id"], user.token, service)
 
 
-def assert_refused(answer: Answer | None, status: int, code: str) -> None:
+def assert_refused(answer: RawAnswer | None, status: int, code: str) -> None:
     assert answer is not None
     assert (answer.status, answer.json()["code"]) == (status, code)
     error = "invalid_request" if status == 400 else "invalid_token"  # RFC 6750 §3.1

@@ -3,8 +3,9 @@
 import re
 from urllib.parse import quote
 
+from tests.support.http_raw import RawAnswer
 from tests.support.processes.service import ServiceProcess
-from tests.support.ws_raw import Answer, RawSocket, upgrade
+from tests.support.ws_raw import RawSocket, upgrade
 
 MOST_HEADER_BYTES, MOST_URL_BYTES = 16_384, 8190  # `deploy/gunicorn.conf.py`
 ROOM_FOR_THE_REST = 100
@@ -14,7 +15,7 @@ WORD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 Headers = dict[str, str | None]
 
 
-def ask(service: ServiceProcess, path: str = "/ws", headers: Headers | None = None) -> Answer | None:
+def ask(service: ServiceProcess, path: str = "/ws", headers: Headers | None = None) -> RawAnswer | None:
     """The answer to a request for a socket; None where the service has not even read all of it."""
     with RawSocket(service.port) as raw:
         try:

@@ -40,10 +40,11 @@ def exchange(port: int, request: bytes, *, is_head: bool = False) -> list[RawAns
                 received += data
         except ConnectionResetError:
             pass  # it closed with something of ours unread
-    return _answers(received, is_head=is_head)
+    return answers_in(received, is_head=is_head)
 
 
-def _answers(received: bytes, *, is_head: bool) -> list[RawAnswer]:
+def answers_in(received: bytes, *, is_head: bool = False) -> list[RawAnswer]:
+    """The responses in these bytes; the last body may be incomplete."""
     answers = []
     while received:
         head, _, received = received.partition(b"\r\n\r\n")

@@ -82,10 +82,15 @@ class ChatClient:
             frames.append(frame)
         return frames
 
-    def close_code(self) -> int:
-        """Read to the end, and the code it came with."""
+    def rest(self) -> tuple[list[dict[str, Any]], int]:
+        """All frames up to the end of the socket, and its close code; 1006 without a close frame."""
+        frames = []
         try:
             while True:
-                self.ws.recv(PATIENCE_SECONDS)
+                frames.append(self.hear())
         except ConnectionClosed as closed:
-            return closed.rcvd.code if closed.rcvd else 1006
+            return frames, closed.rcvd.code if closed.rcvd else 1006
+
+    def close_code(self) -> int:
+        """Read up to the end of the socket; its close code."""
+        return self.rest()[1]

@@ -7,11 +7,11 @@ import os
 import socket
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
-from email.parser import BytesParser
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from tests.support.http_raw import RawAnswer, answers_in
 from tests.support.users import ChatUser
 from tests.support.waiting import until
 
@@ -73,21 +73,6 @@ def upgrade(
     return f"{method} {path} HTTP/{version}\r\n{''.join(lines)}\r\n".encode("latin-1")
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The response to a request."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    def json(self) -> dict[str, Any]:
-        """The body, which must be an object."""
-        found = json.loads(self.body)
-        assert isinstance(found, dict)
-        return found
-
-
 class Heard(NamedTuple):
     """A frame that the service sent."""
 
@@ -124,17 +109,16 @@ class RawSocket:
     def __exit__(self, *_: object) -> None:
         self.connection.close()
 
-    def ask(self, request: bytes) -> Answer:
+    def ask(self, request: bytes) -> RawAnswer:
         """Send a request; the response with its body."""
         self.connection.sendall(request)
         while b"\r\n\r\n" not in self._buffer:
             self._receive()
-        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
-        status_line, _, lines = head.partition(b"\r\n")
-        headers = dict(BytesParser().parsebytes(lines, headersonly=True))
-        return Answer(int(status_line.split()[1]), headers, self._take(int(headers.get("Content-Length", 0))))
+        head, separator, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        (answer,) = answers_in(head + separator)
+        return replace(answer, body=self._take(int(answer.headers.get("Content-Length", 0))))
 
-    def open(self, path: str = "/ws", headers: Mapping[str, str | None] | None = None) -> Answer:
+    def open(self, path: str = "/ws", headers: Mapping[str, str | None] | None = None) -> RawAnswer:
         """Open a WebSocket; asserts the 101 and its `Sec-WebSocket-Accept` (RFC 6455 §4.2.2)."""
         key = base64.b64encode(os.urandom(16)).decode()
         answer = self.ask(upgrade(path, {"Sec-WebSocket-Key": key, **(headers or {})}))
