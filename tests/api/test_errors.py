@@ -17,10 +17,6 @@ from tests.support.rows import Person, new_equipment
 API = "/api/v1/equipment"
 
 
-def test_a_wrong_method_tells_the_right_ones(client: FlaskClient) -> None:
-    assert set(client.patch(API).headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
-
-
 def test_every_wrong_field_is_named_at_once_with_a_word_for_programs(client: FlaskClient, owner: Person) -> None:
     answer = client.post(API, json={**new_equipment(), "title": "x", "color": "red"}, headers=owner.headers)
     details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]

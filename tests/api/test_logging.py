@@ -34,38 +34,29 @@ def at_info(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> Iterator[N
 def test_a_request_has_one_line_that_says_who_asked_for_what(
     client: FlaskClient, renter: Person, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = client.get(f"/api/v1/users/{renter.id}?token=planted", headers=renter.headers)
-    line = request_line(caplog)
-    assert line["method"] == "GET"
-    assert line["path"] == f"/api/v1/users/{renter.id}"
-    assert line["route"] == "/api/v1/users/<uuid:user_id>"
-    assert line["status"] == 200
-    assert line["request_id"] == answer.headers["X-Request-Id"]
-    assert line["duration_ms"] >= 0
-
-
-def test_the_line_of_a_known_caller_names_the_user(
-    client: FlaskClient, renter: Person, caplog: pytest.LogCaptureFixture
-) -> None:
-    client.get("/api/v1/auth/me", headers=renter.headers)
-    assert request_line(caplog)["user_id"] == str(renter.id)
-    caplog.clear()
-    client.get("/health")
-    assert "user_id" not in request_line(caplog)
+    for path, route in ((f"/api/v1/users/{renter.id}", "/api/v1/users/<uuid:user_id>"), ("/api/v1/auth/me",) * 2):
+        answer = client.get(f"{path}?token=planted", headers=renter.headers)
+        line = request_line(caplog)
+        assert (line["method"], line["path"], line["route"], line["status"]) == ("GET", path, route, 200)
+        assert line["request_id"] == answer.headers["X-Request-Id"]
+        assert line["duration_ms"] >= 0
+        assert line.get("user_id") == (str(renter.id) if path.endswith("me") else None)
+        caplog.clear()
 
 
 Counting = Callable[[], AbstractContextManager[StatementCounter]]
 
 
-@pytest.mark.parametrize("path", ["/api/v1/equipment?q=tent", "/api/v1/auth/me"])
+@pytest.mark.parametrize("path", ["/api/v1/equipment?q=tent", "/api/v1/auth/me", "/health"])
 def test_the_line_says_how_many_queries_the_request_ran_and_how_long_they_took(
     client: FlaskClient, owner: Person, caplog: pytest.LogCaptureFixture, counting_statements: Counting, path: str
 ) -> None:
     with counting_statements() as counted:
         client.get(path, headers=owner.headers)
     line = request_line(caplog)
-    assert line["queries"] == len(counted) + counted.savepoints > counted.savepoints
-    assert 0 < line["query_ms"] <= line["duration_ms"]
+    assert line["queries"] == len(counted) + counted.savepoints
+    assert (len(counted) > 0) == (line["query_ms"] > 0) == (path != "/health")
+    assert line["query_ms"] <= line["duration_ms"]
 
 
 def test_a_statement_that_fails_is_a_query_too(
@@ -80,11 +71,6 @@ def test_a_statement_that_fails_is_a_query_too(
     assert 0 < line["query_ms"] <= line["duration_ms"]
 
 
-def test_a_request_that_asks_no_database_says_so(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
-    client.get("/health")
-    assert (request_line(caplog)["queries"], request_line(caplog)["query_ms"]) == (0, 0)
-
-
 def test_no_token_password_or_query_is_logged(
     client: FlaskClient, renter: Person, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -95,14 +81,6 @@ def test_no_token_password_or_query_is_logged(
     client.get("/api/v1/auth/me", headers={"Authorization": "Bearer planted.bearer.token"})
     assert "planted" not in caplog.text
     assert renter.token not in caplog.text
-
-
-def test_a_line_break_in_the_path_stays_inside_one_record(
-    client: FlaskClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    client.get("/nowhere%0AINFO forged line")
-    formatted = [logging.getLogger().handlers[0].format(record) for record in caplog.records]
-    assert all("\n" not in line for line in formatted)
 
 
 @pytest.mark.parametrize(

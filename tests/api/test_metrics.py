@@ -33,8 +33,8 @@ def reader(settings: Settings, engine: Engine) -> Reader:
 
     @cache
     def app(*, proxies: int, **access: Any) -> Flask:
-        changes = {"metrics": MetricsAccess(**access), "trusted_proxy_count": proxies}
-        return create_app(dataclasses.replace(settings, **changes))
+        access_to_metrics = MetricsAccess(**access)
+        return create_app(dataclasses.replace(settings, metrics=access_to_metrics, trusted_proxy_count=proxies))
 
     def read(
         *,
