@@ -1,6 +1,6 @@
-"""What admins do to each other and to others at the same instant, over two workers; what a deleted user still can do.
+"""Concurrent changes by admins over two workers, and requests of a user while the user is deleted.
 
-At the same instant: the rows that they change are held until all of them wait for these, and are then let go.
+Concurrent: a transaction holds the rows that all of them change until each of them waits, and is then committed.
 """
 
 import os
@@ -34,7 +34,7 @@ NewCategory = Callable[[], tuple[str, str]]
 
 @pytest.fixture
 def admins(newcomer: Newcomer, sql: Sql) -> list[ChatUser]:
-    """The only two admins there are."""
+    """The only two admins."""
     sql("UPDATE users SET role = 'renter' WHERE role = 'admin'")
     two = [newcomer(email=f"{uuid4().hex}@example.com", email_verified=True) for _ in range(2)]
     sql("UPDATE users SET role = 'admin' WHERE id = ANY(%s::uuid[])", [admin.id for admin in two])
@@ -43,7 +43,7 @@ def admins(newcomer: Newcomer, sql: Sql) -> list[ChatUser]:
 
 @pytest.fixture
 def at_once(database_url: str, sql: Sql) -> AtOnce:
-    """What the calls answer that begin while a statement holds what they need, and go on together once it is over."""
+    """The results of calls that start while a statement holds rows that they need, and go on once it is committed."""
 
     def run(calls: list[Callable[[], Any]], statement: str, *values: Any) -> list[Any]:
         holder = psycopg2.connect(database_url)
@@ -77,7 +77,7 @@ COUNT_ADMINS = "SELECT count(*) FROM users WHERE role = 'admin'"
 
 @pytest.mark.attack("accounts")
 @pytest.mark.parametrize("deeds", [(demote, demote), (delete, delete), (demote, delete), (delete, demote)])
-def test_of_two_admins_who_end_each_other_at_the_same_instant_one_stays(
+def test_of_two_admins_that_demote_or_delete_each_other_one_stays(
     admins: list[ChatUser], sql: Sql, at_once: AtOnce, deeds: Any
 ) -> None:
     one, other = admins
@@ -92,7 +92,7 @@ def test_of_two_admins_who_end_each_other_at_the_same_instant_one_stays(
 
 @pytest.mark.attack("accounts")
 @pytest.mark.parametrize("deed", [demote, delete, None], ids=["demote", "delete", "another shell"])
-def test_a_shell_and_an_admin_or_another_shell_at_the_same_instant_leave_one_admin(
+def test_a_shell_beside_an_admin_or_another_shell_leaves_one_admin(
     admins: list[ChatUser], environment: dict[str, str], sql: Sql, at_once: AtOnce, deed: Any
 ) -> None:
     one, other = admins
@@ -132,7 +132,7 @@ def test_a_user_deleted_many_times_at_once_is_deleted_once(
 
 
 @pytest.mark.attack("accounts")
-def test_fifty_uses_of_a_deleted_user_s_token_at_once_make_nobody(
+def test_fifty_uses_of_a_deleted_user_s_token_at_once_create_no_user(
     admins: list[ChatUser], newcomer: Newcomer, sql: Sql, service: ServiceProcess
 ) -> None:
     email = f"{uuid4().hex}@example.com"
@@ -146,7 +146,7 @@ def test_fifty_uses_of_a_deleted_user_s_token_at_once_make_nobody(
 def test_first_uses_of_another_identity_while_its_user_is_deleted_make_one_user(
     service: ServiceProcess, tenant: TenantProcess, newcomer: Newcomer, sql: Sql, at_once: AtOnce
 ) -> None:
-    # Each finds the user by the proven e-mail, and waits to be linked to somebody who is then gone.
+    # Each finds the user by the verified e-mail address, and waits to be linked to a user that is then deleted.
     email = f"{uuid4().hex}@example.com"
     user = newcomer(email=email, email_verified=True)
     again = tenant.token(sub=f"google-oauth2|{uuid4().hex}", email=email, email_verified=True)
@@ -181,7 +181,7 @@ def test_a_deleted_user_s_sockets_end_and_no_new_one_begins(
     assert refusal.value.response.status_code == 401
 
 
-def test_a_listing_under_way_while_its_owner_is_deleted_finds_nobody(newcomer: Newcomer, at_once: AtOnce) -> None:
+def test_a_listing_that_is_created_while_its_owner_is_deleted_is_refused(newcomer: Newcomer, at_once: AtOnce) -> None:
     owner = newcomer().become_owner()
     call = partial(owner.call, "POST", "/equipment", json=NEW_LISTING)
     (answer,) = at_once([call], "DELETE FROM users WHERE id = %s", owner.id)
@@ -214,7 +214,7 @@ def new_category(admins: list[ChatUser]) -> Callable[[], tuple[str, str]]:
     return make
 
 
-# Whoever would change a category waits, with all that was decided before.
+# A change of a category waits for this after it has read what it decides by.
 HOLD_CATEGORIES = "LOCK TABLE categories IN SHARE ROW EXCLUSIVE MODE"
 
 
@@ -257,13 +257,13 @@ def test_a_category_is_deleted_or_listed_in_and_never_both(
 
 @pytest.fixture
 def listing_owner(newcomer: Newcomer) -> ChatUser:
-    """An owner whom nobody has asked anything yet."""
+    """An owner without conversations."""
     return newcomer().become_owner()
 
 
 @pytest.mark.parametrize("sender", ["the owner", "another admin"])
 @pytest.mark.parametrize("first", ["message", "deletion"])
-def test_who_writes_about_a_listing_and_who_deletes_its_owner_do_not_wait_for_each_other(
+def test_a_message_about_a_listing_and_the_deletion_of_its_owner_do_not_deadlock(
     admins: list[ChatUser], listing_owner: ChatUser, at_once: AtOnce, sender: str, first: str
 ) -> None:
     # The deletion takes the listing out of the conversation, and holds every admin besides the one it deletes.
@@ -283,7 +283,7 @@ def test_who_writes_about_a_listing_and_who_deletes_its_owner_do_not_wait_for_ea
 
 
 @pytest.mark.parametrize("what", ["begin a conversation", "become an owner"])
-def test_the_deletion_of_an_owner_and_a_request_that_needs_the_owner_do_not_wait_for_each_other(
+def test_the_deletion_of_an_owner_and_a_request_that_needs_the_owner_do_not_deadlock(
     admins: list[ChatUser], newcomer: Newcomer, listing_owner: ChatUser, sql: Sql, at_once: AtOnce, what: str
 ) -> None:
     if what == "begin a conversation":
@@ -329,7 +329,7 @@ def test_a_user_is_not_deleted_with_a_listing_that_is_made_at_the_same_instant(
     assert tuple(answer.status_code for answer in answers) in ((204, 404), (412, 201))
 
 
-def test_a_request_with_a_key_and_the_deletion_of_who_sent_it_wait_for_each_other_in_one_order(
+def test_a_request_with_an_idempotency_key_and_the_deletion_of_its_user_do_not_deadlock(
     admins: list[ChatUser], listing_owner: ChatUser, sql: Sql, at_once: AtOnce
 ) -> None:
     owner, listing_id = listing_owner, listing_owner.list_equipment()

@@ -11,10 +11,22 @@ import requests
 
 from tests.support.assertions import assert_error
 from tests.support.keyed_client import KeyedClient, held, listings
+from tests.support.processes.service import ServiceProcess
 from tests.support.users import ChatUser
 from tests.support.waiting import in_parallel, statuses
 
 AT_ONCE = 20
+
+
+@pytest.fixture(scope="module")
+def service(start_service: Callable[[dict[str, str]], ServiceProcess]) -> ServiceProcess:
+    """The service with default settings, which other modules use as well."""
+    return start_service({})
+
+
+@pytest.fixture(scope="module")
+def database_url(service: ServiceProcess) -> str:
+    return service.database_url
 
 
 @pytest.fixture

@@ -33,6 +33,12 @@ def service_settings() -> dict[str, str]:
     return {"LOGIN_MAX_FAILURES": str(MAX_FAILURES), "LOGIN_BACKOFF_BASE_MS": "0"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_unexpected(service: ServiceProcess) -> Iterator[None]:
+    yield
+    assert "unexpected_error" not in service.log()
+
+
 @pytest.fixture
 def email(tenant: TenantProcess) -> Iterator[str]:
     """An account whose password is PASSWORD, at a tenant that counts from zero, and works for others afterwards."""
@@ -91,9 +97,6 @@ class TestWorkers:
                 os.kill(pid, signal.SIGKILL)
             assert isinstance(guessed.exception(), requests.ConnectionError)
         assert counted(database_url, email) == [(1, 1)] * 2
-
-    def test_nothing_of_all_this_was_unexpected(self, service: ServiceProcess) -> None:
-        assert "unexpected_error" not in service.log()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`/metrics` over real workers: one truth, whichever of them answers, and whatever becomes of the others."""
+"""`/metrics` over several workers: the same counts from each of them, after a kill and a reload too."""
 
 import os
 import signal

@@ -15,6 +15,12 @@ AT_ONCE = 20
 OWNER_PROFILE = "/users/me/owner-profile"
 
 
+@pytest.fixture(scope="module")
+def service(start_service: Callable[[dict[str, str]], ServiceProcess]) -> ServiceProcess:
+    """The service with default settings, which other modules use as well."""
+    return start_service({})
+
+
 @pytest.fixture
 def owner(newcomer: Callable[..., ChatUser]) -> ChatUser:
     """A new owner."""

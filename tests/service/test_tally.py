@@ -1,4 +1,4 @@
-"""The tally of listings: exact whatever happens to them, at every moment, and nobody waits because of it."""
+"""The tally of listings: exact at every moment, and no writer waits for another because of it."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -103,7 +103,7 @@ def test_a_category_takes_its_tally_with_it(shop: Shop) -> None:
     assert shop.query("SELECT id FROM equipment_tally WHERE category_id = %(id)s", id=shop.categories[0]) == []
 
 
-def test_nobody_waits_for_another_who_counts_the_same(shop: Shop) -> None:
+def test_no_writer_waits_for_another_that_counts_the_same(shop: Shop) -> None:
     shop.add(9)
     connections = [shop.connect() for _ in range(WRITERS)]
     for connection in connections:

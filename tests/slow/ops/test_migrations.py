@@ -1,4 +1,4 @@
-"""Migrations of a database that is in use: nobody waits long for one, and one waits long for nobody."""
+"""Migrations of a database that is in use: requests do not wait long for them, nor they for requests."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +45,7 @@ def url(database_url_factory: Callable[[], str]) -> str:
     return database_url_factory()
 
 
-def test_nobody_who_reads_or_writes_waits_long_for_a_migration(url: str) -> None:
+def test_no_read_or_write_waits_long_for_a_migration(url: str) -> None:
     alembic(url, "downgrade", "0001")
     query(url, FILL)
     for revision in revisions_after("0001"):
@@ -56,7 +56,7 @@ def test_nobody_who_reads_or_writes_waits_long_for_a_migration(url: str) -> None
 
 @contextmanager
 def traffic(url: str) -> Iterator[Callable[[], list[str]]]:
-    """Read and write every table over and over; afterwards, who waited longer than is fair, and for what."""
+    """Read and write every table over and over; afterwards, which statements waited longer than the lock timeout."""
     is_over = Event()
     with ThreadPoolExecutor(len(TABLES) * 2) as threads:
         users = [threads.submit(use, url, is_over, table, change) for table in TABLES for change in (False, True)]
@@ -99,13 +99,13 @@ def test_a_migration_that_finds_a_table_in_use_gives_up_and_leaves_nothing(url: 
         assert "Traceback" not in gave_up.stderr
         reached = current(url)
         assert reached < revisions_after("0001")[-1]
-        # What each revision up to there has done stays, and whoever migrates again goes on from it.
+        # What each revision up to there has done stays, and the next migration goes on from it.
         holder.rollback()
     assert run_alembic(url, "upgrade", "head").returncode == 0
     assert current(url) == revisions_after("0001")[-1]
 
 
-def test_two_who_migrate_at_once_migrate_one_after_the_other(url: str) -> None:
+def test_migrations_started_at_once_run_one_after_the_other(url: str) -> None:
     alembic(url, "downgrade", "base")
     with ThreadPoolExecutor() as threads:
         ended = [threads.submit(run_alembic, url, "upgrade", "head") for _ in range(3)]

@@ -1,4 +1,4 @@
-"""No secret leaves the service: everything is planted, everything is tried, and then the log is read.
+"""No secret leaves the service: secrets are planted in every place, and then the log is read.
 
 A service of two workers at LOG_LEVEL=debug goes once through success and failure of all there is, in each log format.
 """
