@@ -10,7 +10,6 @@ from werkzeug.test import TestResponse
 
 from app.settings import Settings
 from tests.support.failing_app import make_failing_app
-from tests.support.rows import Person, new_equipment
 
 ALLOWED = "https://app.example.com"
 ALSO_ALLOWED = "http://localhost:3000"
@@ -63,12 +62,6 @@ def test_an_allowed_origin_may_read(web: FlaskClient, origin: str) -> None:
     assert "Origin" in answer.vary
     assert "Access-Control-Allow-Credentials" not in answer.headers
     assert set(answer.headers["Access-Control-Expose-Headers"].split(", ")) >= READABLE
-
-
-def test_an_allowed_origin_may_read_what_is_forbidden(web: FlaskClient, renter: Person) -> None:
-    answer = web.post(EQUIPMENT, json=new_equipment(), headers={"Origin": ALLOWED, **renter.headers})
-    assert answer.status_code == 403
-    assert answer.headers["Access-Control-Allow-Origin"] == ALLOWED
 
 
 @pytest.mark.attack("origins of REST")

@@ -11,7 +11,7 @@ from werkzeug.exceptions import PreconditionFailed
 
 from app import create_app
 from app.auth.identity import public
-from app.errors import Conflict, InvalidToken, TooManyRequests
+from app.errors import Conflict, Forbidden, InvalidToken, TooManyRequests
 from app.settings import Settings
 
 FAILURES: dict[str, Exception] = {
@@ -21,6 +21,7 @@ FAILURES: dict[str, Exception] = {
     "conflict": Conflict("It is there already."),
     "token": InvalidToken('It is “not” a "token"\\…'),
     "precondition": PreconditionFailed(),
+    "forbidden": Forbidden("It is of another user."),
     "busy": TooManyRequests("Slow down.", retry_after_seconds=3),
 }
 
