@@ -10,7 +10,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from deploy.local.plan import DEMO_PASSWORD
 from tests.support.processes.service import ServiceProcess
+from tests.support.users import ChatUser
 
 Found = TypeVar("Found")
 WAIT_SECONDS = 30
@@ -90,3 +92,11 @@ class Page:
     def _first(self, find: Callable[[], list[Found]], what: str) -> Found:
         wait = WebDriverWait(self.browser, WAIT_SECONDS, ignored_exceptions=[StaleElementReferenceException])
         return wait.until(lambda _: find(), f"there is no {what} on {self.browser.current_url}")[0]
+
+
+def logged_in(service: ServiceProcess, email: str, password: str = DEMO_PASSWORD) -> ChatUser:
+    """An account of the tenant with the token of a new login."""
+    credentials = {"email": email, "password": password}
+    tokens = service.request("POST", "/api/v1/auth/auth0/login", json=credentials).json()
+    user = ChatUser("", tokens["access_token"], service)
+    return ChatUser(user.call("GET", "/auth/me").json()["id"], user.token, service)

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from deploy.local.plan import DEMO_EMAILS, DEMO_PASSWORD
-from tests.slow.browser.page import Page
+from deploy.local.plan import DEMO_EMAILS
+from tests.slow.browser.page import Page, logged_in
 
 RENTER, OWNER, ADMIN = DEMO_EMAILS
 ME, LINK_TO_ME = "#operations-auth-getMe", "/docs#/auth/getMe"
@@ -103,12 +103,9 @@ def test_too_many_attempts_are_told_how_long_to_wait(page: Page) -> None:
 @pytest.mark.attack("hostile input")
 def test_what_users_are_called_is_text(page: Page) -> None:
     name = "<img src=x onerror=document.title=1>"
-    credentials = {"email": OWNER, "password": DEMO_PASSWORD}
-    token = page.service.request("POST", LOGIN, json=credentials).json()["access_token"]
-    headers = {"Authorization": f"Bearer {token}"}
-    me = page.service.request("GET", "/api/v1/auth/me", headers=headers).json()
-    for username in (name, me["username"]):
-        user = page.service.request("PUT", f"/api/v1/users/{me['id']}", json={"username": username}, headers=headers)
+    owner = logged_in(page.service, OWNER)
+    for username in (name, owner.username):
+        user = owner.call("PUT", f"/users/{owner.id}", json={"username": username})
         assert user.status_code == 200
         page.open("/docs")
         page.press("Log in as owner")

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from deploy.local.plan import DEMO_EMAILS, DEMO_PASSWORD
-from tests.slow.browser.page import Page
+from deploy.local.plan import DEMO_EMAILS
+from tests.slow.browser.page import Page, logged_in
 from tests.support.processes.service import ServiceProcess
 
 RENTER, OWNER, _ = DEMO_EMAILS
@@ -14,19 +14,8 @@ RENTER, OWNER, _ = DEMO_EMAILS
 
 @pytest.fixture(scope="module", autouse=True)
 def listing(service: ServiceProcess) -> None:
-    """Something to write to the owner about."""
-    tokens = service.request("POST", "/api/v1/auth/auth0/login", json={"email": OWNER, "password": DEMO_PASSWORD})
-    headers = {"Authorization": f"Bearer {tokens.json()['access_token']}"}
-    service.request("PUT", "/api/v1/users/me/owner-profile", json={"business_info": {}}, headers=headers)
-    new = {
-        "category_id": service.request("GET", "/api/v1/categories").json()[0]["id"],
-        "title": "Sea kayak",
-        "description": "With paddle and two dry bags.",
-        "daily_rate": "38.50",
-        "condition": "good",
-        "location": "Lyttelton",
-    }
-    assert service.request("POST", "/api/v1/equipment", json=new, headers=headers).status_code == 201
+    """A listing of the demo owner, about which conversations begin."""
+    logged_in(service, OWNER).become_owner().list_equipment()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
+from tests.slow.browser.page import logged_in
 from tests.support import ROOT
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import PASSWORD, TenantProcess
@@ -42,13 +43,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def owner(service: ServiceProcess, tenant: TenantProcess) -> dict[str, str]:
-    """What the client is told: where the service is, and as whom to log in."""
+    """The environment of the client: the service, and the credentials of an owner."""
     tenant.add_user(EMAIL)
-    credentials = {"email": EMAIL, "password": PASSWORD}
-    tokens = service.request("POST", "/api/v1/auth/auth0/login", json=credentials).json()
-    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
-    profile = service.request("PUT", "/api/v1/users/me/owner-profile", json={"business_info": {}}, headers=bearer)
-    assert profile.json()["role"] == "owner"
+    logged_in(service, EMAIL, PASSWORD).become_owner()
     return {"SERVICE": service.url(""), "EMAIL": EMAIL, "PASSWORD": PASSWORD}
 
 
