@@ -1,17 +1,17 @@
-"""Whose thing it is, is asked of the thing itself, whatever path or body names it; and what nobody may know, nobody can
-find out by asking.
+"""Authorization looks at the resource itself, whatever path or body names it, and unknown ids reveal nothing.
 
-What exists is a secret in these places, and there an id that exists and one that does not are answered alike:
+An existing and an unknown id have the same answer
 
-- to whoever brings no token, on every closed route (401);
-- to whoever is no admin, on every admin route (403);
-- of accounts, to whoever would change another's (403);
-- of photos, under a listing that is not the caller's (403) and under one that is, but not the photo's (404).
+- on every closed route without a token (401);
+- on every admin route for a user who is no admin (403);
+- for the change of another user's account (403);
+- for a photo under another user's listing (403) and under an own listing that is not the photo's (404).
 
-It is none of listings and users, which are public, nor of conversations, whose 403 and 404 existing clients tell apart;
-their ids cannot be guessed (122 random bits).
+Listings and users are public. A conversation's 403 and 404 differ, as existing clients rely on it; its id cannot be
+guessed (122 random bits).
 """
 
+import re
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,32 +21,14 @@ from werkzeug.test import TestResponse
 
 from app.models import Role
 from tests.support.processes.tenant import TenantProcess
+from tests.support.routes import API, PUBLIC_ENDPOINTS, ROUTES, Route
 from tests.support.rows import Person, add_conversation, add_equipment, add_person, add_user, category_id, photo_id_of
 from tests.support.users import ChatUser, chat_user
 
 pytestmark = pytest.mark.attack("objects and fields")
-API = "/api/v1"
-NOT_ADMINS = [
-    ("GET", "admin/users/{user}"),
-    ("PUT", "admin/users/{user}/role"),
-    ("DELETE", "admin/users/{user}"),
-    ("PUT", "admin/equipment/{equipment}/availability"),
-    ("DELETE", "admin/equipment/{equipment}"),
-    ("PUT", "admin/categories/{category}"),
-    ("DELETE", "admin/categories/{category}"),
-]
-CLOSED = [
-    ("PUT", "users/{user}"),
-    ("PUT", "equipment/{equipment}"),
-    ("DELETE", "equipment/{equipment}"),
-    ("POST", "equipment/{equipment}/photos"),
-    ("DELETE", "equipment/{equipment}/photos/{photo}"),
-    ("GET", "conversations/{talk}"),
-    ("GET", "conversations/{talk}/messages"),
-    ("POST", "conversations/{talk}/messages"),
-    ("POST", "conversations/{talk}/read"),
-    *NOT_ADMINS,
-]
+CLOSED = [route for route in ROUTES if route.endpoint not in PUBLIC_ENDPOINTS]
+FOR_ADMINS = [route for route in CLOSED if route.endpoint.startswith("admin.")]
+CHANGE_USER = next(route for route in CLOSED if route.endpoint == "users.change_user")
 
 
 @pytest.fixture
@@ -62,54 +44,57 @@ def said(answer: TestResponse) -> tuple[int, dict[str, Any]]:
 
 
 def existing(owner: Person) -> dict[str, UUID]:
-    """One of each kind of thing, all of them somebody else's."""
+    """The ids of one resource of each kind, all of this owner."""
     equipment_id = add_equipment(owner.id, photos=1)
     talk = add_conversation(owner.id, add_user())
-    ids = {"user": owner.id, "equipment": equipment_id, "photo": photo_id_of(equipment_id), "talk": talk}
-    return ids | {"category": category_id()}
+    ids = {"user_id": owner.id, "equipment_id": equipment_id, "photo_id": photo_id_of(equipment_id)}
+    return ids | {"conversation_id": talk, "category_id": category_id()}
+
+
+def answers(client: FlaskClient, route: Route, owner: Person, **sent: Any) -> list[tuple[int, dict[str, Any]]]:
+    """The answers for ids that exist and for ids that do not."""
+    rule = next(client.application.url_map.iter_rules(route.endpoint)).rule
+    path, ids = re.sub(r"<\w+:(\w+)>", r"{\1}", rule), existing(owner)
+    unknown = dict.fromkeys(ids, uuid4())
+    return [said(client.open(path.format(**known), method=route.method, **sent)) for known in (ids, unknown)]
 
 
 class TestSecrets:
-    @pytest.mark.parametrize(("method", "path"), CLOSED)
-    def test_nobody_learns_what_exists(self, client: FlaskClient, owner: Person, method: str, path: str) -> None:
-        there = existing(owner)
-        nowhere = {name: uuid4() for name in there}
-        answers = [said(client.open(f"{API}/{path.format(**ids)}", method=method)) for ids in (there, nowhere)]
-        assert answers[0] == answers[1]
-        assert answers[0][0] == 401
+    @pytest.mark.parametrize("route", CLOSED, ids=str)
+    def test_nobody_learns_what_exists(self, client: FlaskClient, owner: Person, route: Route) -> None:
+        existent, unknown = answers(client, route, owner)
+        assert existent == unknown
+        assert existent[0] == 401
 
-    @pytest.mark.parametrize(("method", "path"), [*NOT_ADMINS, ("PUT", "users/{user}")])
+    @pytest.mark.parametrize("route", [*FOR_ADMINS, CHANGE_USER], ids=str)
     @pytest.mark.parametrize("body", ["{}", '{"role": "admin"}', '{"full_name": "Mallory"}', "{"])
     def test_who_may_not_learns_not_what_exists(
-        self, client: FlaskClient, mallory: Person, owner: Person, method: str, path: str, body: str
+        self, client: FlaskClient, mallory: Person, owner: Person, route: Route, body: str
     ) -> None:
-        there, sent = existing(owner), {"data": body, "content_type": "application/json", "headers": mallory.headers}
-        answers = [
-            said(client.open(f"{API}/{path.format(**ids)}", method=method, **sent))
-            for ids in (there, {name: uuid4() for name in there})
-        ]
-        assert answers[0] == answers[1]
-        is_bad_body = path == "users/{user}" and method == "PUT" and body in ("{", '{"role": "admin"}')
-        assert answers[0][0] == (400 if is_bad_body else 403)
+        sent = {"data": body, "content_type": "application/json", "headers": mallory.headers}
+        existent, unknown = answers(client, route, owner, **sent)
+        assert existent == unknown
+        is_bad_body = route is CHANGE_USER and body in ("{", '{"role": "admin"}')
+        assert existent[0] == (400 if is_bad_body else 403)
 
     @pytest.mark.parametrize("whose", ["own", "foreign"])
     def test_a_photo_is_none_of_the_caller_s_business_elsewhere_than_in_their_own_listing(
         self, client: FlaskClient, mallory: Person, owner: Person, whose: str
     ) -> None:
         foreign = existing(owner)
-        listing = add_equipment(mallory.id, photos=1) if whose == "own" else foreign["equipment"]
-        answers = [
+        listing = add_equipment(mallory.id, photos=1) if whose == "own" else foreign["equipment_id"]
+        existent, unknown = (
             said(client.delete(f"{API}/equipment/{listing}/photos/{photo_id}", headers=mallory.headers))
-            for photo_id in (foreign["photo"], uuid4())
-        ]
-        assert answers[0] == answers[1]
-        assert answers[0][0] == (404 if whose == "own" else 403)
-        assert photo_id_of(foreign["equipment"]) == foreign["photo"]
+            for photo_id in (foreign["photo_id"], uuid4())
+        )
+        assert existent == unknown
+        assert existent[0] == (404 if whose == "own" else 403)
+        assert photo_id_of(foreign["equipment_id"]) == foreign["photo_id"]
 
     def test_conversations_are_told_apart_as_the_contract_says(
         self, client: FlaskClient, mallory: Person, owner: Person
     ) -> None:
-        talk = existing(owner)["talk"]
+        talk = existing(owner)["conversation_id"]
         for id_, status in ((talk, 403), (uuid4(), 404)):
             assert client.get(f"{API}/conversations/{id_}", headers=mallory.headers).status_code == status
 
