@@ -64,16 +64,6 @@ class TestOutcomes:
             pass
         assert row_of(email, HOME).failures == row_of(email).failures == 0
 
-    def test_whoever_dies_while_the_tenant_is_asked_leaves_a_failure(
-        self, client: FlaskClient, settings: Settings, email: str
-    ) -> None:
-        with (
-            pytest.raises(KeyboardInterrupt),
-            throttle.attempt(settings.logins, email=email, client_address=HOME),
-        ):
-            raise KeyboardInterrupt
-        assert row_of(email, HOME).failures == row_of(email).failures == 1
-
     @pytest.mark.attack("logins")
     def test_where_nothing_can_be_counted_nobody_may_guess(self, logins: Logins, email: str) -> None:
         with transaction() as session:

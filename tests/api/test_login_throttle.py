@@ -36,14 +36,6 @@ Counting = Callable[[], AbstractContextManager[StatementCounter]]
 
 class TestGuessing:
     @pytest.mark.attack("logins")
-    def test_brute_force_from_one_address_is_locked_out(self, logins: Logins, email: str) -> None:
-        logins.fail(MAX_FAILURES, email)
-        for number in range(20):
-            assert_refused(logins.attempt(email, f"{WRONG}{number}"))
-        assert logins.judged() == MAX_FAILURES
-        assert row_of(email, HOME).attempts == row_of(email).attempts == MAX_FAILURES + 20
-
-    @pytest.mark.attack("logins")
     def test_the_right_password_is_refused_during_the_lockout_as_a_wrong_one_is(
         self, logins: Logins, email: str
     ) -> None:
