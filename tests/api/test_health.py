@@ -1,4 +1,4 @@
-"""Whether a worker says that it lives, and that it is ready. With the database away: tests/service/test_database.py."""
+"""Liveness and readiness of a worker. Without the database: tests/slow/ops/test_database_faults.py."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
