@@ -84,19 +84,21 @@ def test_without_redis_messages_arrive_all_the_same_and_with_it_again_at_once(
 def test_a_backlog_larger_than_an_outbox_reaches_who_reads_it(
     environment: dict[str, str], tenant: TenantProcess
 ) -> None:
-    with RedisProcess() as redis:
-        with ServiceProcess(environment | {"REDIS_URL": redis.url, "WS_OUTBOX_FRAMES": "16"}) as service:
-            people = [new_user(service, tenant) for _ in range(4)]
-            reader, writers = people[0], people[1:]
-            talks = [(writer, writer.begin(reader)) for writer in writers]
-            until(lambda: service.log().count("bus_connected") == WORKERS)
-            with ChatClient(reader) as of_now, ChatClient(reader, version=1) as of_old:
-                redis.kill()
-                for writer, talk in talks:
-                    for number in range(30):
-                        writer.send(talk, f"{number}")
-                redis.start()
-                for client in (of_now, of_old):
-                    heard = [client.expect("message") for _ in range(90)]
-                    for _, talk in talks:
-                        assert [one["seq"] for one in heard if one["conversation_id"] == talk] == list(range(1, 31))
+    with (
+        RedisProcess() as redis,
+        ServiceProcess(environment | {"REDIS_URL": redis.url, "WS_OUTBOX_FRAMES": "16"}) as service,
+    ):
+        people = [new_user(service, tenant) for _ in range(4)]
+        reader, writers = people[0], people[1:]
+        talks = [(writer, writer.begin(reader)) for writer in writers]
+        until(lambda: service.log().count("bus_connected") == WORKERS)
+        with ChatClient(reader) as of_now, ChatClient(reader, version=1) as of_old:
+            redis.kill()
+            for writer, talk in talks:
+                for number in range(30):
+                    writer.send(talk, f"{number}")
+            redis.start()
+            for client in (of_now, of_old):
+                heard = [client.expect("message") for _ in range(90)]
+                for _, talk in talks:
+                    assert [one["seq"] for one in heard if one["conversation_id"] == talk] == list(range(1, 31))
