@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from tests.support import ROOT
+from tests.support.assertions import assert_error
 from tests.support.metrics import directory_of, read
 from tests.support.processes.service import REQUEST_SECONDS, ServiceProcess
 from tests.support.processes.tenant import TenantProcess
@@ -84,6 +85,15 @@ def test_a_worker_that_is_killed_leaves_the_metrics_and_its_counts(service: Serv
     assert {of_health(read(service)) for _ in range(READINGS)} == {asked}
     ask_for_health(service)
     assert {of_health(read(service)) for _ in range(READINGS)} == {asked + REQUESTS}
+
+
+def test_a_file_without_its_head_is_a_503_until_it_has_one(service: ServiceProcess, parent: Path) -> None:
+    """As while a worker starts: it creates its file empty and then writes the head."""
+    empty = directory_of(parent) / "gauge_max_0.db"
+    empty.touch()
+    assert_error(service.request("GET", "/metrics"), 503, "SERVICE_UNAVAILABLE")
+    empty.unlink()
+    read(service)
 
 
 def reload(service: ServiceProcess) -> None:

@@ -54,7 +54,7 @@ PATHS: dict[str, Any] = {
         "Show what was counted, for Prometheus",
         "For callers on a private network, or, where the settings name one, with the token for metrics.",
         {_PROMETHEUS: {"schema": {"type": "string"}, "example": _SERIES}},
-        *(401, 403, 429, 500),
+        *(401, 403, 429, 500, 503),
         security=[{}, {"metrics": []}],
     ),
     "/openapi.json": _get(
