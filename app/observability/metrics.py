@@ -17,6 +17,7 @@ from app.web.response import Response
 
 PATH = "/metrics"
 READ_ATTEMPTS, READ_PAUSE_SECONDS = 5, 0.02
+RETRY_AFTER_SECONDS = 1
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -55,7 +56,7 @@ def _generate(exporter: PrometheusMetrics) -> tuple[str, str]:
             gevent.sleep(READ_PAUSE_SECONDS)
         else:
             return generated
-    raise Unavailable("A worker is starting; ask again in a moment.")
+    raise Unavailable("A worker is starting; ask again in a moment.", retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
 def _exporter() -> PrometheusMetrics:
