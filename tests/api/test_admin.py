@@ -60,14 +60,24 @@ def test_an_admin_who_is_demoted_during_the_request_changes_nothing(
 
 class TestTheLastAdmin:
     @pytest.mark.attack("accounts")
+    @pytest.mark.parametrize("headers", [{}, {"If-Match": "*"}, {"If-Match": '"9999.000000"'}], ids=str)
     @pytest.mark.parametrize("others", [0, 1], ids=["the only one", "one of two"])
     @pytest.mark.parametrize("role", ["renter", "owner", None], ids=str)
     def test_no_admin_demotes_or_deletes_themselves(
-        self, client: FlaskClient, tenant: TenantProcess, admin: Person, role: str | None, others: int
+        self,
+        client: FlaskClient,
+        tenant: TenantProcess,
+        admin: Person,
+        role: str | None,
+        others: int,
+        headers: dict[str, str],
     ) -> None:
         for _ in range(others):
             add_person(tenant, Role.ADMIN)
-        answer = delete_user(client, admin, admin.id) if role is None else change_role(client, admin, admin.id, role)
+        if role is None:
+            answer = delete_user(client, admin, admin.id, **headers)
+        else:
+            answer = change_role(client, admin, admin.id, role, **headers)
         assert "your own account" in assert_error(answer, 409, "CONFLICT")["message"]
         assert (role_of(admin.id), audit_log()) == ("admin", [])
 

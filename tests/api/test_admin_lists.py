@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select, update
 
 from app.database import transaction
-from app.models import Equipment, Role, User
+from app.models import Role, User
 from tests.support.admin_api import ADMIN
 from tests.support.assertions import assert_ok, problems
 from tests.support.processes.tenant import TenantProcess
@@ -205,10 +205,3 @@ class TestPages:
                     answer = client.get(f"{ADMIN}/{kind}", query_string=page, headers=admin.headers)
                 assert len((answer.json or {})[kind]) >= min(per_page, 7)
                 assert len(counted) == cost  # the caller, the page with its total, and which categories are below one
-
-
-def test_what_is_listed_is_what_there_is(ask: Callable[..., Any], owner: Person) -> None:
-    add_equipment(owner.id)
-    for kind, model in (("users", User), ("equipment", Equipment)):
-        with transaction() as session:
-            assert ask(kind)["total"] == session.scalars(select(func.count()).select_from(model)).one()

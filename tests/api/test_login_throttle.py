@@ -175,16 +175,6 @@ class TestManyAddresses:
         assert_refused(logins.attempt(email, PASSWORD, ELSEWHERE))
         assert logins.attempt(email).status_code == 200
 
-    def test_an_address_is_familiar_for_thirty_days(
-        self, logins: Logins, request: pytest.FixtureRequest, email: str
-    ) -> None:
-        assert logins.attempt(email).status_code == 200
-        time_passes(30 * 86_400)
-        request.getfixturevalue("attacked")
-        assert logins.attempt(email, WRONG).status_code == 401
-        time_passes(10)
-        assert_refused(logins.attempt(email))
-
 
 class TestWhatIsTold:
     @pytest.mark.attack("logins")

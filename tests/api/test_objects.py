@@ -8,7 +8,7 @@ An existing and an unknown id have the same answer
 - for a photo under another user's listing (403) and under an own listing that is not the photo's (404).
 
 Listings and users are public. A conversation's 403 and 404 differ, as existing clients rely on it; its id cannot be
-guessed (122 random bits).
+guessed (122 random bits). `tests/api/test_mass_assignment.py` names other users in queries and bodies.
 """
 
 import re
@@ -23,7 +23,6 @@ from app.models import Role
 from tests.support.processes.tenant import TenantProcess
 from tests.support.routes import API, PUBLIC_ENDPOINTS, ROUTES, Route
 from tests.support.rows import Person, add_conversation, add_equipment, add_person, add_user, category_id, photo_id_of
-from tests.support.users import ChatUser, chat_user
 
 pytestmark = pytest.mark.attack("objects and fields")
 CLOSED = [route for route in ROUTES if route.endpoint not in PUBLIC_ENDPOINTS]
@@ -90,84 +89,3 @@ class TestSecrets:
         assert existent == unknown
         assert existent[0] == (404 if whose == "own" else 403)
         assert photo_id_of(foreign["equipment_id"]) == foreign["photo_id"]
-
-    def test_conversations_are_told_apart_as_the_contract_says(
-        self, client: FlaskClient, mallory: Person, owner: Person
-    ) -> None:
-        talk = existing(owner)["conversation_id"]
-        for id_, status in ((talk, 403), (uuid4(), 404)):
-            assert client.get(f"{API}/conversations/{id_}", headers=mallory.headers).status_code == status
-
-
-class TestPhotos:
-    @pytest.mark.parametrize("role", [Role.OWNER, Role.ADMIN])
-    def test_one_listing_s_photo_is_not_found_under_another(
-        self, client: FlaskClient, tenant: TenantProcess, owner: Person, role: Role
-    ) -> None:
-        # Both are the caller's to change; the photo is still only where it is.
-        actor = owner if role is Role.OWNER else add_person(tenant, role)
-        first, second = add_equipment(owner.id, photos=1), add_equipment(owner.id, photos=1)
-        photo_id = photo_id_of(first)
-        answer = client.delete(f"{API}/equipment/{second}/photos/{photo_id}", headers=actor.headers)
-        assert answer.status_code == 404
-        assert photo_id_of(first) == photo_id
-
-
-class TestConversations:
-    def test_a_foreign_listing_brings_nobody_in_and_tells_nothing(
-        self, ada: ChatUser, ben: ChatUser, client: FlaskClient, owner: Person
-    ) -> None:
-        talk = ada.begin(ben, equipment_id=add_equipment(owner.id))
-        assert {one["user_id"] for one in ada.conversation(talk)["participants"]} == {ada.id, ben.id}
-        assert chat_user(client, owner).get(f"/{talk}").status_code == 403
-        assert chat_user(client, owner).conversations() == []
-
-    def test_who_names_other_people_s_conversation_begins_another(
-        self, ada: ChatUser, ben: ChatUser, client: FlaskClient, mallory: Person
-    ) -> None:
-        talk = ada.begin(ben)
-        ada.send(talk, "Between us")
-        intruder = chat_user(client, mallory)
-        begun = intruder.begin(ada, ben)
-        assert begun != talk
-        assert intruder.messages(begun) == []
-        assert intruder.get(f"/{talk}/messages").status_code == 403
-
-
-class TestProfiles:
-    @pytest.mark.parametrize("name", ["user_id", "id", "owner_id", "user"])
-    @pytest.mark.parametrize(
-        ("path", "body"),
-        [
-            ("owner-profile", {"business_info": {"of": "mallory"}}),
-            ("renter-profile", {"preferences": {"of": "mallory"}}),
-        ],
-    )
-    def test_a_profile_is_the_caller_s_whoever_is_named(
-        self, client: FlaskClient, mallory: Person, owner: Person, path: str, body: dict[str, Any], name: str
-    ) -> None:
-        url, named = f"{API}/users/me/{path}", {name: str(owner.id)}
-        (field,) = body
-        kept = {field: {"of": "the owner"}}
-        assert client.put(url, json=kept, headers=owner.headers).status_code == 200
-        client.put(url, json=body, headers=mallory.headers, query_string=named)
-        assert (client.get(url, headers=mallory.headers, query_string=named).json or {})[field] == body[field]
-        assert (client.get(url, headers=owner.headers).json or {})[field] == kept[field]
-
-    @pytest.mark.parametrize("path", ["owner-profile", "renter-profile", "equipment"])
-    def test_there_is_no_such_path_for_another_s(
-        self, client: FlaskClient, mallory: Person, owner: Person, path: str
-    ) -> None:
-        for method in ("GET", "PUT"):
-            answer = client.open(f"{API}/users/{owner.id}/{path}", method=method, json={}, headers=mallory.headers)
-            assert answer.status_code == 404
-
-    @pytest.mark.parametrize("name", ["owner_id", "user_id", "id"])
-    def test_one_s_own_listings_are_one_s_own(
-        self, client: FlaskClient, mallory: Person, owner: Person, name: str
-    ) -> None:
-        add_equipment(owner.id)
-        own = add_equipment(mallory.id)
-        query = {name: str(owner.id)}
-        page = client.get(f"{API}/users/me/equipment", headers=mallory.headers, query_string=query).json or {}
-        assert [item["id"] for item in page["items"]] == [str(own)]

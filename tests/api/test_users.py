@@ -49,7 +49,7 @@ def test_users_change_what_they_give(client: FlaskClient, renter: Person, change
         *(("username", value) for value in ("ab", "x" * 51, None, 5, "   a   ", "a\nb")),
         *(("full_name", value) for value in ("", "x" * 201, 5)),
         *(("avatar_url", value) for value in ("http://example.com/a.png", "x", "https://example.com/" + "x" * 2048)),
-        *((field, "admin") for field in ("role", "email", "id", "email_verified", "created_at")),
+        ("email", "admin"),
     ],
 )
 def test_a_bad_or_forbidden_field_is_refused_by_name(
