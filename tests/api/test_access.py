@@ -12,9 +12,9 @@ from app.auth.identity import is_public
 from app.models import Role
 from app.settings import Settings
 from tests.support.processes.tenant import TenantProcess
-from tests.support.routes import ADMIN, OWNER, PUBLIC_ENDPOINTS, RENTER, ROLES, ROUTES, Route, Scene
-from tests.support.rows import Person, add_person
-from tests.support.shapes import differences
+from tests.support.routes import ANONYMOUS, PUBLIC_ENDPOINTS, ROLES, ROUTES, Route, Scene
+from tests.support.rows import add_person
+from tests.support.shapes import fits
 
 
 def _cases() -> list[Any]:
@@ -28,11 +28,10 @@ def _cases() -> list[Any]:
 
 @pytest.mark.attack("roles and objects")
 @pytest.mark.parametrize(("route", "role", "whose", "status"), _cases())
-def test_access(
-    client: FlaskClient, people: dict[str, Person], stranger: Person, route: Route, role: str, whose: str, status: int
-) -> None:
-    actor = people.get(role)
-    path = route.path(Scene(actor=actor, owner=actor if actor is not None and whose == "own" else stranger))
+def test_access(client: FlaskClient, tenant: TenantProcess, route: Route, role: str, whose: str, status: int) -> None:
+    actor = None if role == ANONYMOUS else add_person(tenant, Role(role))
+    owner = actor if actor is not None and whose == "own" else add_person(tenant, Role.OWNER)
+    path = route.path(Scene(actor=actor, owner=owner))
     headers = actor.headers if actor else {}
     body = route.body() if route.body else None
     with client.open(path, method=route.method, headers=headers, json=body) as answer:
@@ -41,17 +40,7 @@ def test_access(
         if status == 204:
             assert answer.data == b""
         elif status < 300 and route.answer is not None:
-            assert differences(answer.json, route.answer, exact=route.exact) == []
-
-
-@pytest.fixture
-def people(renter: Person, owner: Person, admin: Person) -> dict[str, Person]:
-    return {RENTER: renter, OWNER: owner, ADMIN: admin}
-
-
-@pytest.fixture
-def stranger(client: FlaskClient, tenant: TenantProcess) -> Person:
-    return add_person(tenant, Role.OWNER)
+            assert fits(answer.json, route.answer, exact=route.exact), answer.json
 
 
 def test_every_route_is_in_the_table(app: Flask) -> None:

@@ -6,13 +6,15 @@ from ipaddress import IPv4Address
 from itertools import count
 from uuid import uuid4
 
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 
 from app.auth import throttle
 from app.database import transaction
 from app.errors import InvalidCredentials, TooManyRequests
-from app.models import LoginAttempts
 from app.settings import LoginLimits
+from tests.support.logins import count_rows
+
+__all__ = ["LIMITS", "count_rows", "emptied_table", "flood", "guess"]
 
 LIMITS = LoginLimits(max_failures=5, lockout_seconds=300, backoff_base_ms=200)
 _number = count(1)
@@ -39,11 +41,6 @@ def guess(_: int = 0, email: str | None = None) -> bool:
         return True
     except TooManyRequests:
         return False
-
-
-def count_rows() -> int:
-    with transaction() as session:
-        return session.scalars(select(func.count()).select_from(LoginAttempts)).one()
 
 
 def flood(rows: int, *, seconds_left: int) -> None:

@@ -44,24 +44,15 @@ def money(value: Any) -> bool:
 
 
 def or_null(shape: Shape) -> Callable[[Any], bool]:
-    return lambda value: value is None or not differences(value, shape)
+    return lambda value: value is None or fits(value, shape)
 
 
-def differences(value: Any, shape: Shape, *, exact: bool = True, place: str = "body") -> list[str]:
-    """Where a value differs from its shape; additional members count if `exact`."""
-    if isinstance(shape, dict) and isinstance(value, dict):
-        names = [f"{place}.{name} is missing" for name in shape.keys() - value.keys()]
-        names += [f"{place}.{name} is new" for name in value.keys() - shape.keys()] if exact else []
-        members = (
-            differences(value[name], part, exact=exact, place=f"{place}.{name}")
-            for name, part in shape.items()
-            if name in value
-        )
-        return names + [found for each in members for found in each]
-    if isinstance(shape, list) and isinstance(value, list):
-        return [found for one in value for found in differences(one, shape[0], exact=exact, place=f"{place}[]")]
-    if isinstance(shape, dict | list):
-        is_as_expected = False
-    else:
-        is_as_expected = value in shape if isinstance(shape, set) else shape(value)
-    return [] if is_as_expected else [f"{place} is {value!r}"]
+def fits(value: Any, shape: Shape, *, exact: bool = True) -> bool:
+    """Whether a value has a shape; an object may have additional members unless `exact`."""
+    if isinstance(shape, dict):
+        if not isinstance(value, dict) or shape.keys() - value.keys() or (exact and value.keys() - shape.keys()):
+            return False
+        return all(fits(value[name], part, exact=exact) for name, part in shape.items())
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(fits(each, shape[0], exact=exact) for each in value)
+    return value in shape if isinstance(shape, set) else bool(shape(value))
