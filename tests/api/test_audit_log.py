@@ -20,6 +20,7 @@ from tests.support.processes.tenant import TenantProcess
 from tests.support.rows import Person, add_equipment, add_person
 
 LOG = f"{ADMIN}/audit-log"
+NO_TIMES = ["2026-03-01", "2026-03-01T11:00:00", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "now", "0"]
 
 
 @pytest.fixture
@@ -110,17 +111,10 @@ def test_a_time_is_from_one_on_and_before_the_other_in_any_zone(read: Callable[.
 
 
 @pytest.mark.attack("hostile input")
-@pytest.mark.parametrize("field", ["since", "until"])
-@pytest.mark.parametrize(
-    "time", ["2026-03-01", "2026-03-01T11:00:00", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "now", "0"]
-)
-def test_what_is_no_time_with_its_zone_is_refused(client: FlaskClient, admin: Person, field: str, time: str) -> None:
-    assert problems(client.get(LOG, query_string={field: time}, headers=admin.headers)) == [(field, "invalid")]
-
-
 @pytest.mark.parametrize(
     ("query", "field"),
     [
+        *(({field: time}, field) for field in ("since", "until") for time in NO_TIMES),
         ({"since": "2026-03-02T00:00:00Z", "until": "2026-03-01T00:00:00Z"}, "since"),
         ({"page": "1", "cursor": "x"}, "cursor"),
         ({"per_page": "101"}, "per_page"),

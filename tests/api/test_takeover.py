@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from flask.testing import FlaskClient
 
-from app.auth import repository, service
+from app.auth import service
 from app.auth.principal import SubjectClaims
 from app.errors import InvalidToken
 from app.models import Role
@@ -145,23 +145,19 @@ class TestByAnAccountMadeFirst:
 
 
 class TestByADeletedAccount:
-    def test_its_token_is_refused_and_makes_nobody(self, client: FlaskClient, admin: Person, renter: Person) -> None:
+    def test_its_token_is_refused_in_one_statement_and_creates_no_user(
+        self, client: FlaskClient, admin: Person, renter: Person, counting_statements: Any
+    ) -> None:
         assert ask_me(client, renter.token).status_code == 200
         assert delete_user(client, admin, renter.id).status_code == 204
         before = count_users()
         for method, path in (("GET", ME), ("PUT", "/api/v1/users/me/owner-profile"), ("GET", "/api/v1/conversations")):
-            answer = client.open(path, method=method, headers=renter.headers, json={"business_info": {}})
+            with counting_statements() as counted:
+                answer = client.open(path, method=method, headers=renter.headers, json={"business_info": {}})
+            assert len(counted) == 1, counted.statements
             assert_error(answer, 401, "INVALID_TOKEN")
             assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
         assert count_users() == before
-
-    def test_a_refusal_costs_one_statement(
-        self, client: FlaskClient, admin: Person, renter: Person, counting_statements: Any
-    ) -> None:
-        assert delete_user(client, admin, renter.id).status_code == 204
-        with counting_statements() as counted:
-            ask_me(client, renter.token)
-        assert len(counted) == 1, counted.statements
 
     @pytest.mark.parametrize("email", ["their own", "a new one", "somebody else's"])
     def test_no_proven_email_brings_it_back_or_leads_elsewhere(
@@ -199,17 +195,6 @@ class TestByADeletedAccount:
         with pytest.raises(InvalidToken):
             service.provision(claims, username="newcomer")
         assert count_users() == before
-
-    def test_who_links_to_it_while_it_is_deleted_becomes_a_user_of_their_own(
-        self, client: FlaskClient, tenant: TenantProcess, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        gone = repository.EmailHolder(user_id=uuid4(), email="back@example.com")
-        answers = [gone, None]  # found, and gone at the next look
-        monkeypatch.setattr(repository, "find_holder", lambda *_: answers.pop(0))
-        claims = SubjectClaims(
-            issuer=tenant.issuer, subject=f"idp|{uuid4().hex}", email="back@example.com", email_verified=True
-        )
-        assert service.provision(claims).email == "back@example.com"
 
 
 class TestByAnOldRole:
