@@ -111,11 +111,6 @@ def end_backend(settings: Settings, pid: int) -> None:
 
 
 class TestSingleStatement:
-    def test_it_is_committed_when_its_answer_is_there(self, own: Settings, pooled: Engine) -> None:
-        with single_statement() as connection:
-            connection.execute(ADD, NAME)
-            assert committed(own) == 1
-
     def test_what_it_notifies_of_is_told_then(self, own: Settings, pooled: Engine) -> None:
         with closing(connect_listener(own)) as listener:
             listener.cursor().execute("LISTEN of_a_test")
@@ -183,17 +178,6 @@ class TestSingleStatement:
             assert count(session) == 0
             session.execute(ADD, NAME)
         assert committed(own) == 1
-
-    def test_in_a_test_it_is_undone_with_all_the_rest(self, engine: Engine, settings: Settings) -> None:
-        with engine.connect() as connection, connection.begin() as outer:
-            database.use(connection, join_transaction_mode="create_savepoint")
-            with single_statement() as statement:
-                statement.execute(ADD, NAME)
-            with transaction() as session:
-                assert count(session) == 1
-            outer.rollback()
-            database.use(engine, join_transaction_mode="conditional_savepoint")
-        assert committed(settings) == 0
 
 
 class TestDeadConnections:

@@ -71,18 +71,6 @@ def test_a_statement_that_fails_is_a_query_too(
     assert 0 < line["query_ms"] <= line["duration_ms"]
 
 
-def test_no_token_password_or_query_is_logged(
-    client: FlaskClient, renter: Person, caplog: pytest.LogCaptureFixture
-) -> None:
-    client.get("/api/v1/auth/me?access_token=planted-in-query", headers=renter.headers)
-    credentials = {"email": "nobody@example.com", "password": "planted-password-1"}
-    client.post("/api/v1/auth/auth0/login", json=credentials)
-    client.post("/api/v1/auth/auth0/refresh", json={"refresh_token": "planted-refresh"})
-    client.get("/api/v1/auth/me", headers={"Authorization": "Bearer planted.bearer.token"})
-    assert "planted" not in caplog.text
-    assert renter.token not in caplog.text
-
-
 @pytest.mark.parametrize(
     ("proxies", "forwarded", "believed"),
     [

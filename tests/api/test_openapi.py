@@ -84,12 +84,6 @@ class TestForm:
         assert document["openapi"].startswith("3.1")
         assert document["servers"][0]["url"] == "/"
 
-    def test_every_schema_is_a_json_schema(self, document: dict[str, Any]) -> None:
-        for schema in document["components"]["schemas"].values():
-            jsonschema.Draft202012Validator.check_schema(schema)
-        for _, content in contents(document):
-            jsonschema.Draft202012Validator.check_schema(content["schema"])
-
     def test_every_worker_gives_the_same_one(self, settings: Settings, document: dict[str, Any]) -> None:
         again = create_app(settings).test_client().get("/openapi.json")
         assert json.dumps(again.json) == json.dumps(document)
@@ -220,22 +214,9 @@ class TestShapes:
         }
         assert optional == OPTIONAL
 
-    def test_a_body_has_no_members_but_these(self, document: dict[str, Any]) -> None:
-        for name in self.taken(document):
-            assert document["components"]["schemas"][name]["additionalProperties"] is False, name
-
-    def test_an_answer_may_gain_members(self, document: dict[str, Any]) -> None:
-        for name, schema in document["components"]["schemas"].items():
-            assert name in self.taken(document) or schema.get("additionalProperties") is not False, name
-
-    def test_words_are_enumerations(self, document: dict[str, Any]) -> None:
-        schemas = document["components"]["schemas"]
-        assert schemas["Me"]["properties"]["role"] == {"type": "string", "enum": ["renter", "owner", "admin"]}
-        assert set(schemas["Item"]["properties"]["condition"]["enum"]) == {"new", "excellent", "good", "fair"}
-
-    def test_null_is_a_type(self, document: dict[str, Any]) -> None:
-        assert document["components"]["schemas"]["Me"]["properties"]["full_name"] == {"type": ["string", "null"]}
-        assert "nullable" not in json.dumps(document)
+    def test_a_body_has_no_other_members_and_an_answer_may_gain_some(self, document: dict[str, Any]) -> None:
+        schemas = document["components"]["schemas"].items()
+        assert {name for name, schema in schemas if schema.get("additionalProperties") is False} == self.taken(document)
 
     @staticmethod
     def taken(document: dict[str, Any]) -> set[str]:

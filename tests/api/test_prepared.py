@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import psycopg2
 import pytest
 from sqlalchemy import (
     ARRAY,
@@ -173,20 +172,6 @@ class TestWhatHappensToAConnection:
         nonsense = prepared.shape("nonsense", text("SELECT FROM nothing WHERE"))
         with pytest.raises(ProgrammingError):
             prepared.execute(session, nonsense, {})
-        session.rollback()
-        assert (number(session), held(session)) == (1, [NUMBER.name])
-
-    def test_a_killed_backend_is_told_as_one_and_its_successor_begins_anew(
-        self, session: Session, settings: Settings
-    ) -> None:
-        number(session)
-        backend = session.scalar(select(func.pg_backend_pid()))
-        with psycopg2.connect(settings.database_url.replace("+psycopg2", "")) as other:
-            other.cursor().execute("SELECT pg_terminate_backend(%s, 5000)", (backend,))
-        other.close()
-        with pytest.raises(DBAPIError) as died:
-            number(session)
-        assert database.is_unavailable(died.value)
         session.rollback()
         assert (number(session), held(session)) == (1, [NUMBER.name])
 
