@@ -104,6 +104,13 @@ def tenant() -> Iterator[TenantProcess]:
         yield running
 
 
+@pytest.fixture
+def calm(tenant: TenantProcess) -> TenantProcess:
+    """The tenant without faults, counting from zero."""
+    tenant.reset()
+    return tenant
+
+
 @pytest.fixture(scope="session")
 def settings(database_url_factory: Callable[[], str], tenant: TenantProcess) -> Settings:
     """Settings of a development service on the test's own database and tenant."""

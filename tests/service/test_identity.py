@@ -20,13 +20,6 @@ def tenant() -> Iterator[TenantProcess]:
         yield running
 
 
-@pytest.fixture
-def calm(tenant: TenantProcess) -> TenantProcess:
-    """The tenant without faults, counting from zero."""
-    tenant.reset()
-    return tenant
-
-
 @pytest.fixture(scope="module")
 def services(environment: dict[str, str]) -> Iterator[dict[str, ServiceProcess]]:
     """Services of one and of two workers; the cold ones are for one test each, as the first token warms them."""

@@ -58,11 +58,6 @@ def ends(greenlets: Sequence[gevent.Greenlet]) -> list[object]:
     return [greenlet.get(block=False) for greenlet in greenlets]
 
 
-def test_who_comes_alone_reads_alone(table: Table, shared: Coalesced[str, int]) -> None:
-    assert [shared.get("a"), shared.get("b"), shared.get("nowhere")] == [1, 2, None]
-    assert table.reads == [["a"], ["b"], ["nowhere"]]
-
-
 def test_those_who_come_while_a_read_is_under_way_share_the_next(table: Table, shared: Coalesced[str, int]) -> None:
     table.is_open.clear()
     asking = begin(*(partial(shared.get, key) for key in ("a", "b", "c", "b", "nowhere")))

@@ -1,11 +1,11 @@
-"""The cache of the identity provider's signing keys: single-flight, cool-down, rotation, outages, invalid key sets.
+"""The cache of the identity provider's signing keys: cool-down, rotation, outages and invalid key sets.
 
-The clock is fake because hours must pass. Expiry and removal of keys are in `test_token_verifier.py`.
+The clock is fake because hours must pass. Expiry and removal of keys are in `test_token_verifier.py`. Single-flight
+fetches are in `tests/service/test_identity.py`, and in an outage in `tests/slow/ops/test_tenant_faults.py`.
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from typing import Any
 
 import pytest
@@ -18,8 +18,6 @@ from tests.support.fakes import PATIENCE_SECONDS, Clock, FakeIdentityProvider, p
 from tests.support.waiting import until
 from tests.unit.conftest import TTL_SECONDS
 
-THREADS = 100
-
 
 @pytest.fixture
 def warm(keys: KeySetCache, fake_identity_provider: FakeIdentityProvider) -> KeySetCache:
@@ -27,31 +25,6 @@ def warm(keys: KeySetCache, fake_identity_provider: FakeIdentityProvider) -> Key
     keys.key("a")
     fake_identity_provider.fetches = 0
     return keys
-
-
-@pytest.mark.parametrize("is_down", [False, True])
-def test_concurrent_first_uses_share_one_fetch_and_its_outcome(
-    keys: KeySetCache, fake_identity_provider: FakeIdentityProvider, is_down: bool
-) -> None:
-    fake_identity_provider.is_down = is_down
-    fake_identity_provider.answering.clear()
-    together = Barrier(THREADS + 1)
-
-    def ask() -> RSAKey | Unavailable:
-        together.wait(PATIENCE_SECONDS)
-        try:
-            return keys.key("a")
-        except Unavailable as error:
-            return error
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        waiting = [pool.submit(ask) for _ in range(THREADS)]
-        together.wait(PATIENCE_SECONDS)
-        fake_identity_provider.answering.set()
-        found = [future.result(PATIENCE_SECONDS) for future in waiting]
-    assert {type(each) for each in found} == {Unavailable if is_down else RSAKey}
-    assert is_down or len(set(map(id, found))) == 1
-    assert fake_identity_provider.fetches == 1
 
 
 def test_a_cached_key_is_returned_during_a_slow_refresh(
@@ -108,21 +81,6 @@ def test_made_up_kids_cause_one_fetch_in_each_cool_down(
         clock.now += COOL_DOWN_SECONDS
     fake_identity_provider.publish("a", "c")
     assert warm.key("c")
-
-
-def test_an_identity_provider_that_is_down_is_asked_once_in_a_cool_down(
-    keys: KeySetCache, fake_identity_provider: FakeIdentityProvider, clock: Clock
-) -> None:
-    fake_identity_provider.is_down = True
-    for _ in range(50):
-        with pytest.raises(Unavailable) as refusal:
-            keys.key("a")
-        assert refusal.value.retry_after_seconds
-    assert fake_identity_provider.fetches == 1
-    fake_identity_provider.is_down = False
-    clock.now += COOL_DOWN_SECONDS
-    assert keys.key("a")
-    assert fake_identity_provider.fetches == 2
 
 
 def test_in_an_outage_an_unknown_key_is_unavailable_and_a_known_one_is_served_until_the_next_refresh(

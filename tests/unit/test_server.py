@@ -59,6 +59,13 @@ def test_the_reader_ends_with_a_socket_that_was_too_slow_and_had_said_more_than_
     assert not pair.server.thread.is_running()
 
 
+def test_a_connection_that_ends_within_a_frame_counts_as_1006(pair: Pair) -> None:
+    """RFC 6455 §7.1.5."""
+    pair.client.sendall(text("hello")[:4])
+    pair.client.shutdown(socket.SHUT_WR)
+    assert pair.see_the_end() == (1006, "nobody", None)
+
+
 def test_a_breach_of_the_protocol_is_ended_by_the_service_in_words_of_its_own(pair: Pair) -> None:
     pair.client.sendall(frame(TEXT, b"my words", masked=False))
     code, ended_by, words = pair.see_the_end()

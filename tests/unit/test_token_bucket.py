@@ -31,14 +31,6 @@ def test_who_is_refused_is_told_when_it_will_pass(bucket: TokenBucket, clock: Cl
     assert bucket.take() == 0.25
 
 
-def test_a_refusal_takes_nothing(bucket: TokenBucket, clock: Clock) -> None:
-    take_all(bucket)
-    for _ in range(50):
-        bucket.take()
-    clock.now += 0.25
-    assert take_all(bucket) == 1
-
-
 def test_it_fills_at_its_rate_and_never_beyond_the_burst(bucket: TokenBucket, clock: Clock) -> None:
     assert take_all(bucket) == 10
     for seconds, tokens in ((0.5, 2), (1, 4), (2.5, 10), (3, 10), (1e9, 10)):
