@@ -67,24 +67,19 @@ def plain_owner(cluster: PostgresCluster, empty: str) -> Iterator[str]:
     cluster.psql(f"DROP ROLE {role}")
 
 
-def test_a_backup_is_restored_into_an_empty_database(run: Run, url: str, empty: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["empty", "plain_owner"])
+def test_a_backup_is_restored_into_an_empty_database(
+    request: pytest.FixtureRequest, run: Run, url: str, target: str, tmp_path: Path
+) -> None:
+    restored_url = request.getfixturevalue(target)
     backup = run("backup.sh", str(tmp_path), url=url)
     assert backup.returncode == 0, backup.stderr
     dump = Path(backup.stdout.strip())
     assert dump.stat().st_mode & 0o077 == 0  # it holds everybody's messages
-    restored = run("restore.sh", str(dump), url=empty)
-    assert restored.returncode == 0, restored.stderr
-    for statement in ("SELECT username FROM users", "SELECT version_num FROM alembic_version"):
-        assert query(empty, statement) == query(url, statement) != []
-
-
-def test_a_role_that_owns_the_database_and_nothing_else_restores(
-    run: Run, url: str, plain_owner: str, tmp_path: Path
-) -> None:
-    dump = run("backup.sh", str(tmp_path), url=url).stdout.strip()
-    restored = run("restore.sh", dump, url=plain_owner)
+    restored = run("restore.sh", str(dump), url=restored_url)
     assert (restored.returncode, restored.stderr) == (0, "")
-    assert query(plain_owner, "SELECT username FROM users") == query(url, "SELECT username FROM users") != []
+    for statement in ("SELECT username FROM users", "SELECT version_num FROM alembic_version"):
+        assert query(restored_url, statement) == query(url, statement) != []
 
 
 def test_a_drill_compares_what_was_restored_and_removes_it(run: Run, url: str) -> None:
