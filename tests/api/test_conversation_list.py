@@ -43,13 +43,6 @@ def test_it_holds_ones_own_and_no_others(ada: ChatUser, ben: ChatUser, talks: li
     assert set(ada.conversations()) == {*talks, shared}
 
 
-def test_each_is_shown_as_it_is_alone(ada: ChatUser, ben: ChatUser, talks: list[str]) -> None:
-    ada.send(talks[3])
-    shared = ada.begin(ben)
-    ben.send(shared, client_msg_id="1")
-    assert ada.get().json == [ada.conversation(talk) for talk in ada.conversations()]
-
-
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 8, 100])
 def test_the_links_lead_through_all_without_repeats_or_gaps(ada: ChatUser, talks: list[str], limit: int) -> None:
     ada.send(talks[5]), ada.send(talks[2])

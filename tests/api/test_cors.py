@@ -15,7 +15,6 @@ ALLOWED = "https://app.example.com"
 ALSO_ALLOWED = "http://localhost:3000"
 OWN = "/api/v1/users/me/owner-profile"
 EQUIPMENT = "/api/v1/equipment"
-READABLE = {"X-Request-Id", "ETag", "Idempotent-Replayed", "Link", "Location", "Retry-After", "WWW-Authenticate"}
 SENDABLE = {"authorization", "content-type", "x-request-id", "if-match", "if-none-match", "idempotency-key"}
 HOSTILE_ORIGINS = [
     *("null", "*", "", " ", ".*", "https://.*", "(https://app.example.com)"),
@@ -61,7 +60,6 @@ def test_an_allowed_origin_may_read(web: FlaskClient, origin: str) -> None:
     assert answer.headers.getlist("Access-Control-Allow-Origin") == [origin]
     assert "Origin" in answer.vary
     assert "Access-Control-Allow-Credentials" not in answer.headers
-    assert set(answer.headers["Access-Control-Expose-Headers"].split(", ")) >= READABLE
 
 
 @pytest.mark.attack("origins of REST")
@@ -79,8 +77,7 @@ def test_without_an_origin_nothing_is_said_but_that_it_would_matter(web: FlaskCl
 
 @pytest.mark.attack("origins of REST")
 def test_two_origins_are_none(web: FlaskClient) -> None:
-    answer = web.get("/health", headers=[("Origin", ALLOWED), ("Origin", "https://evil.com")])
-    assert_closed(answer)
+    assert_closed(web.get("/health", headers=[("Origin", ALLOWED), ("Origin", "https://evil.com")]))
 
 
 class TestPreFlight:
@@ -89,7 +86,7 @@ class TestPreFlight:
     @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE"])
     def test_allows_the_methods_there_are(self, web: FlaskClient, method: str) -> None:
         answer = ask_before(web, ALLOWED, method, ", ".join(sorted(SENDABLE)))
-        assert answer.status_code == 200
+        assert (answer.status_code, answer.get_data()) == (200, b"")
         assert answer.headers["Access-Control-Allow-Origin"] == ALLOWED
         assert method in answer.headers["Access-Control-Allow-Methods"].split(", ")
         allowed = answer.headers["Access-Control-Allow-Headers"].lower().split(", ")
@@ -114,18 +111,9 @@ class TestPreFlight:
 
     @pytest.mark.attack("origins of REST")
     def test_lets_nobody_into_a_private_network(self, web: FlaskClient) -> None:
-        sent = {
-            "Origin": ALLOWED,
-            "Access-Control-Request-Method": "GET",
-            "Access-Control-Request-Private-Network": "true",
-        }
-        answer = web.options(OWN, headers=sent)
+        asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Private-Network": "true"}
+        answer = web.options(OWN, headers={"Origin": ALLOWED, **asked})
         assert answer.headers.get("Access-Control-Allow-Private-Network") != "true"
-
-    def test_changes_nothing_and_asks_for_no_token(self, web: FlaskClient) -> None:
-        answer = ask_before(web, ALLOWED, "DELETE", path=f"{EQUIPMENT}/00000000-0000-0000-0000-000000000000")
-        assert answer.status_code == 200
-        assert answer.get_data() == b""
 
 
 def test_by_default_no_origin_is_allowed(client: FlaskClient) -> None:

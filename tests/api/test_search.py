@@ -176,11 +176,6 @@ def test_any_words_within_the_limit_are_searched(client: FlaskClient, listings: 
     assert set(found(client, q=q)) <= set(ALL)
 
 
-@pytest.mark.parametrize("query", ["q=%FF", "q=%ED%A0%80", "%FF=1", "q=\xff", "\xff=1"])
-def test_bytes_that_are_no_utf_8_are_no_server_error(client: FlaskClient, query: str) -> None:
-    assert client.get(API, environ_overrides={"QUERY_STRING": query}).status_code in (200, 400)
-
-
 def test_an_item_is_the_same_from_every_endpoint(client: FlaskClient, owner: Person) -> None:
     place = {"latitude": 46.94809123456789, "longitude": 7.447446543219876}
     answer = client.post(API, json=new_equipment(coordinates=place), headers=owner.headers)

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, Executable, delete, insert, update
+from sqlalchemy import Engine, delete, insert, update
 
 from app import database, paging
 from app.equipment.criteria import Filters, Search, Sort
@@ -72,14 +72,12 @@ class Shelf:
         self.change(identifier, coordinates=place and place.as_geography(), **keys)
 
     def change(self, identifier: UUID, **values: Any) -> None:
-        self._write(update(Equipment).where(Equipment.id == identifier).values(values))
+        with self.engine.begin() as connection:
+            connection.execute(update(Equipment).where(Equipment.id == identifier).values(values))
 
     def remove(self, identifier: UUID) -> None:
-        self._write(delete(Equipment).where(Equipment.id == identifier))
-
-    def _write(self, statement: Executable) -> None:
         with self.engine.begin() as connection:
-            connection.execute(statement)
+            connection.execute(delete(Equipment).where(Equipment.id == identifier))
 
     def _keys(self) -> dict[str, Any]:
         pick = self._random
@@ -147,13 +145,9 @@ def test_the_link_leads_through_the_whole_list(reader: FlaskClient, query: dict[
     assert pages == walk(reader, query, limit=40)
 
 
-HOSTILE_QUERY = (
-    "endpoint=x&_method=POST&_external=1&_scheme=ftp&_anchor=y&sort=&sort=price_asc&limit=&limit=2&q=drill%26"
-)
-
-
 def test_the_link_is_good_whatever_else_was_asked(reader: FlaskClient) -> None:
-    answer = reader.get(f"{API}?{HOSTILE_QUERY}", headers={"Host": "evil.example.com"})
+    asked = "endpoint=x&_method=POST&_external=1&_scheme=ftp&_anchor=y&sort=&sort=price_asc&limit=&limit=2&q=drill%26"
+    answer = reader.get(f"{API}?{asked}", headers={"Host": "evil.example.com"})
     link = answer.headers["Link"].partition(">")[0].strip("<")
     assert link.startswith(f"{API}?endpoint=x&")
     following = assert_ok(reader.get(link))
@@ -217,14 +211,11 @@ def test_a_cursor_that_was_changed_in_any_place_is_refused(reader: FlaskClient) 
     for position, letter in enumerate(cursor):
         for bit in range(7):
             assert_refused(reader, cursor[:position] + chr(ord(letter) ^ 1 << bit) + cursor[position + 1 :], **BY_PRICE)
-    for one in [cursor[:end] for end in range(1, len(cursor))] + [cursor[1:], cursor * 2, f"{cursor}A", "A" * 513]:
+    for one in [cursor[:end] for end in range(1, len(cursor))] + [cursor[1:], cursor * 2, f"{cursor}A"]:
         assert_refused(reader, one, **BY_PRICE)
+    for one in ("A" * 513, "é", "🚲", "\x00", "=", "====", "a b", "-1", "{}", "'", "%", "AAAA", "\ufffe"):
+        assert_refused(reader, one)
     assert_refused(reader, cursor, **BY_PRICE, page="2")
-
-
-@pytest.mark.parametrize("cursor", ["é", "🚲", "\x00", "=", "====", "a b", "-1", "{}", "'", "%", "AAAA", "\ufffe"])
-def test_what_was_never_a_cursor_is_refused(reader: FlaskClient, cursor: str) -> None:
-    assert_refused(reader, cursor)
 
 
 @pytest.mark.parametrize("forged", FORGED.split())
