@@ -17,14 +17,6 @@ from tests.support.rows import Person, add_equipment, new_equipment
 API = "/api/v1/users"
 
 
-def test_no_public_answer_holds_an_email(client: FlaskClient, owner: Person) -> None:
-    equipment_id = add_equipment(owner.id, photos=1)
-    for path in (f"{API}/{owner.id}", "/api/v1/equipment", f"/api/v1/equipment/{equipment_id}"):
-        text = client.get(path).get_data(as_text=True)
-        assert owner.email not in text
-        assert "@" not in text
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -124,22 +116,18 @@ def test_a_renter_profile_is_empty_until_saved_and_changes_in_part(client: Flask
     }
 
 
-def test_own_equipment_is_ones_own_newest_first(client: FlaskClient, owner: Person, admin: Person) -> None:
-    older, newer = add_equipment(owner.id), add_equipment(owner.id)
-    add_equipment(admin.id)
-    answer = assert_ok(client.get(f"{API}/me/equipment", headers=owner.headers))
-    assert [item["id"] for item in answer["items"]] == [str(newer), str(older)]
-    assert answer["total"] == 2
-
-
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "page=0", "cursor=x", "limit=x"])
 def test_own_equipment_names_a_bad_page(client: FlaskClient, owner: Person, query: str) -> None:
     assert_invalid(client.get(f"{API}/me/equipment?{query}", headers=owner.headers), query.partition("=")[0])
 
 
-def test_a_cursor_leads_through_all_of_ones_own_equipment_once(client: FlaskClient, owner: Person) -> None:
-    made = {str(add_equipment(owner.id)) for _ in range(5)}
-    seen, query = [], {"limit": "2"}
+def test_a_cursor_leads_through_all_of_ones_own_equipment_newest_first(
+    client: FlaskClient, owner: Person, admin: Person
+) -> None:
+    made = [str(add_equipment(owner.id)) for _ in range(5)]
+    add_equipment(admin.id)
+    seen: list[str] = []
+    query = {"limit": "2"}
     while len(seen) < 10:
         page = assert_ok(client.get(f"{API}/me/equipment", query_string=query, headers=owner.headers))
         assert (page["total"], page["total_pages"], page["limit"]) == (5, 3, 2)
@@ -147,4 +135,4 @@ def test_a_cursor_leads_through_all_of_ones_own_equipment_once(client: FlaskClie
         if page["next_cursor"] is None:
             break
         query["cursor"] = page["next_cursor"]
-    assert sorted(seen) == sorted(made)
+    assert seen == made[::-1]

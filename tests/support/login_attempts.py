@@ -44,13 +44,13 @@ def guess(_: int = 0, email: str | None = None) -> bool:
 
 
 def flood(rows: int, *, seconds_left: int) -> None:
-    """So many failing pairs, put there by hand."""
+    """Insert rows of failing attempts, each of another account."""
     with transaction() as session:
         session.execute(
             text("""
             INSERT INTO login_attempts (account, address, attempts, failures, counted_until, expires_at)
-            SELECT sha256(n::text::bytea), '192.0.2.1', 1, 1, until, until
-            FROM generate_series(1, :rows) AS n, LATERAL (SELECT now() + :left * interval '1 second' AS until) AS u
+            SELECT sha256(gen_random_uuid()::text::bytea), '192.0.2.1', 1, 1, until, until
+            FROM generate_series(1, :rows), (SELECT clock_timestamp() + :left * interval '1 second' AS until) AS u
             """),
             {"rows": rows, "left": seconds_left},
         )

@@ -15,7 +15,7 @@ from tests.support.processes.tenant import PASSWORD, TenantProcess
 
 LOGIN = "/api/v1/auth/auth0/login"
 WRONG = "Wrong-horse-8"
-HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
+HOME = "192.0.2.1"
 MAX_FAILURES, LOCKOUT_SECONDS = 5, 300  # the settings' defaults
 
 

@@ -1,6 +1,6 @@
 """The rules of the login throttle that depend on exact times or on overlapping attempts, with a fake clock.
 
-`tests/api/test_login_throttle.py` and `test_login_attempts.py` show the others over HTTP.
+`tests/api/test_login_throttle.py` shows the others over HTTP.
 """
 
 from collections.abc import Iterator
