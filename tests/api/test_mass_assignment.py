@@ -1,20 +1,33 @@
-"""No body sets a field that its sender may not set: every route that takes a body refuses each such field by name."""
+"""Objects and fields: no request sets a field that its sender may not set, and no refusal tells which ids exist."""
 
+import re
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
+from werkzeug.test import TestResponse
 
 from app.database import transaction
 from app.models import Base, Role
 from tests.support.assertions import assert_ok, problems
 from tests.support.processes.tenant import TenantProcess
-from tests.support.routes import API, ROUTES, Scene
-from tests.support.rows import Person, add_equipment, add_person, new_equipment
+from tests.support.routes import API, PUBLIC_ENDPOINTS, ROUTES, Route, Scene
+from tests.support.rows import (
+    Person,
+    add_conversation,
+    add_equipment,
+    add_person,
+    add_user,
+    category_id,
+    new_equipment,
+    photo_id_of,
+)
 
+pytestmark = pytest.mark.attack("objects and fields")
 FORBIDDEN = (
     *("id", "user_id", "owner_id", "sender_id", "participant_key"),
     *("role", "is_admin", "email_verified"),
@@ -48,7 +61,6 @@ def everything() -> dict[str, list[str]]:
         return {name: sorted(session.scalars(text(f"SELECT t::text FROM {name} AS t"))) for name in tables}  # noqa: S608
 
 
-@pytest.mark.attack("objects and fields")
 @pytest.mark.parametrize(("name", "field"), CASES)
 def test_a_field_that_is_not_the_sender_s_to_set_is_refused_by_name_and_nothing_changes(
     client: FlaskClient, admin: Person, valid_request: Any, name: str, field: str
@@ -81,7 +93,6 @@ def test_every_route_that_takes_a_body_is_tried(app: Flask) -> None:
     assert routes == {(name, route.method) for name, route in BODIES.items()}
 
 
-@pytest.mark.attack("objects and fields")
 @pytest.mark.parametrize("field", ["id", "distance_km", "__proto__", "altitude"])
 def test_a_field_too_many_is_refused_deep_inside_as_well(client: FlaskClient, owner: Person, field: str) -> None:
     place = {"latitude": 46.9, "longitude": 7.4, field: 1}
@@ -89,25 +100,100 @@ def test_a_field_too_many_is_refused_deep_inside_as_well(client: FlaskClient, ow
     assert problems(answer) == [(f"coordinates.{field}", "unknown_field")]
 
 
-@pytest.mark.attack("objects and fields")
 @pytest.mark.parametrize("field", [*FORBIDDEN, "user"])
 def test_such_a_field_in_the_query_or_in_a_free_object_sets_nothing(
-    client: FlaskClient, tenant: TenantProcess, field: str
+    client: FlaskClient, mallory: Person, admin: Person, field: str
 ) -> None:
-    mallory, other = add_person(tenant, Role.OWNER), add_person(tenant, Role.ADMIN)
-    value = {"role": "admin", "is_admin": "true"}.get(field, str(other.id))
+    value = {"role": "admin", "is_admin": "true"}.get(field, str(admin.id))
     before = client.get(f"{API}/auth/me", headers=mallory.headers).json
     sent: dict[str, Any] = {"headers": mallory.headers, "query_string": {field: value}}
     free = {field: value, "user": {field: value}}
-    add_equipment(other.id)
+    add_equipment(admin.id)
     for profile, member in (("owner-profile", "business_info"), ("renter-profile", "preferences")):
         path = f"{API}/users/me/{profile}"
-        assert_ok(client.put(path, json={member: {}}, headers=other.headers))
+        assert_ok(client.put(path, json={member: {}}, headers=admin.headers))
         assert_ok(client.put(path, json={member: free}, **sent))
         assert assert_ok(client.get(path, **sent))[member] == free
-        assert assert_ok(client.get(path, headers=other.headers))[member] == {}
+        assert assert_ok(client.get(path, headers=admin.headers))[member] == {}
     assert_ok(client.put(f"{API}/users/{mallory.id}", json={}, **sent))
     made = assert_ok(client.post(f"{API}/equipment", json=new_equipment(), **sent), 201)
     assert made["owner_id"] == str(mallory.id)
     assert [item["id"] for item in assert_ok(client.get(f"{API}/users/me/equipment", **sent))["items"]] == [made["id"]]
     assert client.get(f"{API}/auth/me", headers=mallory.headers).json == before
+
+
+CLOSED = [route for route in ROUTES if route.endpoint not in PUBLIC_ENDPOINTS]
+FOR_ADMINS = [route for route in CLOSED if route.endpoint.startswith("admin.")]
+CHANGE_USER = next(route for route in CLOSED if route.endpoint == "users.change_user")
+
+
+@pytest.fixture
+def mallory(client: FlaskClient, tenant: TenantProcess) -> Person:
+    """An owner who wants what is somebody else's."""
+    return add_person(tenant, Role.OWNER)
+
+
+def said(answer: TestResponse) -> tuple[int, dict[str, Any]]:
+    """All that an answer tells, but for what names the request."""
+    body = dict(answer.json or {})
+    return answer.status_code, {name: body[name] for name in body if name not in ("request_id", "instance")}
+
+
+def existing(owner: Person) -> dict[str, UUID]:
+    """The ids of one resource of each kind, all of this owner."""
+    equipment_id = add_equipment(owner.id, photos=1)
+    talk = add_conversation(owner.id, add_user())
+    ids = {"user_id": owner.id, "equipment_id": equipment_id, "photo_id": photo_id_of(equipment_id)}
+    return ids | {"conversation_id": talk, "category_id": category_id()}
+
+
+def answers(client: FlaskClient, route: Route, owner: Person, **sent: Any) -> list[tuple[int, dict[str, Any]]]:
+    """The answers for ids that exist and for ids that do not."""
+    rule = next(client.application.url_map.iter_rules(route.endpoint)).rule
+    path, ids = re.sub(r"<\w+:(\w+)>", r"{\1}", rule), existing(owner)
+    unknown = dict.fromkeys(ids, uuid4())
+    return [said(client.open(path.format(**known), method=route.method, **sent)) for known in (ids, unknown)]
+
+
+class TestSecrets:
+    """An existing and an unknown id have the same answer
+
+    - on every closed route without a token (401);
+    - on every admin route for a user who is no admin (403);
+    - for the change of another user's account (403);
+    - for a photo under another user's listing (403) and under an own listing that is not the photo's (404).
+
+    Listings and users are public. A conversation's 403 and 404 differ, as existing clients rely on it; its id cannot be
+    guessed (122 random bits).
+    """
+
+    @pytest.mark.parametrize("route", CLOSED, ids=str)
+    def test_nobody_learns_what_exists(self, client: FlaskClient, owner: Person, route: Route) -> None:
+        existent, unknown = answers(client, route, owner)
+        assert existent == unknown
+        assert existent[0] == 401
+
+    @pytest.mark.parametrize("route", [*FOR_ADMINS, CHANGE_USER], ids=str)
+    @pytest.mark.parametrize("body", ["{}", '{"role": "admin"}', '{"full_name": "Mallory"}', "{"])
+    def test_who_may_not_learns_not_what_exists(
+        self, client: FlaskClient, mallory: Person, owner: Person, route: Route, body: str
+    ) -> None:
+        sent = {"data": body, "content_type": "application/json", "headers": mallory.headers}
+        existent, unknown = answers(client, route, owner, **sent)
+        assert existent == unknown
+        is_bad_body = route is CHANGE_USER and body in ("{", '{"role": "admin"}')
+        assert existent[0] == (400 if is_bad_body else 403)
+
+    @pytest.mark.parametrize("whose", ["own", "foreign"])
+    def test_a_photo_is_none_of_the_caller_s_business_elsewhere_than_in_their_own_listing(
+        self, client: FlaskClient, mallory: Person, owner: Person, whose: str
+    ) -> None:
+        foreign = existing(owner)
+        listing = add_equipment(mallory.id, photos=1) if whose == "own" else foreign["equipment_id"]
+        existent, unknown = (
+            said(client.delete(f"{API}/equipment/{listing}/photos/{photo_id}", headers=mallory.headers))
+            for photo_id in (foreign["photo_id"], uuid4())
+        )
+        assert existent == unknown
+        assert existent[0] == (404 if whose == "own" else 403)
+        assert photo_id_of(foreign["equipment_id"]) == foreign["photo_id"]
