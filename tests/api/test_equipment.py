@@ -26,15 +26,6 @@ def url(listing: dict[str, Any]) -> str:
     return f"{API}/{listing['id']}"
 
 
-def test_a_new_listing_is_its_owners_and_is_found_where_location_says(client: FlaskClient, owner: Person) -> None:
-    answer = client.post(API, json=new_equipment(title="Rotary hammer"), headers=owner.headers)
-    created = assert_ok(answer, 201)
-    assert assert_ok(client.get(answer.headers["Location"])) == created
-    assert created["owner_id"] == str(owner.id)
-    assert created["title"] == "Rotary hammer"
-    assert (created["is_available"], created["photos"]) == (True, [])
-
-
 @pytest.mark.parametrize(
     ("given", "kept"),
     [("25", "25.00"), ("25.5", "25.50"), (25.1, "25.10"), (0.01, "0.01"), ("99999999.99", "99999999.99"), (7, "7.00"),
@@ -57,11 +48,10 @@ BAD_FIELDS: dict[str, tuple[Any, ...]] = {
     "condition": ("broken", "", None, 1, "GOOD"),
     "category_id": ("", "1", None, 5, UNKNOWN_ID),
     "coordinates": (
-        *([], "46,7", {}, {"latitude": 1}, {"latitude": 91, "longitude": 0}, {"latitude": 0, "longitude": 180.01}),
+        *([], "46,7", {"latitude": 91, "longitude": 0}, {"latitude": 0, "longitude": 180.01}),
         *({"latitude": "x", "longitude": 0}, {"latitude": 0, "longitude": 0, "altitude": 1}),
     ),
     "is_available": ("maybe",),
-    **dict.fromkeys(("id", "owner_id", "role", "is_primary", "photos", "created_at", "search"), ("x",)),
 }
 
 
@@ -82,26 +72,20 @@ def test_a_missing_field_is_named(client: FlaskClient, owner: Person, field: str
     assert details == [{"field": field, "message": "Missing data for required field.", "code": "required"}]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"title": "Better drill"},
-        {"description": "Now with three batteries."},
-        {"daily_rate": "19.90"},
-        {"condition": "fair"},
-        {"location": "Thun"},
-        {"coordinates": {"latitude": -17.5, "longitude": 179.9}},
-        {"coordinates": None},
-        {"is_available": False},
-        {},
-    ],
-)
+CHANGES: list[dict[str, Any]] = [
+    *({"title": "Better drill"}, {"description": "Now with three batteries."}, {"daily_rate": "19.90"}),
+    *({"condition": "fair"}, {"location": "Thun"}, {"is_available": False}, {}),
+    *({"coordinates": {"latitude": -17.5, "longitude": 179.9}}, {"coordinates": None}),
+]
+
+
 def test_put_changes_what_is_given_and_nothing_else(
-    client: FlaskClient, owner: Person, listing: dict[str, Any], url: str, changes: dict[str, Any]
+    client: FlaskClient, owner: Person, listing: dict[str, Any], url: str
 ) -> None:
-    changed = assert_ok(client.put(url, json=changes, headers=owner.headers))
-    assert changed == {**listing, **changes, "updated_at": changed["updated_at"]}
-    assert client.get(url).json == changed
+    for changes in CHANGES:
+        changed = assert_ok(client.put(url, json=changes, headers=owner.headers))
+        listing |= {**changes, "updated_at": changed["updated_at"]}
+        assert client.get(url).json == changed == listing
 
 
 @pytest.mark.parametrize(
@@ -124,13 +108,8 @@ def test_a_deleted_listing_is_gone(client: FlaskClient, owner: Person, url: str)
     assert client.get(url).status_code == 404
     assert client.delete(url, headers=owner.headers).status_code == 404
     assert client.put(url, json={}, headers=owner.headers).status_code == 404
-
-
-@pytest.mark.parametrize("path", [f"/{UNKNOWN_ID}", f"/{UNKNOWN_ID}/photos"])
-def test_an_unknown_listing_is_not_found(client: FlaskClient, owner: Person, path: str) -> None:
-    body = {"photo_url": "https://photos.example.com/1.jpg"}
-    answer = client.open(API + path, method="POST" if "photos" in path else "GET", json=body, headers=owner.headers)
-    assert_error(answer, 404, "NOT_FOUND")
+    photo = {"photo_url": "https://photos.example.com/1.jpg"}
+    assert_error(client.post(f"{url}/photos", json=photo, headers=owner.headers), 404, "NOT_FOUND")
 
 
 def test_the_categories_cost_one_statement(client: FlaskClient, counting_statements: Any) -> None:
@@ -157,44 +136,35 @@ class TestPhotos:
 
     @pytest.fixture
     def photos(self, client: FlaskClient, url: str) -> Callable[[], list[tuple[str, bool]]]:
-        def shown() -> list[tuple[str, bool]]:
-            return [
-                (photo["photo_url"].rpartition("/")[2].removesuffix(".jpg"), photo["is_primary"])
-                for photo in assert_ok(client.get(url))["photos"]
-            ]
+        return lambda: [
+            (photo["photo_url"].rpartition("/")[2].removesuffix(".jpg"), photo["is_primary"])
+            for photo in assert_ok(client.get(url))["photos"]
+        ]
 
-        return shown
-
-    def test_the_first_is_primary_by_itself(self, add: Any, photos: Any) -> None:
-        assert add("a")["is_primary"] is True
-        assert add("b")["is_primary"] is False
-        assert photos() == [("a", True), ("b", False)]
-
-    def test_a_new_primary_takes_the_place_of_the_old_one(self, add: Any, photos: Any) -> None:
-        add("a"), add("b"), add("c", is_primary=True)
-        assert photos() == [("a", False), ("b", False), ("c", True)]
-
-    def test_removing_the_primary_promotes_the_next(
-        self, client: FlaskClient, owner: Person, url: str, add: Any, photos: Any
+    @pytest.mark.parametrize(
+        ("steps", "shown"),
+        [
+            ("+a", [("a", True)]),
+            ("+a +b", [("a", True), ("b", False)]),
+            ("+a +b *c", [("a", False), ("b", False), ("c", True)]),
+            ("+a +b +c *d -d", [("a", True), ("b", False), ("c", False)]),
+            ("+a +b +c -b +d", [("a", True), ("c", False), ("d", False)]),
+            ("+a -a", []),
+        ],
+    )
+    def test_one_photo_is_primary_and_the_order_stays(
+        self, client: FlaskClient, owner: Person, url: str, add: Any, photos: Any, steps: str, shown: Any
     ) -> None:
-        add("a"), add("b"), add("c")
-        primary = add("d", is_primary=True)
-        assert client.delete(f"{url}/photos/{primary['id']}", headers=owner.headers).status_code == 204
-        assert photos() == [("a", True), ("b", False), ("c", False)]
-
-    def test_removing_another_leaves_the_primary_and_the_order(
-        self, client: FlaskClient, owner: Person, url: str, add: Any, photos: Any
-    ) -> None:
-        add("a")
-        second = add("b")
-        add("c")
-        client.delete(f"{url}/photos/{second['id']}", headers=owner.headers)
-        add("d")
-        assert photos() == [("a", True), ("c", False), ("d", False)]
-
-    def test_the_last_can_go(self, client: FlaskClient, owner: Person, url: str, add: Any, photos: Any) -> None:
-        client.delete(f"{url}/photos/{add('a')['id']}", headers=owner.headers)
-        assert photos() == []
+        """`+a` adds a photo, `*a` adds it as the primary one, `-a` removes it."""
+        added: dict[str, dict[str, Any]] = {}
+        for step in steps.split():
+            act, name = step[0], step[1:]
+            if act == "-":
+                path = f"{url}/photos/{added[name]['id']}"
+                assert client.delete(path, headers=owner.headers).status_code == 204
+            else:
+                added[name] = add(name, **({"is_primary": True} if act == "*" else {}))
+        assert photos() == shown
 
     def test_a_photo_of_another_listing_is_not_found_here(
         self, client: FlaskClient, owner: Person, add: Any, photos: Any

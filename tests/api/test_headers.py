@@ -9,7 +9,6 @@ from flask.testing import FlaskClient
 
 from app.settings import Settings
 from app.web.errors import codes_by_status
-from deploy.local.sockets import free_port
 from tests.support import UNKNOWN_ID
 from tests.support.assertions import assert_error
 from tests.support.failing_app import make_failing_app
@@ -111,15 +110,6 @@ def test_every_status_has_its_headers_and_every_error_the_one_body(
             body = assert_error(answer, status, (answer.json or {}).get("code", ""))
             assert body["code"] in codes_by_status().get(status, {"BAD_REQUEST"})
             assert not re.search("secret|QueuePool", str(body))
-
-
-def test_security_headers_are_there_while_the_database_is_not(settings: Settings) -> None:
-    away = make_failing_app(settings, database_url=f"postgresql+psycopg2://nobody@127.0.0.1:{free_port()}/none")
-    for path in ("/ready", API, "/api/v1/categories"):
-        answer = away.test_client().get(path)
-        assert answer.status_code == 503
-        assert_secure(answer.headers)
-        assert answer.headers["Cache-Control"] == "no-store"
 
 
 class TestCaches:

@@ -5,7 +5,6 @@ or one field of each kind. Raw requests are in `tests/service/test_hostile_input
 `test_search.py`, random input in `test_fuzz.py`.
 """
 
-import gzip
 import json
 import socket
 import unicodedata
@@ -13,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, cast
 from urllib.parse import quote
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import marshmallow as ma
 import pytest
@@ -22,7 +21,6 @@ from flask.testing import FlaskClient
 from marshmallow import fields, validate
 from sqlalchemy import func, select
 from werkzeug.routing import UUIDConverter
-from werkzeug.test import TestResponse
 
 from app.admin.query_schemas import Moment
 from app.database import transaction
@@ -31,11 +29,11 @@ from app.messages.schemas import Cursors
 from app.models import Base
 from app.web.schemas import Body, JsonObject, Money, Query
 from tests.support.assertions import assert_error, assert_invalid, assert_ok
-from tests.support.processes.tenant import TenantProcess
 from tests.support.routes import ROUTES, Route, Scene
 from tests.support.rows import Person, add_equipment, new_equipment
 
 EQUIPMENT = "/api/v1/equipment"
+PROFILE = "/api/v1/users/me/renter-profile"
 MEGABYTE = 1024 * 1024
 MAX_TEXT_LENGTH = 16 * 1024
 MAX_ITEMS = 1000
@@ -96,26 +94,6 @@ def test_every_field_that_comes_in_has_a_bound() -> None:
     assert unbounded == [], "give each a length, a range or a maximum number of items"
 
 
-@pytest.mark.parametrize(
-    "field",
-    [
-        fields.String(),
-        fields.String(validate=validate.Length(min=1)),
-        fields.Integer(validate=validate.Range(min=0)),
-        fields.Float(validate=validate.Range(max=1)),
-        fields.List(fields.UUID()),
-        fields.List(fields.String(), validate=validate.Length(max=3)),
-        fields.Nested(ma.Schema.from_dict({"inner": fields.String()})),
-        fields.Dict(),
-        fields.Raw(),
-    ],
-    ids=lambda field: type(field).__name__,
-)
-def test_a_field_without_a_bound_would_be_found(field: fields.Field[Any]) -> None:
-    schema = ma.Schema.from_dict({"it": field})()
-    assert not is_bounded(schema.fields["it"])
-
-
 @pytest.mark.attack("hostile input")
 @pytest.mark.parametrize("kind", OVERSIZED, ids=lambda kind: kind.__name__)
 def test_a_field_that_bounds_itself_does(kind: type[fields.Field[Any]]) -> None:
@@ -168,7 +146,6 @@ def _deep(opening: bytes, closing: bytes) -> bytes:
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-PACKED_SPACES = gzip.compress(b" " * 50_000_000, 1)
 # By status and code: name, body, its type (JSON where none is named), other headers. The first of each meets every
 # route.
 BODIES: dict[tuple[int, str], list[tuple[Any, ...]]] = {
@@ -224,15 +201,10 @@ BODIES: dict[tuple[int, str], list[tuple[Any, ...]]] = {
         ("a type that only begins so", b"{}", f"{JSON}p"),
         ("any type", b"{}", "*/*"),
         ("an empty type", b"{}", ""),
-        ("a packed body", gzip.compress(b"{}"), JSON, {"Content-Encoding": "gzip"}),
-        ("a body that unpacks to 50 MB", PACKED_SPACES, JSON, {"Content-Encoding": "gzip"}),
         ("a body packed twice", b"{}", JSON, {"Content-Encoding": "gzip, gzip"}),
         ("an encoding that is not there", b"{}", JSON, {"Content-Encoding": "br"}),
     ],
-    (413, "PAYLOAD_TOO_LARGE"): [
-        ("more than a megabyte", b" " * (MEGABYTE + 1)),
-        ("more than a megabyte of text", b" " * (MEGABYTE + 1), "text/plain"),
-    ],
+    (413, "PAYLOAD_TOO_LARGE"): [("more than a megabyte", b" " * (MEGABYTE + 1))],
 }
 
 
@@ -259,20 +231,11 @@ def test_a_hostile_body_is_refused_by_every_route_that_takes_one(
     assert client.get("/health").status_code == 200
 
 
-def test_a_body_of_a_megabyte_is_read_and_one_byte_more_is_not(client: FlaskClient, owner: Person) -> None:
-    def answer_to(size: int) -> TestResponse:
-        body = json.dumps(new_equipment()).ljust(size)
-        return client.post(EQUIPMENT, data=body, content_type=JSON, headers=owner.headers)
-
-    assert answer_to(MEGABYTE).status_code == 201
-    assert_error(answer_to(MEGABYTE + 1), 413, "PAYLOAD_TOO_LARGE")
-
-
 @pytest.mark.parametrize(
     "content_type", ["APPLICATION/JSON", "application/json; charset=utf-8", "application/geo+json"]
 )
-def test_json_by_any_of_its_names_is_read(client: FlaskClient, owner: Person, content_type: str) -> None:
-    body = json.dumps(new_equipment())
+def test_a_megabyte_of_json_is_read_by_any_of_its_names(client: FlaskClient, owner: Person, content_type: str) -> None:
+    body = json.dumps(new_equipment()).ljust(MEGABYTE)
     headers = {**owner.headers, "Content-Encoding": "identity"}
     answer = client.post(EQUIPMENT, data=body, content_type=content_type, headers=headers)
     assert answer.status_code == 201
@@ -327,22 +290,15 @@ class TestWork:
             assert body["full_name"] == unicodedata.normalize("NFC", name)
 
     @pytest.mark.attack("hostile input")
-    @pytest.mark.parametrize("inner", [None, {"coordinates": {}}])
-    def test_a_crowd_of_members_is_refused_at_once(
-        self, client: FlaskClient, owner: Person, inner: dict[str, Any] | None
-    ) -> None:
-        crowd: dict[str, Any] = {f"a{number}": number for number in range(101)}
-        body = crowd if inner is None else new_equipment(coordinates=crowd)
-        answer = client.post(EQUIPMENT, json=body, headers=owner.headers)
-        details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
-        assert [problem["message"] for problem in details] == ["Must not have more than 100 members."]
-
-    @pytest.mark.attack("hostile input")
-    @pytest.mark.parametrize("item", [0, "x", {}, str(UUID(int=1))])
-    def test_a_list_that_is_too_long_is_refused_at_once(self, client: FlaskClient, renter: Person, item: Any) -> None:
-        body = {"participant_ids": [item] * 21}
-        answer = client.post("/api/v1/conversations", json=body, headers=renter.headers)
-        assert_invalid(answer, "participant_ids")
+    def test_too_many_members_or_items_are_refused_by_one_error(self, client: FlaskClient, owner: Person) -> None:
+        members: dict[str, Any] = {f"a{number}": number for number in range(101)}
+        for body in (members, new_equipment(coordinates=members)):
+            answer = client.post(EQUIPMENT, json=body, headers=owner.headers)
+            details = assert_error(answer, 400, "VALIDATION_ERROR")["details"]
+            assert [problem["message"] for problem in details] == ["Must not have more than 100 members."]
+        for item in (0, "x", {}):
+            named = {"participant_ids": [item] * 21}
+            assert_invalid(client.post("/api/v1/conversations", json=named, headers=owner.headers), "participant_ids")
 
 
 # What no field can hold, of whatever kind it is.
@@ -370,35 +326,27 @@ def test_a_value_that_no_field_can_hold_is_refused_by_the_name_of_the_field(
 
 @pytest.mark.attack("hostile input")
 @pytest.mark.parametrize("number", ["1e300", "1e19", "-1e19", "9223372036854775808.0", "18446744073709551616"])
-@pytest.mark.parametrize("shape", ['{"a":%s}', '{"a":[{"b":%s}]}'])
-def test_a_profile_keeps_no_number_that_could_not_be_read_back(
-    client: FlaskClient, owner: Person, number: str, shape: str
-) -> None:
-    path = "/api/v1/users/me/renter-profile"
-    body = f'{{"preferences":{shape % number}}}'
-    answer = client.put(path, data=body, content_type=JSON, headers=owner.headers)
-    assert_error(answer, 400, "VALIDATION_ERROR")
-    assert client.get(path, headers=owner.headers).status_code == 200
+def test_a_profile_keeps_no_number_that_could_not_be_read_back(client: FlaskClient, owner: Person, number: str) -> None:
+    for value in (number, f'[{{"b":{number}}}]'):
+        body = f'{{"preferences":{{"a":{value}}}}}'
+        answer = client.put(PROFILE, data=body, content_type=JSON, headers=owner.headers)
+        assert_error(answer, 400, "VALIDATION_ERROR")
 
 
 @pytest.mark.parametrize("number", [9e18, -9e18, 1e16, 1.5, 5e-324, 2**63, -(2**63), 2**64 - 1, 0.1])
 def test_a_profile_gives_back_the_numbers_it_takes(client: FlaskClient, owner: Person, number: float) -> None:
-    path = "/api/v1/users/me/renter-profile"
     sent = {"preferences": {"a": [number]}}
-    assert client.put(path, json=sent, headers=owner.headers).status_code == 200
-    assert assert_ok(client.get(path, headers=owner.headers))["preferences"] == sent["preferences"]
+    assert_ok(client.put(PROFILE, json=sent, headers=owner.headers))
+    assert assert_ok(client.get(PROFILE, headers=owner.headers))["preferences"] == sent["preferences"]
 
 
 @pytest.mark.attack("hostile input")
 @pytest.mark.parametrize("coordinates", [{}, {"latitude": 1}, {"longitude": 1}])
-@pytest.mark.parametrize("is_new", [True, False])
-def test_half_a_point_is_none(client: FlaskClient, owner: Person, coordinates: dict[str, int], is_new: bool) -> None:
-    if is_new:
-        answer = client.post(EQUIPMENT, json=new_equipment(coordinates=coordinates), headers=owner.headers)
-    else:
-        path = f"{EQUIPMENT}/{add_equipment(owner.id)}"
-        answer = client.put(path, json={"coordinates": coordinates}, headers=owner.headers)
-    assert_invalid(answer, *(f"coordinates.{name}" for name in {"latitude", "longitude"} - coordinates.keys()))
+def test_half_a_point_is_none(client: FlaskClient, owner: Person, coordinates: dict[str, int]) -> None:
+    missing = [f"coordinates.{name}" for name in {"latitude", "longitude"} - coordinates.keys()]
+    path, body = f"{EQUIPMENT}/{add_equipment(owner.id)}", new_equipment(coordinates=coordinates)
+    assert_invalid(client.post(EQUIPMENT, json=body, headers=owner.headers), *missing)
+    assert_invalid(client.put(path, json={"coordinates": coordinates}, headers=owner.headers), *missing)
 
 
 # --- Queries and paths ------------------------------------------------------------------------------------------------
@@ -558,21 +506,15 @@ def test_an_https_url_is_kept(client: FlaskClient, owner: Person, url: str, kept
 
 
 @pytest.mark.attack("hostile input")
-def test_no_url_that_somebody_gives_is_fetched(client: FlaskClient, owner: Person, tenant: TenantProcess) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as trap:
-        trap.setblocking(False)
-        url = f"https://127.0.0.1:{trap.getsockname()[1]}/1.jpg"
-        listing = f"{EQUIPMENT}/{add_equipment(owner.id)}"
-        answers = [
-            client.post(f"{listing}/photos", json={"photo_url": url}, headers=owner.headers),
-            client.put(f"/api/v1/users/{owner.id}", json={"avatar_url": url}, headers=owner.headers),
-            client.get(listing),
-            client.get(f"/api/v1/users/{owner.id}"),
-            client.get("/api/v1/auth/me", headers=owner.headers),
-        ]
-        assert [answer.status_code for answer in answers] == [201, 200, 200, 200, 200]
-        with pytest.raises(BlockingIOError):
-            trap.accept()
+def test_no_url_of_a_picture_is_fetched(client: FlaskClient, owner: Person, trap: socket.socket) -> None:
+    url = f"https://127.0.0.1:{trap.getsockname()[1]}/1.jpg"
+    listing, user = f"{EQUIPMENT}/{add_equipment(owner.id)}", f"/api/v1/users/{owner.id}"
+    assert_ok(client.post(f"{listing}/photos", json={"photo_url": url}, headers=owner.headers), 201)
+    assert_ok(client.put(user, json={"avatar_url": url}, headers=owner.headers))
+    for path in (listing, user, "/api/v1/auth/me"):
+        assert_ok(client.get(path, headers=owner.headers))
+    with pytest.raises(BlockingIOError):
+        trap.accept()
 
 
 # --- Other ways in ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event
@@ -36,12 +35,10 @@ ORIGIN = "https://app.example.com"
 
 
 class Service:
-    """An app of its own with these limits, and requests to it from any address."""
+    """An app of its own, and requests to it from any address."""
 
-    def __init__(self, settings: Settings, **rates: Any) -> None:
-        limits = dataclasses.replace(settings.rate_limits, **rates)
-        self.app: Flask = create_app(dataclasses.replace(settings, redis_url=None, rate_limits=limits))
-        self._client = self.app.test_client()
+    def __init__(self, settings: Settings) -> None:
+        self._client = create_app(settings).test_client()
 
     def ask(self, path: str, address: str = HERE, method: str = "GET", **options: Any) -> TestResponse:
         environ = {"REMOTE_ADDR": address, **options.pop("environ", {})}
@@ -57,8 +54,9 @@ def serve(settings: Settings, rolled_back: None, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(database, "connect", lambda _: None)
 
     def make(*, proxies: int = 0, **rates: Any) -> Service:
-        changed = dataclasses.replace(settings, trusted_proxy_count=proxies, cors_allowed_origins=(ORIGIN,))
-        return Service(changed, **rates)
+        limits = dataclasses.replace(settings.rate_limits, **rates)
+        options: dict[str, Any] = {"redis_url": None, "trusted_proxy_count": proxies, "cors_allowed_origins": (ORIGIN,)}
+        return Service(dataclasses.replace(settings, rate_limits=limits, **options))
 
     return make
 
@@ -338,17 +336,8 @@ class TestNetworks:
             ("2001:0DB8:0000:0001::", "2001:db8:0:1::/64"),
             ("fe80::1%eth0", "fe80::/64"),
             ("::1", "::/64"),
-            ("", UNKNOWN),
-            ("unknown", UNKNOWN),
-            ("192.0.2", UNKNOWN),
-            ("192.0.2.07", UNKNOWN),
-            ("192.0.2.7/24", UNKNOWN),
-            ("192.0.2.7:8080", UNKNOWN),
-            ("192.0.2.7\n", UNKNOWN),
-            ("3232235777", UNKNOWN),
-            ("٣.1.1.1", UNKNOWN),
-            ("\ud800", UNKNOWN),
-            ("1" * 100_000, UNKNOWN),
+            *((text, UNKNOWN) for text in ("", "unknown", "192.0.2", "192.0.2.07", "192.0.2.7/24", "192.0.2.7:8080")),
+            *((text, UNKNOWN) for text in ("192.0.2.7\n", "3232235777", "٣.1.1.1", "\ud800", "1" * 100_000)),
         ],
     )
     def test_an_address_is_counted_as_its_network(self, address: str, network: str) -> None:
@@ -373,20 +362,15 @@ def test_no_request_fails_for_what_a_redis_answers(settings: Settings, rolled_ba
             while self.request.recv(4096):
                 self.request.sendall(answer)
 
-    class Server(ThreadingTCPServer):
-        daemon_threads = True
-        block_on_close = False  # the service keeps its connections
-
-    with Server(("127.0.0.1", 0), Nonsense) as server:
-        serving = Thread(target=server.serve_forever)
-        serving.start()
+    with ThreadingTCPServer(("127.0.0.1", 0), Nonsense) as server:
+        server.daemon_threads, server.block_on_close = True, False  # the service keeps its connections
+        Thread(target=server.serve_forever, daemon=True).start()
         try:
             url = f"redis://127.0.0.1:{server.server_address[1]}/0"
             client = create_app(dataclasses.replace(settings, redis_url=url)).test_client()
-            assert [client.get("/api/v1/equipment").status_code for _ in range(3)] == [200] * 3
+            assert [client.get(SEARCH).status_code for _ in range(3)] == [200] * 3
         finally:
             server.shutdown()
-            serving.join()
 
 
 def test_no_request_fails_for_a_redis_whose_name_is_none(settings: Settings, rolled_back: None) -> None:
