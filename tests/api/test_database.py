@@ -183,15 +183,6 @@ class TestSingleStatement:
 class TestDeadConnections:
     """What a killed backend leaves in the pool; `DB_POOL_PRE_PING` keeps it from whoever comes next."""
 
-    def test_one_whose_server_is_gone_is_never_handed_out(
-        self, own: Settings, pooled: Engine, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(database, "IDLE_UNASKED_SECONDS", float("inf"))
-        for _ in range(3):
-            pid = backend_pid()
-            end_backend(own, pid)
-            assert backend_pid() != pid
-
     def test_when_one_is_gone_none_of_its_age_is_believed(
         self, own: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
