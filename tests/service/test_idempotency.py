@@ -13,9 +13,7 @@ from tests.support.assertions import assert_error
 from tests.support.keyed_client import KeyedClient, held, listings
 from tests.support.processes.service import ServiceProcess
 from tests.support.users import ChatUser
-from tests.support.waiting import in_parallel, statuses
-
-AT_ONCE = 20
+from tests.support.waiting import in_parallel
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +62,6 @@ def test_a_message_sent_20_times_at_once_with_one_key_is_one_message(
         assert {answer.status_code for answer in answers} <= {201, 409}
     kept = client.owner.messages(talk)
     assert [(message["seq"], message["content"]) for message in kept] == [(2, "And now?"), (1, "Is it free?")]
-
-
-def test_many_keys_at_once_are_many_listings(database_url: str, client: KeyedClient) -> None:
-    assert statuses(in_parallel(lambda _: client.send(key=uuid4().hex))) == {201: AT_ONCE}
-    assert listings(database_url, client.title) == AT_ONCE
 
 
 def test_while_a_request_is_answered_its_repetitions_are_refused_at_once(

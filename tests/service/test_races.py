@@ -141,24 +141,6 @@ def version_of(tag: str) -> int:
     return int(tag.strip('"').partition(".")[0].partition("-")[0])
 
 
-def test_a_count_that_many_raise_at_once_loses_none(owner: ChatUser) -> None:
-    each = 3
-    owner.call("PUT", OWNER_PROFILE, json={"business_info": {"n": 0}})
-
-    def increment(_: int) -> int:
-        for _ in range(each):
-            status = 412
-            while status == 412:
-                seen = owner.call("GET", OWNER_PROFILE)
-                body = {"business_info": {"n": seen.json()["business_info"]["n"] + 1}}
-                condition = {"If-Match": seen.headers["ETag"]}
-                status = owner.call("PUT", OWNER_PROFILE, json=body, headers=condition).status_code
-        return status
-
-    assert set(in_parallel(increment)) == {200}
-    assert owner.call("GET", OWNER_PROFILE).json()["business_info"]["n"] == AT_ONCE * each
-
-
 def test_of_an_edit_and_a_deletion_of_what_both_saw_one_is_done(owner: ChatUser, listing: str) -> None:
     condition = {"If-Match": owner.call("GET", listing).headers["ETag"]}
 

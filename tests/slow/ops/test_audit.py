@@ -67,18 +67,18 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
-def test_a_package_that_is_known_to_be_vulnerable_is_an_error(
-    tmp_path: Path, osv: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("package", "exit_code", "said"),
+    [
+        ("blinker==1.9.0", 1, "blinker 1.9.0: GHSA-0000-0000-0000, mended in 9.9"),
+        ("Flask==3.1.3", 0, "2 packages audited, 0 advisories"),
+    ],
+)
+def test_only_a_known_vulnerability_is_an_error(
+    tmp_path: Path, osv: str, capsys: pytest.CaptureFixture[str], package: str, exit_code: int, said: str
 ) -> None:
-    assert main(pinned(tmp_path, "blinker==1.9.0", "click==8.5.1"), osv) == 1
-    assert "blinker 1.9.0: GHSA-0000-0000-0000, mended in 9.9" in capsys.readouterr().out
-
-
-def test_packages_without_an_advisory_pass_and_are_counted(
-    tmp_path: Path, osv: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(pinned(tmp_path, "click==8.5.1", "Flask==3.1.3"), osv) == 0
-    assert "2 packages audited, 0 advisories" in capsys.readouterr().out
+    assert main(pinned(tmp_path, package, "click==8.5.1"), osv) == exit_code
+    assert said in capsys.readouterr().out
 
 
 def test_without_an_answer_nothing_is_said_to_be_safe(

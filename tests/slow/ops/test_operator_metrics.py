@@ -191,19 +191,6 @@ def hear_all(client: ChatClient) -> None:
             client.ws.recv()
 
 
-def test_whatever_clients_make_up_adds_no_series(service: ServiceProcess, ada: ChatUser) -> None:
-    ChatClient(ada).close()
-    before = read(service).keys()
-    for number in range(20):
-        client = ChatClient(ada)
-        client.say(f"made-up-{number}")
-        client.find("error")
-        client.ws.close(4100 + number)
-    until(lambda: value(service, OPEN) == 0)
-    after = read(service).keys()
-    assert {key for key in after - before if "gearyard_http" not in key} == set()
-
-
 def sockets_of(parent: Path, pid: int) -> float:
     """What one worker shows."""
     files = [str(directory_of(parent) / f"gauge_livesum_{pid}.db")]

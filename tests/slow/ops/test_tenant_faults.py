@@ -32,12 +32,6 @@ def tenant() -> Iterator[TenantProcess]:
         yield running
 
 
-@pytest.fixture
-def calm(tenant: TenantProcess) -> TenantProcess:
-    tenant.reset()
-    return tenant
-
-
 @pytest.fixture(scope="module")
 def services(environment: dict[str, str]) -> Iterator[dict[str, ServiceProcess]]:
     """Services of one worker that have not seen a token: one for each way in which the first fetch of keys can fail."""
