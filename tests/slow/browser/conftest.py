@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
@@ -56,8 +55,7 @@ def page(browser: Chrome, service: ServiceProcess) -> Iterator[Page]:
     browser.set_window_size(*DESKTOP)
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    shots = os.environ.get("SCREENSHOTS")
-    opened = Page(browser, service, Path(shots) if shots else None)
+    opened = Page(browser, service)
     yield opened
     assert opened.complaints() == []
     browser.get("about:blank")

@@ -1,7 +1,6 @@
 """What a person does at a page and sees on it."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from selenium.common.exceptions import StaleElementReferenceException
@@ -20,12 +19,11 @@ DESKTOP = 1280, 900
 
 
 class Page:
-    """A browser's window on the service. `SCREENSHOTS=directory` keeps what `shoot` sees."""
+    """A browser's window on the service."""
 
-    def __init__(self, browser: Chrome, service: ServiceProcess, shots: Path | None) -> None:
+    def __init__(self, browser: Chrome, service: ServiceProcess) -> None:
         self.browser = browser
         self.service = service
-        self._shots = shots
 
     def open(self, path: str) -> None:
         """Go there."""
@@ -82,12 +80,6 @@ class Page:
         """What the console says since the last time: breaches of the policy, failed requests, exceptions."""
         log = self.browser.get_log("browser")  # type: ignore[no-untyped-call]
         return [entry["message"] for entry in log if entry["level"] != "INFO"]
-
-    def shoot(self, name: str) -> None:
-        """Keep what is to be seen, the page's whole length, where that was asked for."""
-        if self._shots is not None:
-            self._shots.mkdir(parents=True, exist_ok=True)
-            self.browser.save_screenshot(str(self._shots / f"{name}.png"))
 
     def _first(self, find: Callable[[], list[Found]], what: str) -> Found:
         wait = WebDriverWait(self.browser, WAIT_SECONDS, ignored_exceptions=[StaleElementReferenceException])

@@ -28,7 +28,6 @@ def execute(page: Page, selector: str = ME) -> str:
 
 def test_from_the_first_page_to_an_authenticated_call(page: Page) -> None:
     page.open("/")
-    page.shoot("first-desktop")
     assert page.find(f'a[href="{LINK_TO_ME}"]').text == "GET /api/v1/auth/me"
     page.find("a.go").click()
     page.press("Log in as renter")
@@ -39,8 +38,6 @@ def test_from_the_first_page_to_an_authenticated_call(page: Page) -> None:
 
     assert answer.startswith("200")
     assert f'"email": "{RENTER}"' in answer
-    page.run("document.querySelector(arguments[0]).scrollIntoView()", ME)
-    page.shoot("docs-answer")
 
 
 def test_logging_in_as_another_and_out_again_changes_who_calls(page: Page) -> None:
@@ -142,7 +139,6 @@ def test_pages_fit_a_phone(page: Page, path: str, dark: bool) -> None:
         page.find(ME)
     if path == "/docs/socket":
         page.sees("Promised", "#protocol")
-    page.shoot(f"phone{path.replace('/', '-')}{'-dark' if dark else ''}")
     assert page.run("return document.documentElement.scrollWidth") <= 390
 
 

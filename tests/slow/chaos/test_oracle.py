@@ -6,6 +6,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import combinations
 from random import Random
@@ -80,13 +81,10 @@ def scene(request: pytest.FixtureRequest, tenant: TenantProcess) -> Iterator[Sce
     """A service of two workers on a cluster, and perhaps a Redis, of its own."""
     with breakable_cluster() as cluster:
         environment = {"DATABASE_URL": cluster.url("gearyard"), **tenant.env(), **GENEROUS_CHAT}
-        random = Random(SEED)
-        if request.param == "postgresql":
-            with ServiceProcess(environment) as service:
-                yield Scene(cluster, service, None, random)
-            return
-        with RedisProcess() as redis, ServiceProcess({**environment, "REDIS_URL": redis.url}) as service:
-            yield Scene(cluster, service, redis, random)
+        with RedisProcess() if request.param == "redis" else nullcontext() as redis:
+            bus = {"REDIS_URL": redis.url} if redis else {}
+            with ServiceProcess({**environment, **bus}) as service:
+                yield Scene(cluster, service, redis, Random(SEED))
 
 
 def conversing(scene: Scene, tenant: TenantProcess) -> list[Chatter]:

@@ -62,25 +62,6 @@ def test_a_listener_that_was_cut_off_reads_what_it_missed(
         assert [listener.expect("message")["seq"] for _ in range(20)] == list(range(1, 21))
 
 
-def test_without_redis_messages_arrive_all_the_same_and_with_it_again_at_once(
-    environment: dict[str, str], tenant: TenantProcess
-) -> None:
-    with RedisProcess() as redis, ServiceProcess(environment | {"REDIS_URL": redis.url}) as service:
-        ada, ben = new_user(service, tenant), new_user(service, tenant)
-        talk = ada.begin(ben)
-        until(lambda: service.log().count("bus_connected") == WORKERS)
-        with ChatClient(ben) as listener:
-            redis.kill()
-            for number in range(1, 4):
-                ada.send(talk, f"{number}")  # nobody waits for a bus
-            assert [listener.expect("message")["seq"] for _ in range(3)] == [1, 2, 3]
-            assert "wake_ups_reconciled" in service.log()
-            redis.start()
-            until(lambda: service.log().count("bus_connected") == 2 * WORKERS)
-            ada.send(talk, "Back again")
-            assert listener.expect("message")["seq"] == 4
-
-
 def test_a_backlog_larger_than_an_outbox_reaches_who_reads_it(
     environment: dict[str, str], tenant: TenantProcess
 ) -> None:
