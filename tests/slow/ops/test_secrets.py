@@ -88,20 +88,14 @@ def test_everything_was_tried(evidence: Evidence) -> None:
 
 
 @pytest.mark.attack("secrets")
-def test_nothing_that_was_planted_is_in_the_log(evidence: Evidence) -> None:
-    assert evidence.plants.found_in(evidence.log) == []
-
-
-@pytest.mark.attack("secrets")
-def test_nothing_that_was_planted_is_in_the_metrics(evidence: Evidence) -> None:
-    assert "gearyard_http_requests_total" in evidence.metrics
-    assert evidence.plants.found_in(evidence.metrics) == []
-
-
-@pytest.mark.attack("secrets")
-def test_nothing_that_was_planted_is_in_the_tenants_log(evidence: Evidence) -> None:
-    assert "oauth/token" in evidence.tenant_log
-    assert evidence.plants.found_in(evidence.tenant_log) == []
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [("log", "Listening at"), ("metrics", "gearyard_http_requests_total"), ("tenant_log", "oauth/token")],
+)
+def test_no_planted_value_is_in_the_logs_or_the_metrics(evidence: Evidence, place: str, shown: str) -> None:
+    text = getattr(evidence, place)
+    assert shown in text
+    assert evidence.plants.found_in(text) == []
 
 
 @pytest.mark.attack("secrets")
