@@ -20,17 +20,14 @@ from tests.support.processes.tenant import TenantProcess
 PATIENCE_SECONDS = 30
 
 
-@pytest.fixture
-def draining(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker was told to stop."""
-    monkeypatch.setattr(app.extensions["live"].hub, "is_draining", True)
-
-
 def test_a_worker_is_ready(client: FlaskClient) -> None:
     assert (client.get("/ready").status_code, client.get("/ready").text) == (200, "ready")
 
 
-def test_a_worker_that_drains_is_alive_and_not_ready(client: FlaskClient, draining: None) -> None:
+def test_a_worker_that_drains_is_alive_and_not_ready(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.extensions["live"].hub, "is_draining", True)
     answer = client.get("/ready")
     assert_error(answer, 503, "SERVICE_UNAVAILABLE")
     assert answer.headers["Retry-After"] == "1"

@@ -14,10 +14,7 @@ from app.messages import schemas
 from app.messages.handlers import _HANDLERS
 from app.web.schemas import Body
 from tests.support import UNKNOWN_ID
-from tests.support.databases import query
-from tests.support.processes.service import ServiceProcess
-from tests.support.processes.tenant import TenantProcess
-from tests.support.users import ChatUser, new_user
+from tests.support.users import ChatUser
 from tests.support.ws_client import ChatClient
 
 NOBODY, PARTICIPANT, STRANGER, FORMER = "nobody", "participant", "stranger", "former participant"
@@ -62,11 +59,11 @@ class Nobody(ChatClient):
         self.ws = connect(f"ws://127.0.0.1:{member.service.port}/ws", close_timeout=1, proxy=None).__enter__()
 
 
-def say(client: ChatClient, kind: str, conversation_id: str) -> None:
+def payload_of(kind: str, member: ChatUser, conversation_id: str) -> dict[str, Any]:
+    """The payload of a valid frame."""
     row = MATRIX[kind]
-    token = {"token": client.member.token} if kind == "auth" else {}
     about = {"conversation_id": conversation_id} if row.is_about_a_conversation else {}
-    client.say(kind, **row.payload, **token, **about)
+    return {**row.payload, **about, **({"token": member.token} if kind == "auth" else {})}
 
 
 def names(frames: list[dict[str, Any]]) -> list[str]:
@@ -92,7 +89,7 @@ def test_the_reply_depends_on_the_sender(
     with (Nobody if who == NOBODY else ChatClient)(sender) as client, ChatClient(ada) as listening:
         if who == FORMER:
             sql(LEAVE, talk, ben.id)
-        say(client, kind, talk)
+        client.say(kind, **payload_of(kind, sender, talk))
         heard = [client.hear() for _ in expected]  # some come by way of the bus, which cannot be waited for otherwise
         assert names(heard) == expected
         assert client.all_until_pong() == []
@@ -111,41 +108,9 @@ def test_an_outsider_cannot_tell_which_conversations_exist(
     errors = []
     with ChatClient(stranger) as client:
         for conversation_id in (talk, UNKNOWN_ID):
-            say(client, kind, conversation_id)
+            client.say(kind, **payload_of(kind, stranger, conversation_id))
             errors += [each["payload"] for each in client.all_until_pong() if each["type"] == "error"]
     assert errors == [REFUSAL, REFUSAL]
-
-
-@dataclass(frozen=True)
-class LastFrames:
-    """The frames that a deleted user got in reply on an open socket, and how the socket ended."""
-
-    heard: list[str]
-    close_code: int
-    stored: list[dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def last_frames(service: ServiceProcess, tenant: TenantProcess) -> dict[str, LastFrames]:
-    """By the type of the frame that was sent after the user was deleted."""
-    ada, ben = new_user(service, tenant), new_user(service, tenant)
-    talk = ada.begin(ben)
-    clients = {kind: ChatClient(ben) for kind in MATRIX}
-    query(service.database_url, "DELETE FROM users WHERE id = %s", ben.id)
-    for kind, client in clients.items():
-        say(client, kind, talk)
-    ends = {kind: client.rest() for kind, client in clients.items()}
-    return {kind: LastFrames(names(heard), code, ada.messages(talk)) for kind, (heard, code) in ends.items()}
-
-
-@pytest.mark.attack("frames")
-@pytest.mark.parametrize("kind", MATRIX)
-def test_a_deleted_user_s_frame_is_refused_and_the_socket_ends(last_frames: dict[str, LastFrames], kind: str) -> None:
-    last = last_frames[kind]
-    refusal = {"auth": UNKNOWN, "ping": ["pong"]}.get(kind, OUTSIDE)
-    assert last.heard in (refusal, []), "the socket may end before"
-    assert last.close_code in ({4500, 4503} if kind == "auth" else {4503})
-    assert last.stored == []
 
 
 def test_a_removed_participant_gets_no_later_frame_and_cannot_resume(

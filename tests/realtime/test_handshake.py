@@ -73,10 +73,11 @@ BAD_REQUESTS: list[Headers] = [
 
 
 class TestForm:
+    @pytest.mark.parametrize("connection", ["Upgrade", "keep-alive, Upgrade", "UPGRADE", "upgrade,close"])
     @pytest.mark.parametrize("path", PATHS)
-    def test_every_path_opens_a_socket(self, service: ServiceProcess, path: str) -> None:
+    def test_every_path_opens_a_socket(self, service: ServiceProcess, path: str, connection: str) -> None:
         with RawSocket(service.port) as raw:
-            answer = raw.open(path)
+            answer = raw.open(path, {"Connection": connection, "Upgrade": "WebSocket"})
             assert (answer.headers["Upgrade"], answer.headers["Connection"]) == ("websocket", "Upgrade")
             assert "Sec-WebSocket-Protocol" not in answer.headers
             assert len(answer.headers["X-Request-Id"]) == 32
@@ -100,11 +101,6 @@ class TestForm:
 
     def test_http_1_0_is_refused(self, service: ServiceProcess) -> None:
         assert_error(ask(service, version="1.0"), 400, "BAD_REQUEST")
-
-    @pytest.mark.parametrize("connection", ["keep-alive, Upgrade", "UPGRADE", "upgrade,close"])
-    def test_connection_is_a_list_in_any_case(self, service: ServiceProcess, connection: str) -> None:
-        with RawSocket(service.port) as raw:
-            raw.open(headers={"Connection": connection, "Upgrade": "WebSocket"})
 
     @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
     @pytest.mark.parametrize("upgrade_header", ["websocket", None])
@@ -146,18 +142,17 @@ class TestToken:
         assert answer.status == 401
         assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="gearyard"')
 
-    @pytest.mark.parametrize("offered", ["bearer", "chat"])
-    def test_subprotocols_without_a_token_leave_the_query_s(
-        self, service: ServiceProcess, ada: ChatUser, offered: str
+    @pytest.mark.parametrize(
+        ("offered", "chosen"),
+        [("bearer, {0}", "bearer"), ("{0},bearer", "bearer"), ("bearer", "bearer"), ("chat", None)],
+    )
+    def test_the_subprotocol_is_answered_without_a_token_and_may_leave_it_to_the_query(
+        self, service: ServiceProcess, ada: ChatUser, offered: str, chosen: str | None
     ) -> None:
         with RawSocket(service.port) as raw:
-            raw.open(f"/ws?v=2&token={ada.token}", {"Sec-WebSocket-Protocol": offered})
+            answer = raw.open(f"/ws?v=2&token={ada.token}", {"Sec-WebSocket-Protocol": offered.format(ada.token)})
+            assert answer.headers.get("Sec-WebSocket-Protocol") == chosen
             assert raw.hear().json()["payload"]["user_id"] == ada.id
-
-    def test_the_subprotocol_is_answered_with_its_name_alone(self, service: ServiceProcess, ada: ChatUser) -> None:
-        for value in (f"bearer, {ada.token}", f"{ada.token},bearer", "bearer"):
-            with RawSocket(service.port) as raw:
-                assert raw.open("/ws", {"Sec-WebSocket-Protocol": value}).headers["Sec-WebSocket-Protocol"] == "bearer"
 
     def test_an_auth_frame_authenticates_even_after_a_refused_frame(
         self, service: ServiceProcess, ada: ChatUser

@@ -50,8 +50,9 @@ LENGTHS = {
 }
 HUGE = b"\x7f" + struct.pack("!Q", 1 << 62)
 # What ends a socket: the bytes, and the close code.
-REFUSED: dict[str, tuple[bytes, int]] = {
+ENDED: dict[str, tuple[bytes, int | None]] = {
     "continuation without a beginning": (rest(b"{}"), PROTOCOL_ERROR),
+    "token of a NUL": (text('{"type":"auth","payload":{"token":"\\u0000"}}'), 4500),
     "half a close code": (frame(CLOSE, b"\x03"), PROTOCOL_ERROR),
     **{f"message within a message, {opcode}": (text("{", fin=False) + frame(opcode, b"{}"), PROTOCOL_ERROR)
        for opcode in (TEXT, BINARY)},
@@ -81,11 +82,25 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "many empty fragments": (text("", fin=False) + rest(fin=False) * 20_000, TOO_BIG),
     "many fragments within their limits": (
         (text("", fin=False) + rest(fin=False) * 1000 + rest(b"{}")) * 10, RATE_LIMITED),
+    "flood of pings": (frame(PING) * 20_000, RATE_LIMITED),
+    "continuation after the end of a long message": (text("x" * 60_000) + rest(b"x" * 10_000), PROTOCOL_ERROR),
+    **{f"reserved opcode with {size} bytes in flight": (frame(3) + b"\x00" * size, PROTOCOL_ERROR)
+       for size in (1, 60_000, 900_000)},
+    **{f"close with {code}": (close(code, "bis später".encode()), code)
+       for code in (None, 1000, 1001, 1002, 1003, 1007, 1009, 1010, 1011, 3000, 3999, 4000, 4999)},
+    "frames after a close frame": (close(1000) + text(ASK) + frame(PING) + frame(3) + b"\x00" * 50_000, 1000),
 }  # fmt: skip
 
 
 BYTES = [UNKNOWN.encode()[at : at + 1] for at in range(len(UNKNOWN.encode()))]
 ECHO, PONGED, NO_BINARY = (TEXT, "größe 🛶".encode()), (TEXT, b'"pong"'), (TEXT, b"UNSUPPORTED_BINARY")
+BAD, UNSUPPORTED = b'"BAD_MESSAGE"', b'"UNSUPPORTED_TYPE"'
+# Texts that are no frame of the protocol, and the code of the error.
+TEXTS = {
+    **dict.fromkeys(("", "null", "{" * 30_000, "[" * 60_000, "1" * 60_000, '"\\ud800"', '{"type":"\\ud800"}'), BAD),
+    '{"type":"ping","payload":' + "[" * 20_000 + "]" * 20_000 + "}": BAD,
+    '{"type":"ping\\u0000"}': UNSUPPORTED,
+}
 # What leaves a socket open: the bytes, and the opcode of each reply with a part of its payload.
 ANSWERED: dict[str, tuple[bytes, list[tuple[int, bytes]]]] = {
     "fragments with a ping between": (
@@ -101,6 +116,7 @@ ANSWERED: dict[str, tuple[bytes, list[tuple[int, bytes]]]] = {
     "fragments up to the limit": (text(" " * (MAX_MESSAGE_BYTES - 20), fin=False) + rest(ASK.encode()), [PONGED]),
     **{f"ping with {len(payload)} bytes": (frame(PING, payload), [(PONG, payload)])
        for payload in (b"", b"x", b"\xff" * 125)},
+    **{f"text {payload[:20]!a}": (text(payload), [(TEXT, code)]) for payload, code in TEXTS.items()},
     "unsolicited pong": (frame(PONG, b"unsolicited"), []),
 }  # fmt: skip
 
@@ -130,9 +146,9 @@ def error_code(heard: Heard) -> str:
     return str(error["payload"]["code"])
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_breaks_a_rule_ends_the_socket_with_its_code(raw: RawSocket, name: str) -> None:
-    sent, code = REFUSED[name]
+@pytest.mark.parametrize("name", ENDED)
+def test_a_socket_ends_with_the_code_of_the_cause(raw: RawSocket, name: str) -> None:
+    sent, code = ENDED[name]
     raw.send(sent)
     assert raw.close_code() == code
 
@@ -155,34 +171,6 @@ class TestFragments:
         assert raw.hear() == (PONG, b"slow")
         assert raw.hear().json() == {"type": "pong"}
 
-    def test_a_continuation_after_the_end_of_a_long_message_is_refused(self, raw: RawSocket) -> None:
-        raw.send(text("x" * 60_000))
-        assert error_code(raw.hear()) == "BAD_MESSAGE"
-        raw.send(rest(b"x" * 10_000))
-        assert raw.close_code() == PROTOCOL_ERROR
-
-
-class TestText:
-    @pytest.mark.parametrize(
-        "payload",
-        [
-            "",
-            "null",
-            "{" * 30_000,
-            "[" * 60_000,
-            '{"type":"ping","payload":' + "[" * 20_000 + "]" * 20_000 + "}",
-            "1" * 60_000,
-            '"\\ud800"',
-            '{"type":"\\ud800"}',
-            '{"type":"ping\\u0000"}',
-            '{"type":"auth","payload":{"token":"\\u0000"}}',
-        ],
-        ids=lambda payload: ascii(payload)[:20],
-    )
-    def test_no_text_ends_a_socket_as_an_error_of_the_service(self, raw: RawSocket, payload: str) -> None:
-        raw.send(text(payload))
-        assert error_code(raw.hear()) in ("BAD_MESSAGE", "UNSUPPORTED_TYPE", "UNAUTHORIZED")
-
 
 class TestSize:
     def test_a_header_that_comes_in_parts_is_counted_once(self, raw: RawSocket) -> None:
@@ -195,29 +183,7 @@ class TestSize:
         assert raw.hear().json() == {"type": "pong"}
 
 
-class TestControl:
-    def test_a_flood_of_pings_ends_the_socket_and_no_other(self, service: ServiceProcess, raw: RawSocket) -> None:
-        with RawSocket(service.port) as flooding:
-            flooding.open()
-            flooding.send(frame(PING) * 20_000)
-            assert flooding.close_code() == RATE_LIMITED
-        assert_open(raw)
-
-
 class TestClosing:
-    def test_a_close_without_a_code_is_answered_without_one(self, raw: RawSocket) -> None:
-        raw.send(close())
-        assert raw.close_code() is None
-
-    @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1009, 1010, 1011, 3000, 3999, 4000, 4999])
-    def test_a_code_is_sent_back(self, raw: RawSocket, code: int) -> None:
-        raw.send(close(code, "bis später".encode()))
-        assert raw.close_code() == code
-
-    def test_what_follows_a_close_frame_is_ignored(self, raw: RawSocket) -> None:
-        raw.send(close(1000), text(ASK), frame(PING), frame(3), b"\x00" * 50_000)
-        assert raw.close_body() == struct.pack("!H", 1000)
-
     def test_a_ping_before_a_close_frame_is_answered_before_it(self, raw: RawSocket) -> None:
         raw.send(text("", fin=False), frame(PING, b"1"), close(1000))
         assert raw.hear() == (PONG, b"1")
@@ -247,11 +213,6 @@ class TestClosing:
             raw.send(*map(text, said), close(1000))
             assert raw.close_code() == 1000
         assert [message["content"] for message in ada.messages(talk, after_seq=0)] == ["0", "1", "2", "3", "4"]
-
-    @pytest.mark.parametrize("in_flight", [0, 1, 60_000, 900_000])
-    def test_the_code_arrives_and_no_reset_follows_whatever_is_in_flight(self, raw: RawSocket, in_flight: int) -> None:
-        raw.send(frame(3), b"\x00" * in_flight)
-        assert raw.close_code() == PROTOCOL_ERROR
 
     def test_the_code_arrives_before_a_message_that_is_far_too_big_has_been_sent(self, raw: RawSocket) -> None:
         with suppress(ConnectionError):

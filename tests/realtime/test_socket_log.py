@@ -8,7 +8,7 @@ import pytest
 from tests.support.processes.service import ServiceProcess
 from tests.support.users import ChatUser
 from tests.support.waiting import until
-from tests.support.ws_raw import CLOSE, RSV2, TEXT, RawSocket, close, frame, open_socket, upgrade
+from tests.support.ws_raw import CLOSE, RawSocket, close, open_socket
 
 SAID = b"because-i-said-so"
 
@@ -83,18 +83,3 @@ def test_the_service_s_own_close_is_logged_with_its_reason(service: ServiceProce
     line = line_of(service, "log-of-a-bad-token")
     assert (line["code"], line["ended_by"], line["reason"]) == (4500, "service", "authentication failed")
     assert "user_id" not in line
-    with open_socket(ada, headers={"X-Request-Id": "log-of-reserved-bits"}) as raw:
-        raw.send(frame(TEXT, rsv=RSV2))
-        raw.close_body()
-    assert line_of(service, "log-of-reserved-bits")["code"] == 1002
-
-
-def test_a_token_in_the_url_is_not_logged(service: ServiceProcess, ada: ChatUser) -> None:
-    for token, request_id, expected in ((ada.token, "log-of-a-token", 101), (f"{ada.token}x", "log-of-no-token", 401)):
-        with RawSocket(service.port) as raw:
-            assert raw.ask(upgrade(f"/ws?token={token}", {"X-Request-Id": request_id})).status == expected
-        until(lambda request_id=request_id: bool(lines_of(service, request_id)))  # type: ignore[misc]
-    found = [(line["event"], line.get("user_id")) for name in ("log-of-a-token", "log-of-no-token")
-             for line in lines_of(service, name)]  # fmt: skip
-    assert found == [("socket_closed", ada.id), ("request", None)]
-    assert ada.token not in service.log()

@@ -21,7 +21,6 @@ class ChatClient:
         *,
         version: int = 2,
         cursors: dict[str, int] | None = None,
-        extra: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
         self.member = member
@@ -29,10 +28,8 @@ class ChatClient:
         opening = connect(url, open_timeout=PATIENCE_SECONDS, close_timeout=1, max_size=None, proxy=None, **options)
         self.ws: ClientConnection = opening.__enter__()  # `__exit__` is ours to choose
         self.ready: dict[str, Any] = {}
-        auth: dict[str, Any] = {"token": member.token}
-        if version > 1:
-            auth |= {"v": version, "cursors": cursors or {}}
-        self.say("auth", **auth, **(extra or {}))
+        later = {"v": version} if version > 1 else {}
+        self.say("auth", token=member.token, cursors=cursors or {}, **later)
         if version > 1:
             self.ready = self.expect("ready")
         else:
@@ -53,26 +50,25 @@ class ChatClient:
         """Send a frame."""
         self.ws.send(orjson.dumps({"type": kind, "payload": payload}).decode())
 
-    def hear(self, timeout: float = PATIENCE_SECONDS) -> dict[str, Any]:
+    def hear(self) -> dict[str, Any]:
         """The next frame, whole. Raises TimeoutError, ConnectionClosed."""
-        frame: dict[str, Any] = orjson.loads(self.ws.recv(timeout))
+        frame: dict[str, Any] = orjson.loads(self.ws.recv(PATIENCE_SECONDS))
         check_frame(frame)
         return frame
 
-    def expect(self, kind: str, timeout: float = PATIENCE_SECONDS) -> dict[str, Any]:
+    def expect(self, kind: str) -> dict[str, Any]:
         """The payload of the next frame, which must be of this type."""
-        frame = self.hear(timeout)
+        frame = self.hear()
         assert frame["type"] == kind, frame
         payload: dict[str, Any] = frame.get("payload", {})
         return payload
 
-    def find(self, kind: str, timeout: float = PATIENCE_SECONDS) -> dict[str, Any]:
+    def find(self, kind: str) -> dict[str, Any]:
         """The payload of the next frame of this type; those before it are passed over."""
-        while True:
-            frame = self.hear(timeout)
-            if frame["type"] == kind:
-                payload: dict[str, Any] = frame.get("payload", {})
-                return payload
+        while (frame := self.hear())["type"] != kind:
+            pass
+        payload: dict[str, Any] = frame.get("payload", {})
+        return payload
 
     def all_until_pong(self) -> list[dict[str, Any]]:
         """All frames that come before the answer to a ping: what there was to hear by now."""
