@@ -145,6 +145,8 @@ def engine(settings: Settings, app: Flask) -> Engine:
 def rolled_back(engine: Engine) -> Iterator[None]:
     """Everything in the test happens in one transaction, which is rolled back at its end."""
     with engine.connect() as connection, connection.begin() as outer:
+        # On a busy machine a test may pause for longer than a request may.
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         database.use(connection, join_transaction_mode="create_savepoint")
         yield
         outer.rollback()
