@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from deploy.local.cluster import PostgresCluster
 from deploy.local.processes import wait_until
-from tests.slow.chaos.chat_client import Chatter
+from tests.slow.chaos.chat_client import ResumingClient
 
 Ack = tuple[str, str, int]
 """(conversation, id, seq)"""
@@ -24,26 +24,26 @@ def last_seqs(cluster: PostgresCluster) -> dict[str, int]:
     return {conversation: int(seq) for conversation, seq in (row.split("|") for row in rows.splitlines())}
 
 
-def settle(cluster: PostgresCluster, chatters: Sequence[Chatter], within_seconds: float) -> None:
+def settle(cluster: PostgresCluster, chat_clients: Sequence[ResumingClient], within_seconds: float) -> None:
     """Wait until they, who have fallen silent, wait for nothing and have seen everything."""
 
     def are_settled() -> bool:
         ends = last_seqs(cluster)
-        return all(chatter.is_settled(ends) for chatter in chatters)
+        return all(client.is_settled(ends) for client in chat_clients)
 
-    assert wait_until(are_settled, within_seconds), [chatter.record.breaches for chatter in chatters]
+    assert wait_until(are_settled, within_seconds), [client.record.breaches for client in chat_clients]
 
 
 def judge(
-    cluster: PostgresCluster, chatters: Sequence[Chatter], acks_of_others: Mapping[str, Ack] | None = None
+    cluster: PostgresCluster, chat_clients: Sequence[ResumingClient], acks_of_others: Mapping[str, Ack] | None = None
 ) -> int:
     """Fail where they were told anything else than what is stored; `acks_of_others` are of who else wrote.
 
     How many messages there are.
     """
     messages, ends = stored(cluster), last_seqs(cluster)
-    assert [chatter.record.breaches for chatter in chatters] == [[] for _ in chatters]
-    promised = {sent_as: promise for chatter in chatters for sent_as, promise in chatter.record.acks.items()}
+    assert [client.record.breaches for client in chat_clients] == [[] for _ in chat_clients]
+    promised = {sent_as: promise for client in chat_clients for sent_as, promise in client.record.acks.items()}
     promised |= acks_of_others or {}
     assert promised == {sent_as: (talk, identifier, seq) for talk, seq, identifier, sent_as in messages}
     in_order: dict[str, list[tuple[int, str]]] = {talk: [] for talk in ends}
@@ -51,6 +51,6 @@ def judge(
         in_order[talk].append((seq, identifier))
     for talk, log in in_order.items():
         assert [seq for seq, _ in log] == list(range(1, ends[talk] + 1))
-    for chatter in chatters:
-        assert chatter.record.seen == {talk: in_order[talk] for talk in chatter.record.seen}
+    for client in chat_clients:
+        assert client.record.seen == {talk: in_order[talk] for talk in client.record.seen}
     return len(messages)

@@ -38,7 +38,7 @@ class Record:
     absences: list[float] = field(default_factory=list)
 
 
-class Chatter(threading.Thread):
+class ResumingClient(threading.Thread):
     """Writes to all its conversations in turn, and reads them, until it is told to fall silent and then to leave."""
 
     def __init__(

@@ -16,7 +16,7 @@ import pytest
 from app.database import LISTENER_NAME
 from deploy.local.cluster import PostgresCluster
 from tests.slow.chaos.assertions import judge, settle
-from tests.slow.chaos.chat_client import Chatter
+from tests.slow.chaos.chat_client import ResumingClient
 from tests.support.databases import breakable_cluster
 from tests.support.processes.redis import RedisProcess
 from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
@@ -87,13 +87,13 @@ def scene(request: pytest.FixtureRequest, tenant: TenantProcess) -> Iterator[Sce
                 yield Scene(cluster, service, redis, Random(SEED))
 
 
-def conversing(scene: Scene, tenant: TenantProcess) -> list[Chatter]:
+def conversing(scene: Scene, tenant: TenantProcess) -> list[ResumingClient]:
     """People with two sockets each, each pair in a conversation of its own, and all of them in one."""
     people = [new_user(scene.service, tenant) for _ in range(PEOPLE)]
     circles = [list(pair) for pair in combinations(people, 2)] + [people]
     talks = [(circle, circle[0].begin(*circle[1:])) for circle in circles]
     return [
-        Chatter(
+        ResumingClient(
             person,
             [talk for circle, talk in talks if person in circle],
             seed=number,
@@ -104,42 +104,42 @@ def conversing(scene: Scene, tenant: TenantProcess) -> list[Chatter]:
 
 
 def test_nothing_acknowledged_is_lost_doubled_or_out_of_order(scene: Scene, tenant: TenantProcess) -> None:
-    chatters = conversing(scene, tenant)
-    for chatter in chatters:
-        chatter.start()
+    chat_clients = conversing(scene, tenant)
+    for client in chat_clients:
+        client.start()
     try:
-        break_things(scene, chatters)
-        for chatter in chatters:
-            chatter.fall_silent()
-        settle(scene.cluster, chatters, RECOVERY_SECONDS)
+        break_things(scene, chat_clients)
+        for client in chat_clients:
+            client.fall_silent()
+        settle(scene.cluster, chat_clients, RECOVERY_SECONDS)
     finally:
-        for chatter in chatters:
-            chatter.leave()
-        for chatter in chatters:
-            chatter.join(RECOVERY_SECONDS)
-    judge(scene.cluster, chatters)
+        for client in chat_clients:
+            client.leave()
+        for client in chat_clients:
+            client.join(RECOVERY_SECONDS)
+    judge(scene.cluster, chat_clients)
     assert "Traceback" not in scene.service.log()
     assert "unexpected" not in scene.service.log()
 
 
-def break_things(scene: Scene, chatters: list[Chatter]) -> None:
+def break_things(scene: Scene, chat_clients: list[ResumingClient]) -> None:
     """One fault after the other, in random order, each once everybody has been served again since the last."""
     faults = scene.faults()
     names = (list(faults) * (FAULTS // len(faults) + 1))[: max(FAULTS, len(faults))]
     scene.random.shuffle(names)
     for name in names:
-        wait_for_acks(chatters, "before " + name)
+        wait_for_acks(chat_clients, "before " + name)
         faults[name]()
-    wait_for_acks(chatters, "after the last fault")
+    wait_for_acks(chat_clients, "after the last fault")
 
 
-def wait_for_acks(chatters: list[Chatter], when: str) -> None:
+def wait_for_acks(chat_clients: list[ResumingClient], when: str) -> None:
     """Wait until each client has some messages more acknowledged than now."""
-    before = [chatter.acknowledged for chatter in chatters]
+    before = [client.acknowledged for client in chat_clients]
 
     def all_served() -> bool:
-        pairs = zip(chatters, before, strict=True)
-        return all(chatter.acknowledged >= acks + ACKS_BETWEEN_FAULTS for chatter, acks in pairs)
+        pairs = zip(chat_clients, before, strict=True)
+        return all(client.acknowledged >= acks + ACKS_BETWEEN_FAULTS for client, acks in pairs)
 
     print(when)
     until(all_served, RECOVERY_SECONDS)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from deploy.local.cluster import PostgresCluster
 from deploy.local.processes import wait_until
 from tests.slow.chaos.assertions import Ack, judge, settle
-from tests.slow.chaos.chat_client import Chatter
+from tests.slow.chaos.chat_client import ResumingClient
 from tests.slow.ops.rest_load import Failure, Reader, RestClient, Writer
 from tests.support.processes.nginx import NginxProcess
 from tests.support.processes.service import ServiceProcess
@@ -25,10 +25,10 @@ MORE_MESSAGES = 2
 
 
 @dataclass(frozen=True)
-class Crowd:
+class ClientPool:
     """All of them."""
 
-    chatters: list[Chatter]
+    chat_clients: list[ResumingClient]
     readers: list[Reader]
     writers: list[Writer]
 
@@ -45,22 +45,23 @@ class Crowd:
     @property
     def longest_absence_seconds(self) -> float:
         """The longest time from the end of a socket until its client was `ready` again."""
-        return max((seconds for chatter in self.chatters for seconds in chatter.record.absences), default=0.0)
+        return max((seconds for client in self.chat_clients for seconds in client.record.absences), default=0.0)
 
     def start(self) -> None:
         """Let them begin; returns when all of them are being served."""
-        for one in (*self.chatters, *self.rest):
+        for one in (*self.chat_clients, *self.rest):
             one.start()
         self.wait_until_served()
 
     def wait_until_served(self) -> None:
         """Wait until each of them has got on since now."""
-        chatted = [chatter.acknowledged for chatter in self.chatters]
+        chatted = [client.acknowledged for client in self.chat_clients]
         answered = [client.answered - len(client.failures) for client in self.rest]
 
         def have_got_on() -> bool:
             return all(
-                one.acknowledged >= before + MORE_MESSAGES for one, before in zip(self.chatters, chatted, strict=True)
+                one.acknowledged >= before + MORE_MESSAGES
+                for one, before in zip(self.chat_clients, chatted, strict=True)
             ) and all(
                 one.answered - len(one.failures) > before for one, before in zip(self.rest, answered, strict=True)
             )
@@ -73,17 +74,17 @@ class Crowd:
             client.stop()
         for client in self.rest:
             client.join(PATIENCE_SECONDS)
-        for chatter in self.chatters:
-            chatter.fall_silent()
-        settle(cluster, self.chatters, PATIENCE_SECONDS)
+        for chat_client in self.chat_clients:
+            chat_client.fall_silent()
+        settle(cluster, self.chat_clients, PATIENCE_SECONDS)
 
     def leave(self) -> None:
         """End, whatever is under way."""
         for client in self.rest:
             client.stop()
-        for chatter in self.chatters:
-            chatter.leave()
-        for one in (*self.chatters, *self.rest):
+        for chat_client in self.chat_clients:
+            chat_client.leave()
+        for one in (*self.chat_clients, *self.rest):
             one.join(PATIENCE_SECONDS)
 
     def judge(self, cluster: PostgresCluster) -> str:
@@ -91,27 +92,27 @@ class Crowd:
         acks: dict[str, Ack] = {}
         for writer in self.writers:
             acks |= writer.acks
-        messages = judge(cluster, self.chatters, acks)
-        ends = Counter(code for chatter in self.chatters for code in chatter.record.closes)
-        seen = sum(len(log) for chatter in self.chatters for log in chatter.record.seen.values())
+        messages = judge(cluster, self.chat_clients, acks)
+        ends = Counter(code for client in self.chat_clients for code in client.record.closes)
+        seen = sum(len(log) for client in self.chat_clients for log in client.record.seen.values())
         return (
             f"{sum(client.answered for client in self.rest)} requests, {len(self.failures)} failed, the longest took "
             f"{max(client.longest_seconds for client in self.rest):.1f} s; {messages} messages ({len(acks)} by REST), "
-            f"none lost; seen {seen} times by {len(self.chatters)} sockets' clients; "
-            f"{sum(len(chatter.record.absences) for chatter in self.chatters)} times without a socket, for "
+            f"none lost; seen {seen} times by {len(self.chat_clients)} sockets' clients; "
+            f"{sum(len(client.record.absences) for client in self.chat_clients)} times without a socket, for "
             f"{self.longest_absence_seconds:.1f} s at most; ends {dict(sorted(ends.items()))}"
         )
 
 
-def gather(service: ServiceProcess, nginx: NginxProcess, tenant: TenantProcess) -> Crowd:
+def gather(service: ServiceProcess, nginx: NginxProcess, tenant: TenantProcess) -> ClientPool:
     """People with several sockets each, who talk to their neighbours and in one circle of all."""
     people = [new_user(service, tenant) for _ in range(PEOPLE)]
     circles = [[*pair] for pair in pairwise([*people, people[0]])] + [people]
     talks = [(circle, circle[0].begin(*circle[1:])) for circle in circles]
     of_each = {person.id: [talk for circle, talk in talks if person in circle] for person in people}
     base = f"http://{nginx.bare_address}"
-    chatters = [
-        Chatter(
+    chat_clients = [
+        ResumingClient(
             person,
             of_each[person.id],
             seed=number,
@@ -135,4 +136,4 @@ def gather(service: ServiceProcess, nginx: NginxProcess, tenant: TenantProcess) 
         )
         for number, person in enumerate(people[-WRITERS:])
     ]
-    return Crowd(chatters, readers, writers)
+    return ClientPool(chat_clients, readers, writers)

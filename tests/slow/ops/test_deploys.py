@@ -8,7 +8,7 @@ import pytest
 
 from app.realtime.hub import RECONNECT_SPREAD_SECONDS
 from deploy.local.cluster import PostgresCluster
-from tests.slow.ops.client_pool import Crowd, gather
+from tests.slow.ops.client_pool import ClientPool, gather
 from tests.support.databases import breakable_cluster
 from tests.support.processes.activated_service import ActivatedService
 from tests.support.processes.nginx import NginxProcess
@@ -29,7 +29,7 @@ class Scene:
 
     cluster: PostgresCluster
     service: ActivatedService
-    crowd: Crowd
+    pool: ClientPool
 
 
 @pytest.fixture
@@ -49,12 +49,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory, tenant: TenantProcess) -> It
             NginxProcess(service, directory / "nginx", changes=unlimited) as nginx,
         ):
             until(lambda: b"READY=1" in service.notice())  # systemd waits for this
-            crowd = gather(service, nginx, tenant)
-            crowd.start()
+            pool = gather(service, nginx, tenant)
+            pool.start()
             try:
-                yield Scene(cluster, service, crowd)
+                yield Scene(cluster, service, pool)
             finally:
-                crowd.leave()
+                pool.leave()
 
 
 def reload(service: ActivatedService) -> None:
@@ -70,20 +70,20 @@ def test_deployments_fail_no_request_and_every_client_is_back_in_time_with_every
     began_at = time.monotonic()
     for _ in range(HUPS):
         reload(scene.service)
-    scene.crowd.wait_until_served()
+    scene.pool.wait_until_served()
     stopped_at = time.monotonic()
     scene.service.restart()
     restart_seconds = time.monotonic() - stopped_at
-    scene.crowd.wait_until_served()
+    scene.pool.wait_until_served()
     seconds = time.monotonic() - began_at
-    scene.crowd.settle(scene.cluster)
-    figures = scene.crowd.judge(scene.cluster)
+    scene.pool.settle(scene.cluster)
+    figures = scene.pool.judge(scene.cluster)
     with capsys.disabled():
         print(f"\n{HUPS} HUPs and a restart (of {restart_seconds:.1f} s) in {seconds:.0f} s: {figures}")
-    assert scene.crowd.failures == []
+    assert scene.pool.failures == []
     # A machine that is busy with something else takes longer to start the service, which is nothing of the clients'.
     patience = max(RESUMED_WITHIN_SECONDS, restart_seconds + RECONNECT_SPREAD_SECONDS)
-    assert scene.crowd.longest_absence_seconds < patience
+    assert scene.pool.longest_absence_seconds < patience
     assert "Traceback" not in scene.service.log()
 
 
@@ -98,20 +98,20 @@ def test_a_restart_of_the_database_is_over_when_it_is_over(
     scene: Scene, restart: Callable[[PostgresCluster], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(2):
-        known = len(scene.crowd.failures)
+        known = len(scene.pool.failures)
         restart(scene.cluster)
         returned_at = time.monotonic()
-        scene.crowd.wait_until_served()
+        scene.pool.wait_until_served()
         until(lambda: time.monotonic() > returned_at + WELL_AFTER_SECONDS)  # noqa: B023 - called at once
-        scene.crowd.wait_until_served()
-        new = scene.crowd.failures[known:]
+        scene.pool.wait_until_served()
+        new = scene.pool.failures[known:]
         last = max((failure.sent_at for failure in new), default=returned_at) - returned_at
         assert last < WELL_AFTER_SECONDS
-    scene.crowd.settle(scene.cluster)
-    figures = scene.crowd.judge(scene.cluster)
+    scene.pool.settle(scene.cluster)
+    figures = scene.pool.judge(scene.cluster)
     with capsys.disabled():
         print(f"\n2 restarts of PostgreSQL: {figures}")
-    for failure in scene.crowd.failures:
+    for failure in scene.pool.failures:
         assert failure.status == 503, failure
         assert failure.retry_after, failure
         assert NGINX_S_OWN not in failure.what, failure
