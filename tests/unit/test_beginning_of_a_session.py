@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.auth.identity import Authenticated
 from app.auth.principal import Identity
-from app.messages import handlers, service
+from app.messages import delivery, handlers, service
 from app.messages.criteria import MessagePage
 from app.messages.delivery import Delivery
 from app.messages.live import Live
@@ -219,3 +219,23 @@ def test_a_socket_that_lags_is_fed_as_it_reads(log: Log, live: Live) -> None:
     recorder.on_room()
     gevent.idle()
     assert recorder.seqs() == [4, 5, 6]
+
+
+def test_a_bus_that_reconnects_reads_the_log_at_once(monkeypatch: pytest.MonkeyPatch, log: Log, live: Live) -> None:
+    """The service reads the log every few seconds in any case, so that only a longer interval shows this."""
+    monkeypatch.setattr(delivery, "RECONCILE_SECONDS", 3600)
+
+    def changes(*_: Any, **__: Any) -> Any:
+        change = SimpleNamespace(conversation_id=TALK, user_id=ADA.user_id, last_seq=log.last_seq, seq_before=3)
+        return datetime.now(UTC), [change], set()
+
+    monkeypatch.setattr(service, "changes", changes)
+    recorder = begun(live, {})
+    reconciling = gevent.spawn(live.delivery.reconcile_forever)
+    log.last_seq = 4  # its wake-up was lost
+    gevent.idle()
+    assert recorder.seqs() == []
+    live.delivery.reread()
+    gevent.idle()
+    assert recorder.seqs() == [4]
+    reconciling.kill()
