@@ -1,4 +1,4 @@
-"""The audit log: who changed what of somebody else's, written in the transaction that changes it."""
+"""The audit log: changes by admins and operators, each inserted in the transaction that makes it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from app.models import AuditEntry
 
 
 class Action(StrEnum):
-    """What was done to what: the words that the log is searched by, so none of them is ever renamed."""
+    """The kinds of changes. Clients filter by these values, so none is ever renamed."""
 
     USER_CHANGED = "user.changed"
     USER_ROLE_CHANGED = "user.role_changed"
@@ -32,44 +32,44 @@ Details = Mapping[str, str | int | bool | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Author:
-    """Who makes a change, and by which request."""
+class Actor:
+    """The user who makes a change, and the id of the request."""
 
     user_id: UUID | None
     request_id: str | None
 
 
-def author(user_id: UUID) -> Author:
-    """The user as the author of a change, by the request that is being served."""
-    return Author(user_id=user_id, request_id=get_contextvars().get("request_id"))
+def actor(user_id: UUID) -> Actor:
+    """The user as the actor of a change made by the current request."""
+    return Actor(user_id=user_id, request_id=get_contextvars().get("request_id"))
 
 
-# Whoever has a shell on the server: the service cannot tell who that is.
-OPERATOR = Author(user_id=None, request_id=None)
+# An operator with a shell on the server, who has no user id.
+OPERATOR = Actor(user_id=None, request_id=None)
 
 
-def names(values: Mapping[str, object]) -> Details:
-    """Which fields were changed, where what is in them is a person's own."""
+def changed_fields(values: Mapping[str, object]) -> Details:
+    """The names of the changed fields, without their values, which are personal data."""
     return {"fields": ", ".join(sorted(values))}
 
 
 def record(
     session: Session,
-    author: Author,
+    actor: Actor,
     action: Action,
     subject_id: UUID,
     *,
     before: Details | None = None,
     after: Details | None = None,
 ) -> None:
-    """Write a change down: there if it is committed, and not without it.
+    """Insert an entry in the transaction of the change.
 
-    An entry outlives what it tells of, so `before` and `after` hold what says what was done, and no more of a person.
+    An entry outlives its subject, so `before` and `after` hold no more personal data than the change needs.
     """
     session.execute(
         insert(AuditEntry).values(
-            actor_id=author.user_id,
-            request_id=author.request_id,
+            actor_id=actor.user_id,
+            request_id=actor.request_id,
             action=action.value,
             subject_id=subject_id,
             before=dict(before) if before is not None else None,

@@ -25,7 +25,8 @@ class _NumberedPageQuery(Query):
 
 def _search(where: str) -> Text:
     return Text(
-        longest=MAX_SEARCH_LENGTH, metadata={"description": f"A part of {where}, in any case; nothing is a wildcard."}
+        max_length=MAX_SEARCH_LENGTH,
+        metadata={"description": f"A part of {where}, in any case; nothing is a wildcard."},
     )
 
 

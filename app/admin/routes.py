@@ -59,7 +59,7 @@ def get_user(user_id: UUID) -> Any:
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def change_role(values: dict[str, Any], user_id: UUID) -> Any:
     """Give a user another role, at once. Not one's own. It is the user's tag that a condition names."""
-    user = service.change_role(audit.author(caller().user_id), user_id, **values, only_if=precondition())
+    user = service.change_role(audit.actor(caller().user_id), user_id, **values, only_if=precondition())
     return tagged(user, user.token)
 
 
@@ -69,7 +69,7 @@ def change_role(values: dict[str, Any], user_id: UUID) -> Any:
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def delete_user(user_id: UUID) -> None:
     """Delete a user, with all that is personal and all that they listed, for good. Not oneself."""
-    service.delete_user(audit.author(caller().user_id), user_id, only_if=precondition())
+    service.delete_user(audit.actor(caller().user_id), user_id, only_if=precondition())
 
 
 @blueprint.route("/equipment")
@@ -86,8 +86,8 @@ def list_equipment(query: tuple[EquipmentFilters, PageRequest]) -> Page[Equipmen
 @blueprint.response(200, schemas.ModeratedEquipment)
 def set_availability(values: dict[str, Any], equipment_id: UUID) -> Any:
     """Offer a listing, or not. It is the listing's tag that a condition names."""
-    author = audit.author(caller().user_id)
-    item = service.set_availability(author, equipment_id, **values, only_if=precondition())
+    actor = audit.actor(caller().user_id)
+    item = service.set_availability(actor, equipment_id, **values, only_if=precondition())
     return tagged(item, item.version)
 
 
@@ -96,7 +96,7 @@ def set_availability(values: dict[str, Any], equipment_id: UUID) -> Any:
 @blueprint.response(204)
 def delete_equipment(equipment_id: UUID) -> None:
     """Take a listing down for good."""
-    service.delete_equipment(audit.author(caller().user_id), equipment_id, only_if=precondition())
+    service.delete_equipment(audit.actor(caller().user_id), equipment_id, only_if=precondition())
 
 
 @blueprint.route("/categories")
@@ -113,7 +113,7 @@ def list_categories() -> Any:
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def create_category(values: dict[str, Any]) -> Any:
     """Add a category."""
-    node = categories.create(audit.author(caller().user_id), **values)
+    node = categories.create(audit.actor(caller().user_id), **values)
     return tagged(node, node.token, Location=url_for("categories.get_category", category_id=node.id))
 
 
@@ -124,7 +124,7 @@ def create_category(values: dict[str, Any]) -> Any:
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def change_category(values: dict[str, Any], category_id: UUID) -> Any:
     """Rename a category, or move it, with all below it."""
-    node = categories.change(audit.author(caller().user_id), category_id, values, only_if=precondition())
+    node = categories.change(audit.actor(caller().user_id), category_id, values, only_if=precondition())
     return tagged(node, node.token)
 
 
@@ -134,7 +134,7 @@ def change_category(values: dict[str, Any], category_id: UUID) -> Any:
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def delete_category(category_id: UUID) -> None:
     """Delete a category that holds no listing, and none below it."""
-    categories.delete(audit.author(caller().user_id), category_id, only_if=precondition())
+    categories.delete(audit.actor(caller().user_id), category_id, only_if=precondition())
 
 
 @blueprint.route("/audit-log")

@@ -32,7 +32,7 @@ class AvailabilityChange(Body):
 class CategoryChanges(Body):
     """A category's name, and which one it is below; where that is not given, it stays where it is."""
 
-    name = Text(shortest=2, longest=100, required=True)
+    name = Text(min_length=2, max_length=100, required=True)
     parent_id = fields.UUID(allow_none=True, metadata={"description": "null: below none."})
 
 
@@ -63,7 +63,7 @@ class ModeratedEquipment(ma.Schema):
     owner_email = fields.String(required=True, allow_none=True)
     category_id = fields.UUID(required=True)
     category_name = fields.String(required=True)
-    daily_rate = Money(most=MAX_DAILY_RATE, required=True)
+    daily_rate = Money(maximum=MAX_DAILY_RATE, required=True)
     is_available = fields.Boolean(required=True)
     created_at = fields.AwareDateTime(required=True, format="iso")
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from app.admin import repository
 from app.admin.criteria import AuditSearch, EquipmentFilters, UserFilters
 from app.admin.projection import AuditRow, EquipmentRow, Stats, UserRow
-from app.audit import Author
+from app.audit import Actor
 from app.auth.principal import Identity
 from app.database import transaction
 from app.equipment import categories
@@ -49,25 +49,25 @@ def get_user(user_id: UUID) -> UserRow:
         return repository.get_user(session, user_id)
 
 
-def change_role(author: Author, user_id: UUID, role: Role, *, only_if: Precondition = UNCONDITIONAL) -> UserRow:
-    """Give a user a role. Raises PreconditionFailed, and as `users.service.hold_for_role`."""
+def change_role(actor: Actor, user_id: UUID, role: Role, *, only_if: Precondition = UNCONDITIONAL) -> UserRow:
+    """Give a user a role. Raises PreconditionFailed, and as `users.service.lock_for_role_change`."""
     with transaction() as session:
-        user = users.hold_for_role(session, author, user_id, role)
+        user = users.lock_for_role_change(session, actor, user_id, role)
         _check(session, user_id, only_if)
-        users.give_role(session, author, user, role)
+        users.give_role(session, actor, user, role)
         return repository.get_user(session, user_id)
 
 
-def delete_user(author: Author, user_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
-    """Delete a user. Raises PreconditionFailed, and as `users.service.hold_for_deletion`.
+def delete_user(actor: Actor, user_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+    """Delete a user. Raises PreconditionFailed, and as `users.service.lock_for_deletion`.
 
     A condition is one of the listings, too, which go with the user: nobody is deleted with more than was seen.
     """
     with transaction() as session:
-        user = users.hold_for_deletion(session, author, user_id)
+        user = users.lock_for_deletion(session, actor, user_id)
         _check(session, user_id, only_if)
         messages.leave_all(session, user_id)
-        users.delete(session, author, user)
+        users.delete(session, actor, user)
 
 
 def _check(session: Session, user_id: UUID, only_if: Precondition) -> None:
@@ -85,18 +85,18 @@ def list_equipment(filters: EquipmentFilters, page: PageRequest) -> Page[Equipme
 
 
 def set_availability(
-    author: Author, equipment_id: UUID, *, is_available: bool, only_if: Precondition = UNCONDITIONAL
+    actor: Actor, equipment_id: UUID, *, is_available: bool, only_if: Precondition = UNCONDITIONAL
 ) -> EquipmentRow:
     """Offer a listing, or not. Raises as `equipment.service.set_availability`."""
     with transaction() as session:
-        equipment.set_availability(session, author, equipment_id, is_available=is_available, only_if=only_if)
+        equipment.set_availability(session, actor, equipment_id, is_available=is_available, only_if=only_if)
         return repository.get_equipment(session, equipment_id)
 
 
-def delete_equipment(author: Author, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+def delete_equipment(actor: Actor, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
     """Take a listing down for good. Raises as `equipment.service.take_down`."""
     with transaction() as session:
-        equipment.take_down(session, author, equipment_id, only_if=only_if)
+        equipment.take_down(session, actor, equipment_id, only_if=only_if)
 
 
 def list_entries(wanted: AuditSearch) -> Page[AuditRow]:

@@ -13,8 +13,8 @@ MAX_PASSWORD_LENGTH = 128
 MAX_REFRESH_TOKEN_LENGTH = 2048
 
 
-def _secret(longest: int) -> Text:
-    return Text(shortest=1, longest=longest, verbatim=True, required=True, load_only=True)
+def _secret(max_length: int) -> Text:
+    return Text(min_length=1, max_length=max_length, verbatim=True, required=True, load_only=True)
 
 
 class SignUp(Body):
@@ -22,8 +22,8 @@ class SignUp(Body):
 
     email = Email(required=True)
     password = _secret(MAX_PASSWORD_LENGTH)
-    username = Text(shortest=3, longest=50)
-    full_name = Text(shortest=1, longest=200)
+    username = Text(min_length=3, max_length=50)
+    full_name = Text(min_length=1, max_length=200)
 
 
 class SignedUp(ma.Schema):

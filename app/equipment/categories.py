@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app import audit
-from app.audit import Action, Author
+from app.audit import Action, Actor
 from app.database import transaction
 from app.equipment import category_repository as repository
 from app.errors import Conflict, NotFound, Problem
@@ -67,7 +67,7 @@ def ids_within(session: Session, category_id: UUID) -> list[UUID]:
     return [] if node is None else [each.id for each in node.subtree()]
 
 
-def create(author: Author, *, name: str, parent_id: UUID | None) -> CategoryNode:
+def create(actor: Actor, *, name: str, parent_id: UUID | None) -> CategoryNode:
     """Add a category, and write it down.
 
     Raises:
@@ -80,12 +80,12 @@ def create(author: Author, *, name: str, parent_id: UUID | None) -> CategoryNode
         _check_depth(tree, parent_id, height=1)
         category_id = repository.add_category(session, {"name": name, "parent_id": parent_id})
         node = _node(_tree(session), category_id)
-        audit.record(session, author, Action.CATEGORY_CREATED, category_id, after=_details(node))
+        audit.record(session, actor, Action.CATEGORY_CREATED, category_id, after=_details(node))
         return node
 
 
 def change(
-    author: Author, category_id: UUID, changes: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
+    actor: Actor, category_id: UUID, changes: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
 ) -> CategoryNode:
     """Rename a category, or move it with all below it; write it down, unless that changes nothing.
 
@@ -105,11 +105,11 @@ def change(
         repository.update_category(session, category_id, dict(changes))
         after = _node(_tree(session), category_id)
         told = {"before": _details(before), "after": _details(after)}
-        audit.record(session, author, Action.CATEGORY_CHANGED, category_id, **told)
+        audit.record(session, actor, Action.CATEGORY_CHANGED, category_id, **told)
         return after
 
 
-def delete(author: Author, category_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+def delete(actor: Actor, category_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
     """Remove a category that is not in use, and write it down.
 
     Raises:
@@ -119,7 +119,7 @@ def delete(author: Author, category_id: UUID, *, only_if: Precondition = UNCONDI
         before = _node(_lock(session), category_id)
         only_if.check(before.token)
         repository.delete_category(session, category_id)
-        audit.record(session, author, Action.CATEGORY_DELETED, category_id, before=_details(before))
+        audit.record(session, actor, Action.CATEGORY_DELETED, category_id, before=_details(before))
 
 
 def _lock(session: Session) -> Tree:

@@ -58,11 +58,11 @@ class _EquipmentFields(Body):
     """What an owner says of a listing."""
 
     category_id = fields.UUID(required=True)
-    title = Text(shortest=3, longest=200, required=True)
-    description = Text(shortest=10, longest=10_000, multiline=True, required=True)
-    daily_rate = Money(most=MAX_DAILY_RATE, required=True)
+    title = Text(min_length=3, max_length=200, required=True)
+    description = Text(min_length=10, max_length=10_000, multiline=True, required=True)
+    daily_rate = Money(maximum=MAX_DAILY_RATE, required=True)
     condition = fields.Enum(Condition, by_value=True, required=True)
-    location = Text(shortest=2, longest=255, required=True)
+    location = Text(min_length=2, max_length=255, required=True)
     coordinates = fields.Nested(Coordinates, allow_none=True)
     is_available = Flag()
 
@@ -87,7 +87,7 @@ class Item(ma.Schema):
     category_id = fields.UUID(required=True)
     title = fields.String(required=True)
     description = fields.String(required=True)
-    daily_rate = Money(most=MAX_DAILY_RATE, required=True)
+    daily_rate = Money(maximum=MAX_DAILY_RATE, required=True)
     condition = fields.Enum(Condition, by_value=True, required=True)
     location = fields.String(required=True)
     coordinates = fields.Nested(Coordinates, required=True, allow_none=True)
@@ -133,8 +133,8 @@ class EquipmentQuery(PageQuery):
     loads_value = True
 
     category_id = fields.UUID(metadata={"description": "This category and all below it."})
-    min_price = Money(most=MAX_DAILY_RATE, positive=False, metadata={"description": "At least this a day."})
-    max_price = Money(most=MAX_DAILY_RATE, positive=False, metadata={"description": "At most this a day."})
+    min_price = Money(maximum=MAX_DAILY_RATE, positive=False, metadata={"description": "At least this a day."})
+    max_price = Money(maximum=MAX_DAILY_RATE, positive=False, metadata={"description": "At most this a day."})
     lat = _latitude(metadata={"description": "Also `latitude`; goes with `lng`."})
     lng = _longitude(metadata={"description": "Also `longitude`; goes with `lat`."})
     radius_km = Number(
@@ -144,7 +144,7 @@ class EquipmentQuery(PageQuery):
     bbox = _BoundingBoxField(metadata={"description": "west,south,east,north; may cross the antimeridian."})
     is_available = fields.Boolean(metadata={"description": "Only what is on offer, or only what is not."})
     condition = fields.Enum(Condition, by_value=True, metadata={"description": "In this condition."})
-    q = Text(longest=MAX_QUERY_LENGTH, metadata={"description": "Words of title, description or place."})
+    q = Text(max_length=MAX_QUERY_LENGTH, metadata={"description": "Words of title, description or place."})
     sort = fields.Enum(
         Sort,
         by_value=True,

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app import audit
-from app.audit import Action, Author
+from app.audit import Action, Actor
 from app.auth.principal import Identity
 from app.coalescing import Alike, Coalesced
 from app.database import single_statement, transaction
@@ -96,7 +96,9 @@ def change(
         NotFound, Forbidden, PreconditionFailed. InvalidInput: for an unknown category.
     """
     with transaction() as session:
-        lock_for(who, session, equipment_id, Action.EQUIPMENT_CHANGED, after=audit.names(values), only_if=only_if)
+        lock_for(
+            who, session, equipment_id, Action.EQUIPMENT_CHANGED, after=audit.changed_fields(values), only_if=only_if
+        )
         repository.update_equipment(session, equipment_id, _columns(values))
         return repository.get_item(session, equipment_id)
 
@@ -109,7 +111,7 @@ def delete(who: Identity, equipment_id: UUID, *, only_if: Precondition = UNCONDI
 
 
 def set_availability(
-    session: Session, author: Author, equipment_id: UUID, *, is_available: bool, only_if: Precondition = UNCONDITIONAL
+    session: Session, actor: Actor, equipment_id: UUID, *, is_available: bool, only_if: Precondition = UNCONDITIONAL
 ) -> None:
     """Offer anyone's listing or not, for a moderator, and write it down; where it is so already, do neither.
 
@@ -123,15 +125,15 @@ def set_availability(
     repository.update_equipment(session, equipment_id, {"is_available": is_available})
     before = _details(listing)
     after = {**before, "is_available": is_available}
-    audit.record(session, author, Action.EQUIPMENT_AVAILABILITY_CHANGED, equipment_id, before=before, after=after)
+    audit.record(session, actor, Action.EQUIPMENT_AVAILABILITY_CHANGED, equipment_id, before=before, after=after)
 
 
-def take_down(session: Session, author: Author, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+def take_down(session: Session, actor: Actor, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
     """Remove anyone's listing for good, for a moderator, and write it down. Raises NotFound, PreconditionFailed."""
     listing = repository.lock_state(session, equipment_id)
     only_if.check(str(listing.version))
     repository.delete_equipment(session, equipment_id)
-    audit.record(session, author, Action.EQUIPMENT_DELETED, equipment_id, before=_details(listing))
+    audit.record(session, actor, Action.EQUIPMENT_DELETED, equipment_id, before=_details(listing))
 
 
 def _details(listing: EquipmentState) -> dict[str, str | bool]:
@@ -158,7 +160,7 @@ def lock_for(
     only_if.check(str(listing.version))
     if listing.owner_id != who.user_id:
         owner = {"owner_id": str(listing.owner_id)}
-        audit.record(session, audit.author(who.user_id), action, equipment_id, before=owner, after=after)
+        audit.record(session, audit.actor(who.user_id), action, equipment_id, before=owner, after=after)
 
 
 def _columns(values: Mapping[str, Any]) -> dict[str, Any]:

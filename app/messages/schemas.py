@@ -49,14 +49,14 @@ def _client_msg_id() -> fields.String:
 class NewConversation(Body):
     """Whom to write to, about what. The caller takes part without being named; a listing alone means its owner."""
 
-    participant_ids = Items(fields.UUID(), most=MAX_PARTICIPANTS, load_default=list)
+    participant_ids = Items(fields.UUID(), max_items=MAX_PARTICIPANTS, load_default=list)
     equipment_id = fields.UUID(load_default=None, allow_none=True)
 
 
 class NewMessage(Body):
     """A message to send."""
 
-    content = Text(shortest=1, longest=MAX_CONTENT_LENGTH, multiline=True, formatted=True, required=True)
+    content = Text(min_length=1, max_length=MAX_CONTENT_LENGTH, multiline=True, formatted=True, required=True)
     client_msg_id = _client_msg_id()
 
     @ma.validates("content")
@@ -109,11 +109,11 @@ class Conversation(ma.Schema):
 
 
 def _limit() -> Integer:
-    return _part("At most so many.", least=1, most=MAX_LIMIT, load_default=DEFAULT_LIMIT)
+    return _part("At most so many.", minimum=1, maximum=MAX_LIMIT, load_default=DEFAULT_LIMIT)
 
 
-def _part(description: str, *, least: int, most: int = MAX_SEQ, **options: Any) -> Integer:
-    within = validate.Range(min=least, max=most)
+def _part(description: str, *, minimum: int, maximum: int = MAX_SEQ, **options: Any) -> Integer:
+    within = validate.Range(min=minimum, max=maximum)
     return Integer(validate=within, metadata={"description": description}, **options)
 
 
@@ -132,9 +132,9 @@ class MessageQuery(Query):
     """A part of a conversation: the newest, those before a number, or, oldest first, those after one."""
 
     limit = _limit()
-    offset = _part("Pass over so many of the newest.", least=0)
-    before_seq = _part("Those before this number, newest first.", least=1)
-    after_seq = _part("Those after this number, oldest first.", least=0)
+    offset = _part("Pass over so many of the newest.", minimum=0)
+    before_seq = _part("Those before this number, newest first.", minimum=1)
+    after_seq = _part("Those after this number, oldest first.", minimum=0)
 
     @ma.validates_schema
     def one_way_of_paging(self, data: dict[str, Any], **_: Any) -> None:

@@ -18,8 +18,8 @@ class PublicUser(ma.Schema):
 class UserChanges(Body):
     """Any part of a user's own description; null clears what may be empty."""
 
-    username = Text(shortest=3, longest=50)
-    full_name = Text(shortest=1, longest=200, allow_none=True)
+    username = Text(min_length=3, max_length=50)
+    full_name = Text(min_length=1, max_length=200, allow_none=True)
     avatar_url = HttpsUrl(allow_none=True)
 
 
@@ -48,7 +48,7 @@ class RenterProfileBody(Body):
     """What a renter says of wishes and skill."""
 
     preferences = JsonObject()
-    experience_level = Text(shortest=1, longest=50, allow_none=True)
+    experience_level = Text(min_length=1, max_length=50, allow_none=True)
 
 
 class RenterProfileView(ma.Schema):

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app import audit
-from app.audit import OPERATOR, Action, Author
+from app.audit import OPERATOR, Action, Actor
 from app.auth.principal import Identity
 from app.database import transaction
 from app.errors import Conflict, Forbidden, NotFound
@@ -45,7 +45,9 @@ def change(who: Identity, user_id: UUID, values: Mapping[str, Any], *, only_if: 
         only_if.check(str(repository.lock_version(session, user_id)))
         user = repository.update_user(session, user_id, dict(values))
         if user_id != who.user_id:
-            audit.record(session, audit.author(who.user_id), Action.USER_CHANGED, user_id, after=audit.names(values))
+            audit.record(
+                session, audit.actor(who.user_id), Action.USER_CHANGED, user_id, after=audit.changed_fields(values)
+            )
         return user
 
 
@@ -57,56 +59,56 @@ def promote(email: str, role: Role) -> User:
     """
     with transaction() as session:
         user_id = repository.get_id_by_email(session, email)
-        give_role(session, OPERATOR, hold_for_role(session, OPERATOR, user_id, role), role)
+        give_role(session, OPERATOR, lock_for_role_change(session, OPERATOR, user_id, role), role)
         return repository.get_user(session, user_id)
 
 
-def hold_for_role(session: Session, author: Author, user_id: UUID, role: Role) -> User:
+def lock_for_role_change(session: Session, actor: Actor, user_id: UUID, role: Role) -> User:
     """The user, who is to have this role, and whom nobody else changes until the transaction ends.
 
     Raises:
-        NotFound. Forbidden: the author is no admin any more. Conflict: it is the author, or the last admin, and the
+        NotFound. Forbidden: the actor is no admin any more. Conflict: it is the actor, or the last admin, and the
             role another.
     """
-    return _hold(session, author, user_id, still_admin=role is Role.ADMIN)
+    return _hold(session, actor, user_id, still_admin=role is Role.ADMIN)
 
 
-def give_role(session: Session, author: Author, user: User, role: Role) -> None:
+def give_role(session: Session, actor: Actor, user: User, role: Role) -> None:
     """Give a held user a role, at once, and write it down; where it is the user's already, do neither."""
     if user.role is role:
         return
     before, after = {"role": user.role.value}, {"role": role.value}
     repository.set_role(session, user.id, role)
-    audit.record(session, author, Action.USER_ROLE_CHANGED, user.id, before=before, after=after)
+    audit.record(session, actor, Action.USER_ROLE_CHANGED, user.id, before=before, after=after)
 
 
-def hold_for_deletion(session: Session, author: Author, user_id: UUID) -> User:
+def lock_for_deletion(session: Session, actor: Actor, user_id: UUID) -> User:
     """The user, whom nobody changes, deletes or begins anything with until the transaction ends.
 
     Raises:
-        NotFound. Forbidden: the author is no admin any more. Conflict: it is the author, or the last admin.
+        NotFound. Forbidden: the actor is no admin any more. Conflict: it is the actor, or the last admin.
     """
-    return _hold(session, author, user_id, still_admin=False)
+    return _hold(session, actor, user_id, still_admin=False)
 
 
-def delete(session: Session, author: Author, user: User) -> None:
+def delete(session: Session, actor: Actor, user: User) -> None:
     """Delete a held user, with all that is personal or listed, and write it down. What others were sent stays."""
     before = {"role": user.role.value, "username": user.username}
     repository.delete_user(session, user.id)
-    audit.record(session, author, Action.USER_DELETED, user.id, before=before)
+    audit.record(session, actor, Action.USER_DELETED, user.id, before=before)
 
 
-def _hold(session: Session, author: Author, user_id: UUID, *, still_admin: bool) -> User:
+def _hold(session: Session, actor: Actor, user_id: UUID, *, still_admin: bool) -> User:
     """The user, for a change that leaves an admin an admin or not; nobody else's change comes between.
 
-    The author is asked for once more: whoever was demoted or deleted since the request began changes nothing.
+    The actor is asked for once more: whoever was demoted or deleted since the request began changes nothing.
     """
     user, admin_ids = repository.lock_with_admins(session, user_id)
-    if author.user_id is not None and author.user_id not in admin_ids:
+    if actor.user_id is not None and actor.user_id not in admin_ids:
         raise Forbidden("This is for admins.")
     if user is None:
         raise NotFound("There is no such user.")
-    if not still_admin and user_id == author.user_id:
+    if not still_admin and user_id == actor.user_id:
         raise Conflict("This is your own account; another admin has to do it.")
     if not still_admin and admin_ids == {user_id}:
         raise Conflict("This is the last admin; make somebody else one first.")

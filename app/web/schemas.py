@@ -82,16 +82,16 @@ class Text(fields.String):
     def __init__(
         self,
         *,
-        shortest: int = 0,
-        longest: int,
+        min_length: int = 0,
+        max_length: int,
         multiline: bool = False,
         verbatim: bool = False,
         formatted: bool = False,
         **options: Any,
     ) -> None:
-        self._length = validate.Length(min=shortest, max=longest)
+        self._length = validate.Length(min=min_length, max=max_length)
         super().__init__(validate=self._length, **options)
-        self._longest_before_normalising = longest * MAX_DECOMPOSITION
+        self._max_length_before_normalising = max_length * MAX_DECOMPOSITION
         self._verbatim = verbatim
         self._allowed = _JOINERS + ("\n\r\t" if multiline else "")
         self._refused = _REFUSED_CATEGORIES - ({"Cf"} if formatted else set())
@@ -105,7 +105,7 @@ class Text(fields.String):
 
     def _check_characters(self, text: str) -> None:
         """Refuse what must not be in a text, and what would take long to normalise."""
-        if len(text) > self._longest_before_normalising:
+        if len(text) > self._max_length_before_normalising:
             self._length(text)
         if text.isascii() and text.isprintable():  # most are, and each of these characters is acceptable
             return
@@ -122,8 +122,8 @@ class Text(fields.String):
 class Items(fields.List[Any]):
     """A list of at most so many; what is longer is refused before any of it is looked at."""
 
-    def __init__(self, inner: fields.Field[Any], *, most: int, **options: Any) -> None:
-        self._length = validate.Length(max=most)
+    def __init__(self, inner: fields.Field[Any], *, max_items: int, **options: Any) -> None:
+        self._length = validate.Length(max=max_items)
         super().__init__(inner, validate=self._length, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> list[Any]:
@@ -136,7 +136,7 @@ class Email(Text):
     """An e-mail address by its form (RFC 5321), with no look-up; normalised."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(shortest=3, longest=254, **options)
+        super().__init__(min_length=3, max_length=254, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
         email = acceptable_email(super()._deserialize(value, attr, data, **options))
@@ -149,7 +149,7 @@ class HttpsUrl(Text):
     """An https URL of bounded length, its scheme and host in lower case. It is kept and handed out, never fetched."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(longest=MAX_URL_LENGTH, **options)
+        super().__init__(max_length=MAX_URL_LENGTH, **options)
         self.validators.append(validate.URL(schemes={"https"}))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
@@ -196,14 +196,14 @@ class Flag(fields.Boolean):
 class Money(fields.Decimal):
     """An amount above zero with at most two decimals: a string or a number in, a string out, never rounded."""
 
-    def __init__(self, *, most: Decimal, positive: bool = True, **options: Any) -> None:
+    def __init__(self, *, maximum: Decimal, positive: bool = True, **options: Any) -> None:
         super().__init__(as_string=True, **options)
-        self._range = validate.Range(min=Decimal(0), min_inclusive=not positive, max=most)
+        self._range = validate.Range(min=Decimal(0), min_inclusive=not positive, max=maximum)
 
     def bounds(self) -> dict[str, float]:
         """The range of a number, as JSON Schema says it (Validation §6.2)."""
-        least = "minimum" if self._range.min_inclusive else "exclusiveMinimum"
-        return {least: float(self._range.min), "maximum": float(self._range.max)}
+        lower = "minimum" if self._range.min_inclusive else "exclusiveMinimum"
+        return {lower: float(self._range.min), "maximum": float(self._range.max)}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Decimal:
         # Plain digits only: an exponent can stand for a number of any length.

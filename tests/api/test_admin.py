@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app.audit import Author
+from app.audit import Actor
 from app.database import transaction
 from app.errors import Forbidden
 from app.models import Role
@@ -51,12 +51,12 @@ class TestRoles:
 def test_an_admin_who_is_demoted_during_the_request_changes_nothing(
     client: FlaskClient, renter: Person, owner: Person, admin: Person
 ) -> None:
-    former = Author(user_id=owner.id, request_id=None)
+    former = Actor(user_id=owner.id, request_id=None)
     for user_id in (renter.id, admin.id, uuid4()):
         with pytest.raises(Forbidden), transaction() as session:
-            service.hold_for_role(session, former, user_id, Role.ADMIN)
+            service.lock_for_role_change(session, former, user_id, Role.ADMIN)
         with pytest.raises(Forbidden), transaction() as session:
-            service.hold_for_deletion(session, former, user_id)
+            service.lock_for_deletion(session, former, user_id)
 
 
 class TestTheLastAdmin:

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from app import audit, paging
 from app.admin.criteria import AuditFilters, AuditSearch
-from app.audit import OPERATOR, Action, Author
+from app.audit import OPERATOR, Action, Actor
 from app.database import transaction
 from app.errors import Forbidden
 from app.models import AuditEntry, Role
@@ -33,10 +33,10 @@ def read(client: FlaskClient, admin: Person) -> Callable[..., dict[str, Any]]:
     return get
 
 
-def write(number: int, *, author: Author = OPERATOR, action: Action = Action.USER_CHANGED, **values: Any) -> UUID:
+def write(number: int, *, actor: Actor = OPERATOR, action: Action = Action.USER_CHANGED, **values: Any) -> UUID:
     """An entry about somebody; what it is about."""
     with transaction() as session:
-        audit.record(session, author, action, subject := uuid4(), after={"number": number})
+        audit.record(session, actor, action, subject := uuid4(), after={"number": number})
         if values:
             entry = session.query(AuditEntry).filter_by(subject_id=subject).one()
             for name, value in values.items():
@@ -81,9 +81,9 @@ def test_an_operator_has_no_id_and_a_deleted_actor_no_name(
 
 
 def test_the_filters_combine(read: Callable[..., Any], admin: Person) -> None:
-    author = Author(user_id=admin.id, request_id=None)
-    subject = write(1, author=author)
-    write(2, author=author, action=Action.USER_DELETED)
+    actor = Actor(user_id=admin.id, request_id=None)
+    subject = write(1, actor=actor)
+    write(2, actor=actor, action=Action.USER_DELETED)
     write(3)
     for filters, wanted in (
         ({"actor_id": admin.id}, [2, 1]),
