@@ -14,7 +14,7 @@ from app.observability import error_tracking, exchange, health, logging, metrics
 from app.settings import Settings
 from app.users import commands as users_commands
 from app.users import routes as users
-from app.web import api, conditional, cors, docs, errors, headers, limits, proxies, shortcut
+from app.web import api, conditional, cors, docs, errors, headers, limits, proxies
 from app.web.application import Application
 from app.web.json import StrictJson
 
@@ -38,7 +38,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     prepared.configure(settings)
 
     # Around Flask, from the inside out.
-    shortcut.init_app(app, equipment.LISTING, equipment.SEARCH)
     proxies.init_app(app, settings)
     headers.init_app(app)
     exchange.init_app(app, settings)

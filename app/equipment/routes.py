@@ -12,36 +12,17 @@ from app.equipment import categories, geojson, photos, schemas, service
 from app.equipment.criteria import Search
 from app.equipment.projection import item_body
 from app.models import EquipmentPhoto
-from app.web.accept import GEO_JSON, JSON
+from app.web.accept import GEO_JSON
 from app.web.api import BASE_PATH, Blueprint
 from app.web.conditional import guarded, listing, page, precondition, single, tagged
 from app.web.idempotency import idempotent
 from app.web.limits import limited
 from app.web.negotiation import also_gives, chosen
 from app.web.openapi.answers import headers
-from app.web.shortcut import PublicList, PublicThing
 
 blueprint = Blueprint("equipment", __name__, url_prefix=f"{BASE_PATH}/equipment", description="Listings.")
 categories_blueprint = Blueprint(
     "categories", __name__, url_prefix=f"{BASE_PATH}/categories", description="Kinds of equipment."
-)
-LISTING = PublicThing(
-    rule=f"{BASE_PATH}/equipment/<uuid:equipment_id>",
-    read=service.get,
-    peek=service.version,
-    token=attrgetter("version"),
-    body=item_body,
-)
-
-SEARCH = PublicList(
-    rule=f"{BASE_PATH}/equipment",
-    limit="public_search",
-    counted_at="equipment.search_equipment",
-    forms=(JSON, GEO_JSON),
-    query=schemas.EquipmentQuery(),
-    read=service.search,
-    token=attrgetter("token"),
-    body=attrgetter("json"),
 )
 
 
@@ -49,13 +30,13 @@ SEARCH = PublicList(
 @public
 @limited("public_search")
 @also_gives(GEO_JSON)
-@blueprint.arguments(SEARCH.query, location="query")
+@blueprint.arguments(schemas.EquipmentQuery, location="query")
 @blueprint.response(200, schemas.ItemPage)
 @blueprint.alt_response(200, schema=geojson.FeatureCollection, content_type=GEO_JSON, success=True)
 def search_equipment(search: Search) -> Any:
     """Find equipment by place, price, kind, words and condition, in any combination."""
-    body = geojson.feature_collection if chosen() == GEO_JSON else SEARCH.body
-    return page(SEARCH.read(search), token=SEARCH.token, body=body)
+    body = geojson.feature_collection if chosen() == GEO_JSON else attrgetter("json")
+    return page(service.search(search), token=attrgetter("token"), body=body)
 
 
 @blueprint.route("/<uuid:equipment_id>")
@@ -63,7 +44,12 @@ def search_equipment(search: Search) -> Any:
 @blueprint.response(200, schemas.Item)
 def get_equipment(equipment_id: UUID) -> Any:
     """Show one listing."""
-    return LISTING.answer(equipment_id)
+    return single(
+        lambda: service.get(equipment_id),
+        peek=lambda: service.version(equipment_id),
+        token=attrgetter("version"),
+        body=item_body,
+    )
 
 
 @blueprint.route("", methods=["POST"])

@@ -15,16 +15,12 @@ MAX_REMEMBERED_CHARACTERS = 500
 
 
 def best_of(offered: Sequence[str]) -> str | None:
-    """The one of these media types that the client of the current request likes best: as `best_for`."""
-    return best_for(request.environ.get("HTTP_ACCEPT", ""), offered)
-
-
-def best_for(accept: str, offered: Sequence[str]) -> str | None:
-    """The media type that this Accept likes best, the first of those it likes equally; None if it takes none of them.
+    """The media type that the request's Accept prefers, the first of equally preferred ones; None if it takes none.
 
     What is no list of media ranges asks for nothing, and parameters (`charset=utf-8`) are not looked at: nothing here
     is given with any. Of two ranges the more specific one holds: `application/json;q=0, */*` takes no JSON.
     """
+    accept = request.environ.get("HTTP_ACCEPT", "")
     if not accept:
         return offered[0]
     choose = _remembered_best if len(accept) <= MAX_REMEMBERED_CHARACTERS else _best

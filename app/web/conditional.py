@@ -153,23 +153,19 @@ def _given(
     return Response(body(thing), status=status, headers=headers, content_type=chosen())
 
 
-def tag_of(app: Flask, token: object) -> str:
-    """The entity tag of a thing with this token, without its quotes."""
-    return f"{token}.{_shape(app)}"
-
-
-def _shape(app: Flask) -> str:
-    """Stands for what this release makes of things, by their description: another one's tags are of other bytes."""
-    shape = app.extensions.get("shape")
-    if shape is None:
-        description = orjson.dumps(app.extensions[EXTENSION].to_dict(), option=orjson.OPT_SORT_KEYS)
-        shape = blake2b(description, digest_size=SHAPE_BYTES).hexdigest()
-        app.extensions["shape"] = shape
-    return str(shape)
-
-
 def _tag(token: object) -> str:
-    return tag_of(current_app, token)
+    """The entity tag of a thing with this token, without its quotes."""
+    return f"{token}.{_shape()}"
+
+
+def _shape() -> str:
+    """Stands for what this release makes of things, by their description: another one's tags are of other bytes."""
+    shape = current_app.extensions.get("shape")
+    if shape is None:
+        description = orjson.dumps(current_app.extensions[EXTENSION].to_dict(), option=orjson.OPT_SORT_KEYS)
+        shape = blake2b(description, digest_size=SHAPE_BYTES).hexdigest()
+        current_app.extensions["shape"] = shape
+    return str(shape)
 
 
 def _tokens(header: str, tags: ETags) -> Tokens | None:
@@ -197,12 +193,12 @@ def _answer_to(etag: str) -> Response | None:
     """
     if MATCH in request.headers:
         Precondition(match=_tokens(MATCH, request.if_match)).check(_opaque(etag).rpartition(".")[0])
-    if not is_among(etag, request.headers.get(NONE_MATCH)):
+    if not _is_among(etag, request.headers.get(NONE_MATCH)):
         return None
     return Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag, **_caching()})
 
 
-def is_among(etag: str, known: str | None) -> bool:
+def _is_among(etag: str, known: str | None) -> bool:
     """Tell whether the client has this already, compared weakly (§13.1.2) with its If-None-Match."""
     return known is not None and parse_etags(known).contains_weak(_opaque(etag))
 
@@ -239,7 +235,7 @@ def _tag_by_content(response: Response) -> Response:
     body = response.get_data()
     etag = quote_etag(_tag(digest(body)), weak=body.startswith(b"["))
     response.headers.update({"ETag": etag, **_caching()})
-    if is_among(etag, request.headers.get(NONE_MATCH)):
+    if _is_among(etag, request.headers.get(NONE_MATCH)):
         response.status_code = HTTPStatus.NOT_MODIFIED
         response.set_data(b"")
     return response

@@ -118,23 +118,11 @@ class _Counter:
         return counted
 
 
-def count_address(app: Flask, environ: dict[str, Any], *, limit: str, where: str) -> list[Counted]:
-    """Count a request before any context of it is made, by the client's network.
-
-    Raises:
-        TooManyRequests: with the time after which it would be let in.
-    """
-    counter: _Counter | None = app.extensions.get(EXTENSION)
-    if counter is None:
-        return []
-    return _noted(environ, counter.count(limit, of=_network(environ.get("REMOTE_ADDR")), where=where))
-
-
 def _network(address: str | None) -> str:
     return f"address:{network_of(address or '')}"
 
 
-def head(counted: list[Counted]) -> list[tuple[str, str]]:
+def _head(counted: list[Counted]) -> list[tuple[str, str]]:
     """The headers that tell how many are left until when: seconds since the epoch, rounded up."""
     if not counted:
         return []
@@ -156,16 +144,15 @@ def _count() -> None:
     else:
         limit, who = own_limit or "authenticated", f"user:{identity.user_id}"
     where = EVERYWHERE if own_limit is None else str(asked.endpoint)
-    _noted(asked.environ, counter.count(limit, of=who, where=where))
+    _note(asked.environ, counter.count(limit, of=who, where=where))
 
 
-def _noted(environ: dict[str, Any], counted: list[Counted]) -> list[Counted]:
+def _note(environ: dict[str, Any], counted: list[Counted]) -> None:
     """Remember what a request was counted by, for its answer; refuse it where it was one too many."""
     environ[_COUNTED] = counted
     if any(window.requests > window.amount for window in counted):
         seconds_left = math.ceil(_tightest(counted).ends_at - time.time())
         raise TooManyRequests("Too many requests; slow down.", retry_after_seconds=max(1, seconds_left))
-    return counted
 
 
 def _tightest(counted: list[Counted]) -> Counted:
@@ -174,5 +161,5 @@ def _tightest(counted: list[Counted]) -> Counted:
 
 
 def _describe(response: Response) -> Response:
-    response.headers.extend(head(request.environ.get(_COUNTED, [])))
+    response.headers.extend(_head(request.environ.get(_COUNTED, [])))
     return response

@@ -15,7 +15,7 @@ from app import create_app
 from app.observability.logging import OURS
 from app.settings import Settings
 from tests.conftest import StatementCounter
-from tests.support.rows import Person, new_equipment
+from tests.support.rows import Person, add_equipment, new_equipment
 
 
 def request_line(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
@@ -41,6 +41,17 @@ def test_a_request_has_one_line_that_says_who_asked_for_what(
         assert line["request_id"] == answer.headers["X-Request-Id"]
         assert line["duration_ms"] >= 0
         assert line.get("user_id") == (str(renter.id) if path.endswith("me") else None)
+        caplog.clear()
+
+
+def test_a_line_names_the_rule_that_was_matched(
+    client: FlaskClient, owner: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = "/api/v1/equipment"
+    rules = {api: api, f"{api}/{add_equipment(owner.id)}": f"{api}/<uuid:equipment_id>", "/nowhere": None}
+    for path, rule in rules.items():
+        client.get(path)
+        assert request_line(caplog)["route"] == rule
         caplog.clear()
 
 

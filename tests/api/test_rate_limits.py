@@ -22,9 +22,10 @@ from app.settings import Settings
 from app.web.headers import HEADERS as SECURITY_HEADERS
 from app.web.limit_windows import LocalWindows, Window
 from app.web.limits import HEADERS
+from tests.support import UNKNOWN_ID
 from tests.support.assertions import assert_error
 from tests.support.processes.tenant import TenantProcess
-from tests.support.rows import Person
+from tests.support.rows import Person, add_equipment
 
 SEARCH = "/api/v1/equipment"
 OPEN = "/api/v1/categories"
@@ -88,6 +89,14 @@ class TestWhoIsCounted:
         assert service.ask(SEARCH, headers=renter.headers).status_code == 200
         assert service.ask(SEARCH, method="HEAD").status_code == 200
         assert service.ask(SEARCH, headers=owner.headers).status_code == 429
+
+    def test_a_request_counts_once_whatever_comes_of_it(self, serve: Callable[..., Service], owner: Person) -> None:
+        service = serve(anonymous="4/minute", public_search="1/minute")
+        found, missing = f"{SEARCH}/{add_equipment(owner.id)}", f"{SEARCH}/{UNKNOWN_ID}"
+        answers = [service.ask(path) for path in (found, missing, found, missing, found, missing)]
+        assert [answer.status_code for answer in answers] == [200, 404, 200, 404, 429, 429]
+        assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["3", "2", "1", "0", "0", "0"]
+        assert [service.ask(path).status_code for path in (f"{SEARCH}?limit=0", SEARCH)] == [400, 429]
 
     @pytest.mark.parametrize("path", AUTH)
     def test_sign_up_login_and_refresh_have_one_limit_each(self, serve: Callable[..., Service], path: str) -> None:
