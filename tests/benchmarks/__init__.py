@@ -10,8 +10,8 @@
                 samples of several sides taken in turn, and what a row finds
     questions, rows
                 what is asked, and the table's rows
-    report, plot, __main__
-                the table, the JSON, the picture of growth, the command
+    report, __main__
+                the table, the JSON, the command
 
 A bare figure says more of the machine, and of who else is at work there, than of the service. So each row is a ratio to
 a reference that was measured in the same run, a sample of the one after a sample of the other.

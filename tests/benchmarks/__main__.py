@@ -56,9 +56,6 @@ def run(rows: Sequence[Row], scale: Scale, directory: Path) -> int:
         results = report.as_json(findings, scale, stage.cluster.psql("SHOW server_version"))
     (directory / "results.json").write_text(results)
     found = [finding for of_row in findings.values() for finding in of_row]
-    if picture := report.growth_plot(found):
-        (directory / "growth.svg").write_text(picture)
-        _say(f"What growth costs is in {readable(directory / 'growth.svg')}")
     machine = report.machine()
     _say(f"\n{report.table(found)}\n")
     _say(f"{machine['processor']}, {machine['cores']} cores; {time.monotonic() - began_at:.0f} s")

@@ -26,7 +26,7 @@ class Target:
 class Finding:
     """One line of the table. `reference` says what `figure` is in proportion to, or what it is a figure of.
 
-    `samples` are by side; `by_size`, where growth was measured, by the number of listings.
+    `samples` are by side, or by size where growth was measured.
     """
 
     what: str
@@ -36,7 +36,6 @@ class Finding:
     measured: Sample | None = None
     compared_with: Sample | None = None
     samples: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
-    by_size: Mapping[int, Sequence[Sample]] = field(default_factory=dict)
 
     @property
     def is_met(self) -> bool:
@@ -56,6 +55,21 @@ def slower_than(
 ) -> Finding:
     """How many times as long one request took as one of the reference, both by requests a second."""
     return _compared(what, ours, reference, theirs, median_ratio(theirs, ours), Target(at_most, at_least=False))
+
+
+def tail(what: str, samples: Sequence[Sample], *, at_most: float) -> Finding:
+    """How many times the median duration the 99th percentile is."""
+    measured = typical(samples)
+    assert measured.p50_ms is not None
+    assert measured.p99_ms is not None
+    return Finding(
+        what=f"{what}: p99",
+        reference="its own p50",
+        figure=measured.p99_ms / measured.p50_ms,
+        target=Target(at_most, at_least=False),
+        measured=measured,
+        samples={"ours": samples},
+    )
 
 
 def _compared(

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local.processes import ROOT
-from tests.benchmarks import plot
 from tests.benchmarks.findings import Finding, figure_text
-from tests.benchmarks.interleaving import Sample, median_ratio
+from tests.benchmarks.interleaving import Sample
 from tests.benchmarks.scale import Scale
 
 HEADINGS = ("what", "per s", "p50 ms", "p99 ms", "beside", "its per s", "figure", "target", "")
@@ -57,21 +56,6 @@ def _figures(sample: Sample | None) -> tuple[str, str, str]:
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
-
-
-def growth_plot(findings: Sequence[Finding]) -> str | None:
-    """What growth costs, as an SVG document; nothing where no row has measured it."""
-    curves = [
-        plot.Curve(finding.what.partition(",")[0], _relative_times(finding.by_size), finding.target.bound)
-        for finding in findings
-        if finding.by_size
-    ]
-    return plot.growth(curves) if curves else None
-
-
-def _relative_times(by_size: Mapping[int, Sequence[Sample]]) -> dict[int, float]:
-    smallest = by_size[min(by_size)]
-    return {size: median_ratio(smallest, samples) for size, samples in by_size.items()}
 
 
 def as_json(findings: Mapping[str, Sequence[Finding]], scale: Scale, postgres: str) -> str:

@@ -50,5 +50,5 @@ def _growth(
     samples = compare(stage, *(asking(stage, stage.service(data), questions_of(data)) for data in sizes))
     largest, smallest = (f"{data.listings:,} listings" for data in (sizes[-1], sizes[0]))
     finding = slower_than(f"{what}, {largest}", samples[-1], smallest, samples[0], at_most=at_most)
-    by_size = {data.listings: taken for data, taken in zip(sizes, samples, strict=True)}
-    return [replace(finding, by_size=by_size)]
+    by_size = {f"{data.listings:,} listings": taken for data, taken in zip(sizes, samples, strict=True)}
+    return [replace(finding, samples=by_size)]

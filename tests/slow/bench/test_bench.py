@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,12 +15,11 @@ import pytest
 from deploy.local.cluster import PostgresCluster
 from deploy.local.processes import ROOT, wait_until
 from tests.benchmarks import __main__ as command
-from tests.benchmarks import filling, pgbench, plot, report, statements
+from tests.benchmarks import filling, pgbench, report, statements
 from tests.benchmarks.client_pool_process import percentiles_ms
 from tests.benchmarks.dataset import HITS, RADIUS_KM, Dataset, words_of_searches
-from tests.benchmarks.findings import Finding, Target, share_of, slower_than
+from tests.benchmarks.findings import Finding, Target, share_of, slower_than, tail
 from tests.benchmarks.interleaving import BenchmarkFailed, Sample, interleave
-from tests.benchmarks.plot import Curve
 from tests.benchmarks.rows import ROWS, Row
 from tests.benchmarks.scale import TINY
 from tests.benchmarks.stage import Stage
@@ -172,14 +170,9 @@ def test_the_table_says_what_was_missed() -> None:
     assert [cell.strip() for cell in lines[3].split("|")[7:-1]] == ["7.2 %", "≤ 5 %", "MISSED"]
 
 
-def test_the_picture_of_growth_has_a_point_for_each_size() -> None:
-    sizes = {20: at(100, 100), 1000: at(50, 80)}
-    finding = slower_than("list, 1000", sizes[1000], "20", sizes[20], at_most=1.2)
-    picture = ET.fromstring(str(report.growth_plot([Finding(**{**vars(finding), "by_size": sizes})])))  # noqa: S314 - ours
-    assert len(picture.findall("{*}circle")) == len(sizes)
-    assert "1,000" in "".join(picture.itertext())
-    assert report.growth_plot([finding]) is None
-    assert plot.growth([Curve("a & b", {1: 1.0}, 1.5)]).count("a &amp; b") == 1
+def test_a_tail_is_the_99th_percentile_in_medians() -> None:
+    finding = tail("ours", [Sample(per_second=1, p50_ms=2, p99_ms=7)] * 3, at_most=3)
+    assert (finding.figure, finding.is_met) == (pytest.approx(3.5), False)
 
 
 # --- the data --------------------------------------------------------------------------------------------------------
@@ -253,7 +246,7 @@ def test_rows_are_measured_and_written_down(state: Path, capsys: pytest.CaptureF
     results = json.loads((state / "results.json").read_text())
     assert results["scale"]["medium"] == TINY.medium
     beside = [finding["reference"] for finding in results["rows"]["radius"]]
-    assert beside == ["pgbench, the same statement", "the conventional way"]
+    assert beside == ["pgbench, the same statement", "the conventional way", "its own p50"]
     for finding in results["rows"]["radius"]:
         assert finding["figure"] > 0
         assert all(sample["per_second"] > 0 for samples in finding["samples"].values() for sample in samples)
