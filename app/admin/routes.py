@@ -18,7 +18,7 @@ from app.paging import Page, PageRequest
 from app.web.api import BASE_PATH, Blueprint
 from app.web.conditional import guarded, listing, precondition, single, tagged
 from app.web.idempotency import idempotent
-from app.web.openapi.answers import headers
+from app.web.openapi.responses import headers
 
 blueprint = Blueprint("admin", __name__, url_prefix=f"{BASE_PATH}/admin", description="Moderation, for admins.")
 

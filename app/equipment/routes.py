@@ -18,7 +18,7 @@ from app.web.conditional import guarded, listing, page, precondition, single, ta
 from app.web.idempotency import idempotent
 from app.web.limits import limited
 from app.web.negotiation import also_gives, chosen
-from app.web.openapi.answers import headers
+from app.web.openapi.responses import headers
 
 blueprint = Blueprint("equipment", __name__, url_prefix=f"{BASE_PATH}/equipment", description="Listings.")
 categories_blueprint = Blueprint(

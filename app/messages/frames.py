@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -22,15 +23,29 @@ MAX_SYNC_BYTES = 256 * 1024
 MAX_PROBLEMS = 5
 UNAVAILABLE = "The service is busy or restarting; send it again shortly, with the same client_msg_id."
 
-_CODES: dict[type[errors.GearyardError], str] = {
-    errors.InvalidInput: "BAD_MESSAGE",
-    errors.MalformedRequest: "BAD_MESSAGE",
-    errors.Conflict: "UNAVAILABLE",
-    errors.Unauthenticated: "UNAUTHORIZED",
-    errors.InvalidToken: "UNAUTHORIZED",
-    errors.Forbidden: "FORBIDDEN",
-    errors.TooManyRequests: "RATE_LIMITED",
-    errors.Unavailable: "UNAVAILABLE",
+
+class ErrorCode(StrEnum):
+    """The codes of `error` frames."""
+
+    BAD_MESSAGE = "BAD_MESSAGE"
+    UNSUPPORTED_TYPE = "UNSUPPORTED_TYPE"
+    UNSUPPORTED_BINARY = "UNSUPPORTED_BINARY"
+    UNAUTHORIZED = "UNAUTHORIZED"
+    FORBIDDEN = "FORBIDDEN"
+    TOO_LARGE = "TOO_LARGE"
+    RATE_LIMITED = "RATE_LIMITED"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+_CODES: dict[type[errors.GearyardError], ErrorCode] = {
+    errors.InvalidInput: ErrorCode.BAD_MESSAGE,
+    errors.MalformedRequest: ErrorCode.BAD_MESSAGE,
+    errors.Conflict: ErrorCode.UNAVAILABLE,
+    errors.Unauthenticated: ErrorCode.UNAUTHORIZED,
+    errors.InvalidToken: ErrorCode.UNAUTHORIZED,
+    errors.Forbidden: ErrorCode.FORBIDDEN,
+    errors.TooManyRequests: ErrorCode.RATE_LIMITED,
+    errors.Unavailable: ErrorCode.UNAVAILABLE,
 }
 
 
@@ -49,7 +64,7 @@ def pong() -> str:
     return encode({"type": "pong"})
 
 
-def error(code: str, text: str, *, client_msg_id: str | None = None, retry_after: float | None = None) -> str:
+def error(code: ErrorCode, text: str, *, client_msg_id: str | None = None, retry_after: float | None = None) -> str:
     """What went wrong and, where waiting helps, for how many seconds."""
     payload: dict[str, Any] = {"code": code, "message": text}
     if client_msg_id is not None:
@@ -65,14 +80,14 @@ def error_of(failure: Exception, client_msg_id: str | None = None) -> str | None
     Whether a conversation exists is no business of those who do not take part in it: both are one answer.
     """
     if is_unavailable(failure):
-        return error("UNAVAILABLE", UNAVAILABLE, client_msg_id=client_msg_id, retry_after=RETRY_AFTER_SECONDS)
+        return error(ErrorCode.UNAVAILABLE, UNAVAILABLE, client_msg_id=client_msg_id, retry_after=RETRY_AFTER_SECONDS)
     if not isinstance(failure, errors.GearyardError):
         return None
     if isinstance(failure, errors.NotFound):
         failure = not_a_participant()
     code = next(_CODES[kind] for kind in type(failure).__mro__ if kind in _CODES)
     retry_after = failure.retry_after_seconds
-    if code == "UNAVAILABLE" and retry_after is None:
+    if code == ErrorCode.UNAVAILABLE and retry_after is None:
         retry_after = RETRY_AFTER_SECONDS
     return error(code, failure.message, client_msg_id=client_msg_id, retry_after=retry_after)
 

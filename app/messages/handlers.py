@@ -18,6 +18,7 @@ from app.errors import (
     Unavailable,
 )
 from app.messages import frames, replay, schemas, service
+from app.messages.frames import ErrorCode
 from app.messages.session import ChatSession
 from app.realtime.close_code import CloseCode
 
@@ -29,7 +30,7 @@ Handler = Callable[[ChatSession, dict[str, Any]], None]
 class RefusedFrame(Exception):
     """A frame of a kind that is not spoken here."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -38,7 +39,7 @@ class RefusedFrame(Exception):
 def parse(message: str | bytes) -> tuple[str, dict[str, Any]]:
     """The type and the payload of a frame. Raises RefusedFrame, MalformedRequest."""
     if isinstance(message, bytes):
-        raise RefusedFrame("UNSUPPORTED_BINARY", "Send text frames of JSON.")
+        raise RefusedFrame(ErrorCode.UNSUPPORTED_BINARY, "Send text frames of JSON.")
     try:
         frame = strict_json.loads(message)
     except ValueError as error:
@@ -59,12 +60,12 @@ def client_msg_id_in(payload: dict[str, Any]) -> str | None:
 
 def handle(session: ChatSession, kind: str, payload: dict[str, Any]) -> None:
     """Do what a frame asks for. Raises RefusedFrame and the domain's errors."""
-    if kind not in _HANDLERS:
-        raise RefusedFrame("UNSUPPORTED_TYPE", f"There is no frame of the type {kind[:50]!r}.")
+    if kind not in HANDLERS:
+        raise RefusedFrame(ErrorCode.UNSUPPORTED_TYPE, f"There is no frame of the type {kind[:50]!r}.")
     if session.caller is None and kind not in _BEFORE_AUTH:
         raise Unauthenticated('Say who you are first: {"type": "auth", "payload": {"token": "…"}}.')
     _refuse_too_large(payload)
-    schema, handler = _HANDLERS[kind]
+    schema, handler = HANDLERS[kind]
     try:
         values: dict[str, Any] = schema.load(payload)
     except ValidationError as failure:
@@ -79,7 +80,9 @@ def handle(session: ChatSession, kind: str, payload: dict[str, Any]) -> None:
 def _refuse_too_large(payload: dict[str, Any]) -> None:
     content = payload.get("content")
     if isinstance(content, str) and len(content) > schemas.MAX_CONTENT_LENGTH:
-        raise RefusedFrame("TOO_LARGE", f"content: at most {schemas.MAX_CONTENT_LENGTH} characters; send it in parts.")
+        raise RefusedFrame(
+            ErrorCode.TOO_LARGE, f"content: at most {schemas.MAX_CONTENT_LENGTH} characters; send it in parts."
+        )
 
 
 def accept(
@@ -92,7 +95,7 @@ def accept(
     """
     is_first, was_v2 = session.caller is None, session.version > 1
     if is_first and session.live.hub.is_full_for(caller.identity.user_id):
-        session.connection.send(frames.error("RATE_LIMITED", "You have too many open sockets; close one."))
+        session.connection.send(frames.error(ErrorCode.RATE_LIMITED, "You have too many open sockets; close one."))
         session.connection.close(CloseCode.TOO_MANY_CONNECTIONS, "too many open sockets")
         return
     if is_v2:
@@ -117,7 +120,7 @@ def _auth(session: ChatSession, values: dict[str, Any]) -> None:
     if wait:
         raise TooManyRequests("Too many tokens; the last one still counts.", retry_after_seconds=whole_seconds(wait))
     if values["v"] not in VERSIONS:
-        session.connection.send(frames.error("BAD_MESSAGE", f"v: one of {VERSIONS} is spoken here."))
+        session.connection.send(frames.error(ErrorCode.BAD_MESSAGE, f"v: one of {VERSIONS} is spoken here."))
         session.connection.close(CloseCode.BAD_PROTOCOL, "unknown version of the protocol")
         return
     try:
@@ -136,7 +139,7 @@ def _auth(session: ChatSession, values: dict[str, Any]) -> None:
 
 
 def _reject(session: ChatSession, message: str) -> None:
-    session.connection.send(frames.error("UNAUTHORIZED", message))
+    session.connection.send(frames.error(ErrorCode.UNAUTHORIZED, message))
     session.connection.close(CloseCode.AUTHENTICATION_FAILED, "authentication failed")
 
 
@@ -178,7 +181,7 @@ def whole_seconds(wait: float) -> int:
     return math.ceil(wait)
 
 
-_HANDLERS: dict[str, tuple[Schema, Handler]] = {
+HANDLERS: dict[str, tuple[Schema, Handler]] = {
     "auth": (schemas.AuthPayload(), _auth),
     "message": (schemas.MessagePayload(), _message),
     "sendMessage": (schemas.MessagePayload(), _message),

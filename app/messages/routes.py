@@ -14,7 +14,7 @@ from app.messages.projection import ConversationView, MessageList
 from app.web.api import BASE_PATH, Blueprint
 from app.web.idempotency import idempotent
 from app.web.json import json_response
-from app.web.openapi.answers import headers
+from app.web.openapi.responses import headers
 
 blueprint = Blueprint(
     "conversations", __name__, url_prefix=f"{BASE_PATH}/conversations", description="Conversations and their messages."

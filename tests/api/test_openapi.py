@@ -16,7 +16,7 @@ from app import create_app
 from app.auth.identity import is_public
 from app.settings import Settings
 from app.web.errors import codes_by_status
-from app.web.openapi import examples
+from app.web.openapi import responses
 from tests.support.processes.tenant import PASSWORD, TenantProcess
 from tests.support.routes import ROUTES, Route, Scene
 from tests.support.rows import Person, add_equipment, add_user
@@ -39,6 +39,7 @@ OPERATION_IDS = {
 OPTIONAL = {("Error", "details"), ("FeatureCollection", "bbox")} | {
     (name, "distance_km") for name in ("Item", "FeatureProperties")
 }
+EXAMPLES = responses.load("examples.json")
 WITH_BODY = [row for row in ROUTES if row.body is not None]
 
 
@@ -147,7 +148,7 @@ class TestWhole:
         assert described == codes_by_status()
         codes = set().union(*described.values())
         assert set(document["components"]["schemas"]["Error"]["properties"]["code"]["enum"]) == codes
-        assert codes == set(examples.ERRORS)
+        assert codes == set(responses.load("errors.json")["examples"])
 
     def test_what_is_public_and_nothing_else_goes_without_a_token(self, app: Flask, document: dict[str, Any]) -> None:
         assert document["security"] == [{"bearer": []}]
@@ -216,6 +217,13 @@ class TestShapes:
 class TestExamples:
     """What is shown is true."""
 
+    def test_no_example_is_left_over(self, document: dict[str, Any]) -> None:
+        text = json.dumps(document)
+        schemas = set(document["components"]["schemas"])
+        assert set(EXAMPLES["bodies"]) <= schemas
+        for name in (*EXAMPLES["path_parameters"], *EXAMPLES["query_parameters"]):
+            assert f'"name": "{name}"' in text
+
     def test_every_body_shows_one_and_it_fits(self, document: dict[str, Any]) -> None:
         shown = 0
         for where, content in contents(document):
@@ -252,6 +260,6 @@ class TestExamples:
             tenant.add_user(email)
             tokens = client.post("/api/v1/auth/auth0/login", json={"email": email, "password": PASSWORD}).json or {}
             return {**body, "refresh_token": tokens["refresh_token"]}
-        if body.get("equipment_id") == examples.EQUIPMENT:
+        if body.get("equipment_id") == EXAMPLES["bodies"]["Item"]["id"]:
             return {**body, "equipment_id": str(add_equipment(add_user()))}
         return body

@@ -154,11 +154,11 @@ FRAMES = json.loads((ROOT / "app/web/docs/assets/frames.json").read_text())
 
 
 def test_the_page_has_an_example_of_every_type_of_frame() -> None:
-    assert {each["frame"]["type"] for each in FRAMES} == handlers._HANDLERS.keys() - {"sendMessage"}
+    assert {each["frame"]["type"] for each in FRAMES} == handlers.HANDLERS.keys() - {"sendMessage"}
 
 
 @pytest.mark.parametrize("example", FRAMES, ids=lambda each: each["name"])
 def test_an_example_of_a_frame_is_valid(example: dict[str, object]) -> None:
     kind, payload = handlers.parse(json.dumps(example["frame"]).replace("{conversation_id}", UNKNOWN_ID))
-    schema, _ = handlers._HANDLERS[kind]
+    schema, _ = handlers.HANDLERS[kind]
     assert schema.validate(payload).keys() == ({"content"} if example["name"] == "a mistake" else set())

@@ -11,7 +11,7 @@ import pytest
 from websockets.sync.client import connect
 
 from app.messages import schemas
-from app.messages.handlers import _HANDLERS
+from app.messages.handlers import HANDLERS
 from app.web.schemas import Body
 from tests.support import UNKNOWN_ID
 from tests.support.users import ChatUser
@@ -71,9 +71,9 @@ def names(frames: list[dict[str, Any]]) -> list[str]:
 
 
 def test_every_type_of_frame_is_in_the_matrix() -> None:
-    assert MATRIX.keys() == _HANDLERS.keys()
+    assert MATRIX.keys() == HANDLERS.keys()
     payloads = {it for it in vars(schemas).values() if isinstance(it, type) and it.__name__.endswith("Payload")}
-    assert payloads == {type(schema) for schema, _ in _HANDLERS.values()}
+    assert payloads == {type(schema) for schema, _ in HANDLERS.values()}
     assert all(issubclass(payload, Body) for payload in payloads), "a Body refuses fields that it does not know"
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.messages.handlers import _HANDLERS
+from app.messages.handlers import HANDLERS
 from tests.realtime.test_frame_matrix import MATRIX, payload_of
 from tests.support.asyncapi_checks import check_frame
 from tests.support.examples import examples
@@ -19,11 +19,11 @@ SERVER_FIELDS = [
     *("sender_id", "sender_name", "user_id", "id", "created_at", "role", "last_read_seq", "read_at", "connection_id"),
     *("participant_ids", "is_admin", "email_verified", "exp", "sub", "channel", "type", "payload", "__proto__", ""),
 ]
-FIELDS = sorted({name for schema, _ in _HANDLERS.values() for name in schema.fields})
+FIELDS = sorted({name for schema, _ in HANDLERS.values() for name in schema.fields})
 
 
 FOREIGN_FIELDS = [
-    (kind, name) for kind in MATRIX for name in [*SERVER_FIELDS, *FIELDS] if name not in _HANDLERS[kind][0].fields
+    (kind, name) for kind in MATRIX for name in [*SERVER_FIELDS, *FIELDS] if name not in HANDLERS[kind][0].fields
 ]
 
 

@@ -1,4 +1,4 @@
-"""`/asyncapi.json`: every frame there is, with examples that fit, and references that lead somewhere."""
+"""`/asyncapi.json` is a file: it names every frame, payload, error code and close code of the code, and no other."""
 
 import json
 import re
@@ -6,10 +6,16 @@ from typing import Any
 
 import jsonschema
 import pytest
+from apispec import APISpec
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
+from marshmallow import Schema
 
-from app.messages import handlers
-from app.messages.asyncapi import ADDRESSES, document
+from app.messages import frames, handlers, schemas
+from app.messages.asyncapi import document
 from app.messages.socket import PATHS
+from app.observability.realtime_metrics import KINDS_RECEIVED, KINDS_SENT
+from app.realtime.close_code import CloseCode
+from app.web.openapi import fields
 from tests.support.asyncapi_checks import check_frame, closed
 
 MESSAGES: dict[str, Any] = document()["components"]["messages"]
@@ -32,8 +38,67 @@ def test_each_frame_that_is_shown_can_be_read(name: str) -> None:
     assert (kind, payload) == (frame["type"], frame.get("payload", {}))
 
 
+def converted(schema: type[Schema] | Schema) -> dict[str, Any]:
+    """The JSON Schema of a marshmallow schema."""
+    spec = APISpec("", "", "3.1.0")
+    converter = OpenAPIConverter("3.1.0", schema_name_resolver=lambda _: None, spec=spec)
+    fields.install(converter)
+    return dict(converter.schema2jsonschema(schema))  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("kind", KINDS_RECEIVED)
+def test_each_payload_of_a_client_is_what_its_schema_takes(kind: str) -> None:
+    schema, _ = handlers.HANDLERS[kind]
+    described = MESSAGES[f"client-{kind}"]["payload"]
+    if isinstance(schema, schemas.EmptyPayload):
+        assert described["properties"].keys() == {"type"}
+        return
+    expected = converted(schema)
+    if kind == "auth":  # apispec cannot tell what this field of its own kind holds
+        cursors = {"type": "integer", "minimum": 0}
+        expected["properties"]["cursors"] = {
+            "type": "object", "additionalProperties": cursors, "maxProperties": schemas.MAX_CURSORS,
+        }  # fmt: skip
+    assert described["properties"]["payload"] == expected
+
+
+def test_a_message_is_described_as_over_rest() -> None:
+    expected = converted(schemas.Message)
+    del expected["additionalProperties"]  # it may gain members
+    assert MESSAGES["server-message"]["payload"]["properties"]["payload"] == expected
+    sync = MESSAGES["server-sync"]["payload"]["properties"]["payload"]
+    assert sync["properties"]["messages"]["items"] == expected
+
+
+def test_every_frame_is_described_and_no_other() -> None:
+    described = {*(f"client-{kind}" for kind in KINDS_RECEIVED), *(f"server-{kind}" for kind in KINDS_SENT)}
+    assert set(handlers.HANDLERS) == KINDS_RECEIVED
+    assert set(MESSAGES) == described
+    operations = document()["operations"]
+    for channel in document()["channels"].values():
+        assert set(channel["messages"]) == described
+    for name, action in (("takeFrame", "client-"), ("giveFrame", "server-")):
+        references = {reference["$ref"].rpartition("/")[2] for reference in operations[name]["messages"]}
+        assert references == {message for message in MESSAGES if message.startswith(action)}
+
+
+def test_every_error_code_is_described_and_no_other() -> None:
+    error = MESSAGES["server-error"]["payload"]["properties"]["payload"]
+    assert set(error["properties"]["code"]["enum"]) == set(frames.ErrorCode)
+
+
+def test_every_close_code_is_described_and_no_other_of_our_own() -> None:
+    _, _, ends = document()["info"]["description"].partition("\n## Ends\n")
+    described = {int(code) for row in re.findall(r"^\| (\d[\d, ]*) \|", ends, re.MULTILINE) for code in row.split(",")}
+    assert set(CloseCode) <= described
+    assert {code for code in described if code >= 3000} == {code for code in CloseCode if code >= 3000}
+
+
 def test_every_path_is_a_channel() -> None:
-    assert set(ADDRESSES.values()) == set(PATHS)
+    channels = document()["channels"].values()
+    assert {channel["address"] for channel in channels} == set(PATHS)
+    for channel in channels:
+        assert channel["bindings"]["ws"]["query"]["properties"]["v"]["enum"] == list(handlers.VERSIONS)
 
 
 def test_every_reference_leads_somewhere() -> None:

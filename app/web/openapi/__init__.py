@@ -1,6 +1,7 @@
-"""The API's description (OpenAPI 3.1): what flask-smorest says of each route, and what follows from how it is made.
+"""The API's description (OpenAPI 3.1), at `/openapi.json`.
 
-Whatever holds for every route of a kind is derived in `document`, once, so that no route can forget it: whether it
-needs a token, which conditions it takes, which errors it can give, which headers it sends. `answers` holds what is
-shared, `examples` one true value of everything, `system` the few paths that are no part of the API proper.
+flask-smorest describes each route. `document` adds what follows from a route's method and marks, for every route in one
+place: security, conditional headers, errors, response headers. The JSON files hold the rest: `base.json` the paths
+outside the API and shared components, `errors.json` one body for each error code, `examples.json` one value for each
+schema and parameter.
 """

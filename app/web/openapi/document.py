@@ -1,8 +1,9 @@
-"""Completing the description: what follows from a route's marks and its method, for every route in one place."""
+"""Completes flask-smorest's document with what follows from a route's method and marks."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -14,40 +15,33 @@ from app.auth.identity import is_public
 from app.web import idempotency
 from app.web.accept import JSON
 from app.web.conditional import GUARDED_METHODS, IF_MATCH, IF_NONE_MATCH, READS, is_guarded
-from app.web.openapi import system
-from app.web.openapi.answers import (
+from app.web.errors import codes_by_status
+from app.web.openapi.responses import (
+    BASE,
     COUNTED,
     ERROR_SCHEMA,
     EVERYWHERE,
-    HEADERS,
-    all_codes,
-    error_answers,
     error_reference,
+    error_responses,
     headers,
+    load,
     not_modified,
 )
-from app.web.openapi.examples import BODIES, PATH_PARAMETERS, QUERY_PARAMETERS, REQUEST_ID
-from app.web.openapi.info import INFO, SECURITY_SCHEMES, SERVERS
 
 METHODS = frozenset({"get", "post", "put", "patch", "delete"})
-# Any operation can give these; whoever is not known, or not let in, these; one with a body, these.
+# Errors of every operation; of those that need an identity; of those with a body.
 ERRORS_OF_ALL, ERRORS_OF_CLOSED, ERRORS_OF_BODIES = (400, 406, 429, 500, 503), (401, 403), (413, 415)
 NOT_FOUND, PRECONDITION_FAILED = 404, 412
 ERRORS_OF_KEYS = (409, 422)
 MAX_SUCCESS = 399
-REQUEST_ID_PARAMETER = {
-    "in": "header",
-    "name": "X-Request-Id",
-    "description": "A name for this request, of 8 to 128 of `A-Za-z0-9._-`; anything else is replaced by a new one.",
-    "schema": {"type": "string"},
-    "example": REQUEST_ID,
-}
+DESCRIPTION = Path(__file__).with_name("description.md")
+_EXAMPLES = load("examples.json")
 _PLACE = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 _REFERENCE = re.compile(r"#/components/schemas/(\w+)")
 
 
 class Description:
-    """The whole OpenAPI document of an app; made when it is first asked for, once every route is there."""
+    """The OpenAPI document of an app, built on first use, when every route is registered."""
 
     def __init__(self, app: Flask, spec: APISpec) -> None:
         self._app = app
@@ -55,18 +49,18 @@ class Description:
         self._document: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The document. It is the same one each time: not to be changed."""
+        """The document. Every call returns the same object: do not change it."""
         if self._document is None:
             self._document = complete(deepcopy(self._spec.to_dict()), self._app)
         return self._document
 
     def to_json(self) -> bytes:
-        """The document as it is served."""
+        """The document as JSON."""
         return orjson.dumps(self.to_dict())
 
 
 def complete(document: dict[str, Any], app: Flask) -> dict[str, Any]:
-    """Add to flask-smorest's document all that it does not know."""
+    """Add to flask-smorest's document what it cannot derive."""
     rules = {
         (_template(rule), method.lower()): rule for rule in app.url_map.iter_rules() for method in rule.methods or ()
     }
@@ -75,13 +69,14 @@ def complete(document: dict[str, Any], app: Flask) -> dict[str, Any]:
         _complete_operation(operation, document["paths"][path], app.view_functions[rule.endpoint], rule, method.upper())
     for item in document["paths"].values():
         for parameter in item.get("parameters", ()):
-            parameter["description"], parameter["example"] = PATH_PARAMETERS[parameter["name"]]
+            parameter.update(_EXAMPLES["path_parameters"][parameter["name"]])
     _complete_bodies(document)
     _complete_components(document)
-    document["paths"] |= system.PATHS
-    document["tags"].append(system.TAG)
-    document["info"] |= INFO
-    return document | {"servers": SERVERS}
+    document["paths"] |= deepcopy(BASE["paths"])
+    document["paths"]["/openapi.json"]["get"]["parameters"] = [IF_NONE_MATCH]
+    document["tags"] += BASE["tags"]
+    document["info"] |= {**BASE["info"], "description": DESCRIPTION.read_text(encoding="utf-8")}
+    return document | {"servers": BASE["servers"]}
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -140,8 +135,8 @@ def _complete_parameters(operation: dict[str, Any], view: Callable[..., Any], me
     parameters = operation.setdefault("parameters", [])
     for parameter in parameters:
         if parameter["in"] == "query":
-            parameter["example"] = QUERY_PARAMETERS[parameter["name"]]
-            # Absent is said by leaving it out, and by a blank; null is not what it would be.
+            parameter["example"] = _EXAMPLES["query_parameters"][parameter["name"]]
+            # A query parameter is absent if it is left out or blank; it cannot be null.
             parameter["schema"] = _without_null(parameter["schema"])
     if is_guarded(view):
         parameters.append(IF_MATCH)
@@ -153,7 +148,7 @@ def _complete_parameters(operation: dict[str, Any], view: Callable[..., Any], me
 
 
 def _complete_bodies(document: dict[str, Any]) -> None:
-    """One in which nothing has to be said may be left out."""
+    """A body without a required member may be left out."""
     for _, _, operation in operations(document):
         if "requestBody" in operation:
             name = operation["requestBody"]["content"][JSON]["schema"]["$ref"].rpartition("/")[2]
@@ -175,7 +170,7 @@ def _errors(operation: dict[str, Any], item: dict[str, Any], view: Callable[...,
     if not is_public(view):
         yield from ERRORS_OF_CLOSED
     if item.get("parameters") or (method not in READS and not is_public(view)):
-        yield NOT_FOUND  # the caller, too, may be gone before the change is made
+        yield NOT_FOUND  # also for a caller who is deleted before the change is made
     if method in READS | GUARDED_METHODS:
         yield PRECONDITION_FAILED
     if idempotency.is_idempotent(view):
@@ -198,34 +193,32 @@ def _complete_success(answer: dict[str, Any], view: Callable[..., Any], method: 
 
 
 def _example(schema: dict[str, Any]) -> Any:
-    """One true value of a schema of the components, or of a list of such."""
+    """The example of a component schema, or of a list of it."""
     if schema.get("type") == "array":
         return [_example(schema["items"])]
-    return BODIES[schema["$ref"].rpartition("/")[2]]
+    return _EXAMPLES["bodies"][schema["$ref"].rpartition("/")[2]]
 
 
 def _complete_components(document: dict[str, Any]) -> None:
     components = document["components"]
     schemas = components["schemas"]
     schemas.pop("PaginationMetadata", None)  # flask-smorest's own, for a header that is not sent here
-    schemas[ERROR_SCHEMA]["properties"]["code"]["enum"] = all_codes()
+    schemas[ERROR_SCHEMA]["properties"]["code"]["enum"] = sorted(set().union(*codes_by_status().values()))
     bodies = [operation.get("requestBody", {}) for _, _, operation in operations(document)]
     closed = _reachable(bodies, schemas)
     for name, schema in schemas.items():
         if name not in closed:
-            # What is sent may gain members; what is taken has no others.
+            # Responses may gain members; requests refuse unknown ones.
             schema.pop("additionalProperties", None)
     document["components"] = {
-        "securitySchemes": SECURITY_SCHEMES,
-        "parameters": {"RequestId": REQUEST_ID_PARAMETER},
-        "headers": HEADERS,
-        "responses": error_answers(),
+        **BASE["components"],
+        "responses": error_responses(),
         "schemas": dict(sorted(schemas.items())),
     }
 
 
 def _reachable(start: Any, schemas: dict[str, Any]) -> set[str]:
-    """The names of all schemas that something refers to, directly or not."""
+    """The names of all schemas reachable from `start` through references."""
     found: set[str] = set()
     waiting = {*_REFERENCE.findall(orjson.dumps(start).decode())}
     while waiting:

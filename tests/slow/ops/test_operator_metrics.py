@@ -97,7 +97,7 @@ class Growth:
 
 
 def test_the_fixed_types_are_those_of_the_protocol() -> None:
-    assert handlers._HANDLERS.keys() == realtime_metrics.KINDS_RECEIVED
+    assert handlers.HANDLERS.keys() == realtime_metrics.KINDS_RECEIVED
     assert kind_of(frames.pong()) == "pong"
     assert kind_of(frames.token_expiring(1)) == "token_expiring"
     assert kind_of("x") == kind_of("") == ""
