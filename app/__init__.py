@@ -2,10 +2,11 @@
 
 from flask import Flask
 
-from app import database, maintenance, prepared
+from app import maintenance
 from app.admin import routes as admin
 from app.auth import identity
 from app.auth import routes as auth
+from app.db import prepared, session
 from app.demo import commands as demo
 from app.equipment import routes as equipment
 from app.messages import asyncapi, live, socket
@@ -34,7 +35,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["settings"] = settings
     logging.configure(settings)
     error_tracking.configure(settings)
-    database.connect(settings)
+    session.connect(settings)
     prepared.configure(settings)
 
     # Around Flask, from the inside out.

@@ -22,7 +22,7 @@ from sqlalchemy import BigInteger, Uuid, bindparam, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.database import until_none_is_left, whole
+from app.db.session import until_none_is_left, whole
 from app.errors import Conflict, IdempotencyKeyReused, NotFound, TooManyRequests
 from app.models import IdempotencyKey
 

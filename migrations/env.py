@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 from app.models import Base
 from app.settings import database_url
 
-LOCK_TIMEOUT_MS = 2_000  # below the service's own (`app.database.LOCK_TIMEOUT_MS`): nobody else's wait ends by ours
+LOCK_TIMEOUT_MS = 2_000  # below the service's own (`app.db.engine.LOCK_TIMEOUT_MS`): nobody else's wait ends by ours
 # Two hosts that are deployed at once migrate one after the other. The number means nothing.
 ADVISORY_LOCK = 7_305_402
 PATIENCE_SECONDS = 300

@@ -19,7 +19,9 @@ from flask.testing import FlaskClient
 from hypothesis import settings as profiles
 from sqlalchemy import Engine, event
 
-from app import create_app, database
+from app import create_app
+from app.db.engine import make_engine
+from app.db.session import use
 from app.models import Role
 from app.settings import Settings
 from deploy.local.cluster import PostgresCluster
@@ -138,7 +140,7 @@ def app(settings: Settings) -> Flask:
 @pytest.fixture(scope="session")
 def engine(settings: Settings, app: Flask) -> Engine:
     """Connections to the same database as the app's."""
-    return database.make_engine(settings)
+    return make_engine(settings)
 
 
 @pytest.fixture
@@ -147,10 +149,10 @@ def rolled_back(engine: Engine) -> Iterator[None]:
     with engine.connect() as connection, connection.begin() as outer:
         # On a busy machine a test may pause for longer than a request may.
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
-        database.use(connection, join_transaction_mode="create_savepoint")
+        use(connection, join_transaction_mode="create_savepoint")
         yield
         outer.rollback()
-        database.use(engine, join_transaction_mode="conditional_savepoint")
+        use(engine, join_transaction_mode="conditional_savepoint")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from app.admin.criteria import AuditSearch, EquipmentFilters, UserFilters
 from app.admin.projection import AuditRow, EquipmentRow, Stats, UserRow
 from app.audit import Actor
 from app.auth.principal import Identity
-from app.database import transaction
+from app.db.session import transaction
 from app.equipment import categories
 from app.equipment import service as equipment
 from app.errors import Forbidden

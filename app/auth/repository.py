@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Connection, Text, bindparam, exists, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from app import prepared
 from app.auth.principal import Identity, SubjectClaims
-from app.database import refusing
+from app.db import prepared
+from app.db.session import refusing
 from app.email_address import is_same_email
 from app.errors import Conflict, InvalidToken, NotFound, UsernameTaken
 from app.models import ExternalIdentity, Role, User

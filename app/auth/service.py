@@ -19,8 +19,8 @@ from app.auth.auth0 import Auth0Client
 from app.auth.principal import Identity, SubjectClaims
 from app.auth.repository import IdentityKey, KnownIdentity
 from app.auth.tokens import TokenVerifier, VerifiedToken
-from app.coalescing import Coalesced
-from app.database import single_statement, transaction
+from app.db.batching import Coalesced
+from app.db.session import single_statement, transaction
 from app.email_address import email_claims
 from app.errors import Forbidden, GearyardError, InvalidInput, UsernameTaken
 from app.settings import LoginLimits

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.auth import lockout, login_attempts
 from app.auth.lockout import Outcome, Refusal, Reservation
 from app.client_address import network_of
-from app.database import transaction, until_none_is_left
+from app.db.session import transaction, until_none_is_left
 from app.errors import Forbidden, InvalidCredentials, TooManyRequests, Unavailable
 from app.observability import counters
 from app.settings import LoginLimits

@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import exists, func, insert, select, text
 from sqlalchemy.orm import Session
 
-from app.database import blocking_waits, transaction
+from app.db.engine import blocking_waits
+from app.db.session import transaction
 from app.demo.copying import copy_rows, point
 from app.demo.generator import CATEGORY_IDS, Listing, listing, listing_id, photos
 from app.demo.owners import RENTER_EXPERIENCE, RENTER_PREFERENCES, Account, admin, owner, renter

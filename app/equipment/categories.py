@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app import audit
 from app.audit import Action, Actor
-from app.database import transaction
+from app.db.session import transaction
 from app.equipment import category_repository as repository
 from app.errors import Conflict, NotFound, Problem
 from app.precondition import UNCONDITIONAL, Precondition, digest

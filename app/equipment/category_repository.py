@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Row, delete, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from app.database import refusing
+from app.db.session import refusing
 from app.errors import Conflict, InvalidInput, Problem
 from app.models import Category
 

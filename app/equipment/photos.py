@@ -4,7 +4,7 @@ from uuid import UUID
 
 from app.audit import Action
 from app.auth.principal import Identity
-from app.database import transaction
+from app.db.session import transaction
 from app.equipment import repository, service
 from app.errors import Conflict
 from app.models import EquipmentPhoto

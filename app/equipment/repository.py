@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Connection, Uuid, any_, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from app import prepared
-from app.database import refusing
+from app.db import prepared
+from app.db.session import refusing
 from app.equipment import search as query
 from app.equipment.criteria import Search
 from app.equipment.form import form_of, values_of

@@ -35,7 +35,8 @@ from sqlalchemy import (
     union_all,
 )
 
-from app import prepared
+from app.db import prepared
+from app.db.prepared import Shape
 from app.equipment.criteria import Sort
 from app.equipment.form import Beginning, Form, edges, parameter
 from app.equipment.ordering import Order, order_of
@@ -43,7 +44,6 @@ from app.equipment.projection import as_geometry, distance_metres, document_colu
 from app.equipment.words import tsquery
 from app.models import Category, Equipment, EquipmentTally
 from app.paging import MAX_LIMIT
-from app.prepared import Shape
 
 REACH_MARGIN_METRES = 1.0  # far more than rounding can make
 MOST_SHAPES = 512

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from app import audit
 from app.audit import Action, Actor
 from app.auth.principal import Identity
-from app.coalescing import Alike, Coalesced
-from app.database import single_statement, transaction
+from app.db.batching import Alike, Coalesced
+from app.db.session import single_statement, transaction
 from app.equipment import repository
 from app.equipment.criteria import Filters, Search, Sort
 from app.equipment.projection import EquipmentDocument, EquipmentPage, EquipmentState

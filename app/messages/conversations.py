@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Connection, DateTime, Integer, Uuid, bindparam, insert, select, text
 from sqlalchemy.orm import Session
 
-from app import prepared
-from app.database import refusing
+from app.db import prepared
+from app.db.session import refusing
 from app.errors import InvalidInput
 from app.messages.criteria import ConversationPage
 from app.messages.projection import Change, ConversationHead, ConversationView, MessageView, timestamp

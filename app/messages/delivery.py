@@ -18,7 +18,7 @@ import structlog
 from gevent.event import Event
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.database import is_unavailable
+from app.db.engine import is_unavailable
 from app.messages import frames, service
 from app.messages.progress import Progress
 from app.messages.projection import MessageView

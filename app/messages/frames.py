@@ -9,7 +9,7 @@ from uuid import UUID
 from marshmallow import ValidationError
 
 from app import errors
-from app.database import is_unavailable
+from app.db.engine import is_unavailable
 from app.messages.projection import ConversationHead, MessageView, SentMessage, timestamp
 from app.messages.repository import not_a_participant
 from app.realtime.bus import Event

@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Connection, Integer, Row, String, Text, Uuid, bindparam, text
 from sqlalchemy.orm import Session
 
-from app import prepared
-from app.database import refusing
+from app.db import prepared
+from app.db.session import refusing
 from app.errors import Conflict, Forbidden, NotFound
 from app.messages.criteria import MessagePage
 from app.messages.projection import MessageList, MessageView, ReadMark, SentMessage

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.auth.principal import Identity
-from app.database import once_committed, single_statement, transaction
+from app.db.session import once_committed, single_statement, transaction
 from app.errors import InvalidInput
 from app.messages import conversations, repository
 from app.messages.criteria import ConversationPage, MessagePage

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from app.auth.identity import public
-from app.database import PROBE_TIMEOUT_SECONDS, make_probe_engine
+from app.db.engine import PROBE_TIMEOUT_SECONDS, make_probe_engine
 from app.errors import Unavailable
 from app.settings import Settings
 from app.web.response import Response

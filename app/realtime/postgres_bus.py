@@ -8,7 +8,7 @@ from gevent.socket import wait_read
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.database import connect_listener
+from app.db.engine import connect_listener
 from app.realtime.bus import CHANNEL, SILENCE_SECONDS, Deliver, Event, Reread, deliver_payload, keep_listening
 from app.settings import Settings
 

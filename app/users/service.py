@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app import audit
 from app.audit import OPERATOR, Action, Actor
 from app.auth.principal import Identity
-from app.database import transaction
+from app.db.session import transaction
 from app.errors import Conflict, Forbidden, NotFound
 from app.models import OwnerProfile, RenterProfile, Role, User
 from app.precondition import UNCONDITIONAL, Precondition

@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from app import errors
-from app.database import is_unavailable
+from app.db.engine import is_unavailable
 from app.errors import GearyardError, Problem
 from app.observability import counters
 from app.observability.exchange import current_request_id

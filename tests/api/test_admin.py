@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app.audit import Actor
-from app.database import transaction
+from app.db.session import transaction
 from app.errors import Forbidden
 from app.models import Role
 from app.users import service

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, insert, select
 from werkzeug.test import TestResponse
 
-from app.database import transaction
+from app.db.session import transaction
 from app.equipment.categories import MAX_DEPTH
 from app.equipment.category_repository import MAX_CATEGORIES
 from app.models import Category

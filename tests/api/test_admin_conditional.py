@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import delete, update
 from werkzeug.test import TestResponse
 
-from app.database import transaction
+from app.db.session import transaction
 from app.models import Category, Equipment, User
 from tests.support import UNKNOWN_ID
 from tests.support.admin_api import ADMIN, audit_log

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import func, select, update
 
-from app.database import transaction
+from app.db.session import transaction
 from app.models import Role, User
 from tests.support.admin_api import ADMIN
 from tests.support.assertions import assert_ok, problems

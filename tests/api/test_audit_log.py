@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from app import audit, paging
 from app.admin.criteria import AuditFilters, AuditSearch
 from app.audit import OPERATOR, Action, Actor
-from app.database import transaction
+from app.db.session import transaction
 from app.errors import Forbidden
 from app.models import AuditEntry, Role
 from tests.support.admin_api import ADMIN, audit_log, change_role, delete_user, role_of

@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text, update
 
-from app.database import transaction
+from app.db.session import transaction
 from app.models import Role, User
 from tests.support.admin_api import audit_log, role_of
 from tests.support.rows import Person

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.auth.identity import public
-from app.database import transaction
+from app.db.session import transaction
 from app.models import Category, Equipment, EquipmentPhoto, Role, User
 from app.settings import Settings
 from tests.support.assertions import assert_error, assert_ok

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import delete, func, select, update
 from werkzeug.test import TestResponse
 
-from app.database import transaction
+from app.db.session import transaction
 from app.models import Conversation, ConversationParticipant, User
 from tests.support import UNKNOWN_ID
 from tests.support.assertions import assert_error, problems, refused_fields

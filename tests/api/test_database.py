@@ -14,8 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from app import database
-from app.database import connect_listener, single_statement, transaction, whole
+from app.db.engine import connect_listener, is_unavailable, make_engine
+from app.db.session import single_statement, transaction, use, whole
 from app.settings import Settings
 
 ADD = text("INSERT INTO users (full_name) VALUES (:name)")
@@ -40,13 +40,13 @@ def own(settings: Settings, database_url_factory: Callable[[], str]) -> Settings
 @contextmanager
 def using(settings: Settings, engine: Engine) -> Iterator[Engine]:
     """A pool of the block's own, whose first connection has been made; then `engine` again."""
-    pool = database.make_engine(settings)
-    database.use(pool)
+    pool = make_engine(settings)
+    use(pool)
     try:
         backend_pid()
         yield pool
     finally:
-        database.use(engine, join_transaction_mode="conditional_savepoint")
+        use(engine, join_transaction_mode="conditional_savepoint")
         pool.dispose()
 
 
@@ -147,7 +147,7 @@ class TestSingleStatement:
             end_backend(own, pid)
             with pytest.raises(DBAPIError) as lost:
                 count(connection)
-        assert database.is_unavailable(lost.value)
+        assert is_unavailable(lost.value)
         assert backend_pid() != pid
 
     def test_who_is_cut_off_in_it_leaves_no_connection_behind(self, own: Settings, pooled: Engine) -> None:
@@ -186,7 +186,7 @@ class TestDeadConnections:
     def test_when_one_is_gone_none_of_its_age_is_believed(
         self, own: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(database, "IDLE_UNASKED_SECONDS", float("inf"))
+        monkeypatch.setattr("app.db.engine.IDLE_UNASKED_SECONDS", float("inf"))
         with using(replace(own, db_pool_size=3), engine) as pool:
             several = [pool.connect() for _ in range(3)]
             pids = {connection.scalar(PID) for connection in several}
@@ -203,14 +203,14 @@ class TestDeadConnections:
     def test_only_one_that_was_idle_for_long_is_asked(
         self, round_trips: list[int], monkeypatch: pytest.MonkeyPatch, idle_seconds: float, trips: int
     ) -> None:
-        monkeypatch.setattr(database, "IDLE_UNASKED_SECONDS", idle_seconds)
+        monkeypatch.setattr("app.db.engine.IDLE_UNASKED_SECONDS", idle_seconds)
         backend_pid()
         assert len(round_trips) == trips
 
     def test_one_that_has_something_else_to_say_is_asked_and_kept(
         self, own: Settings, pooled: Engine, round_trips: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(database, "IDLE_UNASKED_SECONDS", float("inf"))
+        monkeypatch.setattr("app.db.engine.IDLE_UNASKED_SECONDS", float("inf"))
         with single_statement() as connection:
             connection.execute(text("LISTEN of_a_test"))
         pid, descriptor = backend_pid(), round_trips[-1]
@@ -226,7 +226,7 @@ class TestDeadConnections:
             end_backend(own, backend_pid())
             with pytest.raises(DBAPIError) as lost:
                 backend_pid()
-            assert database.is_unavailable(lost.value)
+            assert is_unavailable(lost.value)
 
 
 class TestSurplus:
@@ -250,7 +250,7 @@ class TestSurplus:
 
     def test_one_that_was_not_needed_for_long_goes(self, wide: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
         pids_of(wide, 4)
-        monkeypatch.setattr(database, "SURPLUS_SECONDS", 0)
+        monkeypatch.setattr("app.db.engine.SURPLUS_SECONDS", 0)
         pid = backend_pid()
         assert wide.pool.checkedin() == 1  # type: ignore[attr-defined]
         assert backend_pid() == pid

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, text
 
 from app import create_app
 from app.auth.identity import public
-from app.database import transaction
+from app.db.session import transaction
 from app.observability import error_tracking
 from app.observability.failures import report_unexpected
 from app.settings import Settings

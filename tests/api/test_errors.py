@@ -6,7 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from app.auth.identity import public
-from app.database import transaction
+from app.db.session import transaction
 from app.models import User
 from app.settings import Settings
 from tests.support.assertions import assert_error

@@ -18,7 +18,7 @@ from schemathesis import Case, GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
 
-from app.database import transaction
+from app.db.session import transaction
 from app.models import OwnerProfile, Role
 from tests.support.assertions import ERROR_MEMBERS
 from tests.support.examples import examples

@@ -23,7 +23,7 @@ from sqlalchemy import func, select
 from werkzeug.routing import UUIDConverter
 
 from app.admin.query_schemas import Moment
-from app.database import transaction
+from app.db.session import transaction
 from app.equipment.schemas import EquipmentQuery
 from app.messages.schemas import Cursors
 from app.models import Base

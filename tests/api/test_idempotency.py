@@ -10,9 +10,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from app import database, idempotency
+from app import idempotency
 from app.auth.identity import is_public
-from app.database import transaction
+from app.db.session import _current, transaction
 from app.models import Role
 from app.realtime.bus import Event
 from tests.support.assertions import assert_error
@@ -110,7 +110,7 @@ class TestReplay:
     ) -> None:
         told: list[tuple[Event, bool]] = []
         bus = app.extensions["live"].bus
-        monkeypatch.setattr(bus, "publish", lambda event: told.append((event, database._current.whole is None)))
+        monkeypatch.setattr(bus, "publish", lambda event: told.append((event, _current.whole is None)))
         path = f"{CONVERSATIONS}/{add_conversation(renter.id, add_user())}/messages"
         for _ in range(2):
             post(client, path, {"content": "Is it free?"}, renter)

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select, text, update
 
 from app.auth import login_attempts, throttle
-from app.database import transaction
+from app.db.session import transaction
 from app.errors import InvalidCredentials, Unavailable
 from app.models import LoginAttempts
 from app.observability import counters

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from app.database import transaction
+from app.db.session import transaction
 from app.models import Base, Role
 from tests.support.assertions import assert_ok, problems
 from tests.support.processes.tenant import TenantProcess

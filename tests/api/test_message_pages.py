@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from app.database import transaction
+from app.db.session import transaction
 from app.messages.criteria import MAX_SEQ
 from app.models import ConversationParticipant
 from tests.support.assertions import refused_fields

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select
 
-from app.database import transaction
+from app.db.session import transaction
 from app.models import Message
 from tests.support.assertions import problems, refused_fields
 from tests.support.rows import add_conversation, add_user

@@ -28,9 +28,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import CompileError, DataError, DBAPIError, ProgrammingError
 from sqlalchemy.orm import Session
 
-from app import database, prepared
+from app.db import prepared
+from app.db.engine import make_engine
+from app.db.prepared import MOST_PER_CONNECTION, Shape
 from app.models import Condition, Equipment
-from app.prepared import MOST_PER_CONNECTION, Shape
 from app.settings import Settings
 from tests.conftest import StatementCounter
 
@@ -42,7 +43,7 @@ QUOTIENT = prepared.shape("quotient", text("SELECT 100 / :n").bindparams(bindpar
 @pytest.fixture
 def own_engine(settings: Settings) -> Iterator[Engine]:
     """Connections of the test's own, so that what they hold begins and ends with it."""
-    engine = database.make_engine(settings)
+    engine = make_engine(settings)
     yield engine
     engine.dispose()
 

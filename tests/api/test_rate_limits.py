@@ -16,7 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from app import create_app, database
+from app import create_app
 from app.client_address import UNKNOWN, network_of
 from app.settings import Settings
 from app.web.headers import HEADERS as SECURITY_HEADERS
@@ -52,7 +52,7 @@ class Service:
 @pytest.fixture
 def serve(settings: Settings, rolled_back: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Service]:
     """Makes services, all of them in the test's transaction."""
-    monkeypatch.setattr(database, "connect", lambda _: None)
+    monkeypatch.setattr("app.db.session.connect", lambda _: None)
 
     def make(*, proxies: int = 0, **rates: Any) -> Service:
         limits = dataclasses.replace(settings.rate_limits, **rates)

@@ -9,8 +9,8 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, event, text
 
-from app import prepared
-from app.database import transaction
+from app.db import prepared
+from app.db.session import transaction
 from app.equipment.schemas import EquipmentQuery
 from app.geo import Point
 from app.models import Condition

@@ -17,7 +17,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, delete, insert, update
 
-from app import database, paging
+from app import paging
+from app.db.engine import make_engine
+from app.db.session import use
 from app.equipment.criteria import Filters, Search, Sort
 from app.geo import Point
 from app.models import Equipment, User
@@ -45,10 +47,10 @@ WAIT_SECONDS = 20
 def engine_of_own(app: Flask, engine: Engine, settings: Settings, database_url_factory: Any) -> Iterator[Engine]:
     """A database of this module's own, for writes that are committed."""
     url = "postgresql+psycopg2://" + database_url_factory().partition("://")[2]
-    own = database.make_engine(replace(settings, database_url=url))
-    database.use(own, join_transaction_mode="conditional_savepoint")
+    own = make_engine(replace(settings, database_url=url))
+    use(own, join_transaction_mode="conditional_savepoint")
     yield own
-    database.use(engine, join_transaction_mode="conditional_savepoint")
+    use(engine, join_transaction_mode="conditional_savepoint")
     own.dispose()
 
 

@@ -23,7 +23,7 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 from app import create_app
 from app.auth.bounded_http import BoundedAdapter
 from app.auth.identity import public
-from app.database import transaction
+from app.db.session import transaction
 from app.observability import logging as service_logging
 from app.settings import Settings
 from tests.support.processes.tenant import PASSWORD, TenantProcess

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from app.auth import service as auth
 from app.auth.principal import SubjectClaims
-from app.database import transaction
+from app.db.session import transaction
 from app.errors import NotFound
 from app.models import (
     Base,

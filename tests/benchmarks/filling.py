@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg2
 
-from app.database import blocking_waits
+from app.db.engine import blocking_waits
 from app.demo.copying import copy_rows
 from tests.benchmarks.dataset import MOST_TEXTS, SHARE_WITH_COORDINATES, Dataset, texts
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Self
 
-from app import database
+from app.db.engine import CONNECT_TIMEOUT_SECONDS, _connect_args
 from deploy.local.installation import installation_for
 from tests.benchmarks.interleaving import BenchmarkFailed, Sample
 
@@ -19,7 +19,7 @@ THREADS = 1  # as wrk has
 # milliseconds to know the tables: its first second does not count.
 FIRST_SECONDS = 1
 # What the service asks of its own connections.
-OPTIONS = str(database._connect_args(connect_timeout=database.CONNECT_TIMEOUT_SECONDS)["options"]).strip()
+OPTIONS = str(_connect_args(connect_timeout=CONNECT_TIMEOUT_SECONDS)["options"]).strip()
 _RATE = re.compile(r"^progress: [\d.]+ s, ([\d.]+) tps", re.MULTILINE)
 _FAILED = re.compile(r"^number of failed transactions: (\d+)", re.MULTILINE)
 

@@ -10,13 +10,13 @@ from typing import Any
 from psycopg2.extensions import adapt
 from psycopg2.extras import register_uuid
 
+from app.db.prepared import Shape
 from app.equipment.criteria import Filters, Search, Sort
 from app.equipment.form import form_of, values_of
 from app.equipment.search import shape_of
 from app.geo import METRES_PER_KILOMETRE, Point
 from app.messages import repository
 from app.paging import PageRequest
-from app.prepared import Shape
 from tests.benchmarks.dataset import MICRODEGREES, Box, Words
 from tests.benchmarks.pgbench import Script
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg2
 from sqlalchemy import Engine, text
 
-from app.database import IDLE_IN_TRANSACTION_TIMEOUT_MS, LOCK_TIMEOUT_MS
+from app.db.engine import IDLE_IN_TRANSACTION_TIMEOUT_MS, LOCK_TIMEOUT_MS
 from app.settings import Settings
 from tests.support.assertions import assert_error
 from tests.support.databases import LOCK_WAITS, scalar

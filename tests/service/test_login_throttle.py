@@ -13,7 +13,7 @@ from flask import Flask
 from sqlalchemy import Engine, select
 
 from app.auth import login_attempts, throttle
-from app.database import transaction
+from app.db.session import transaction
 from app.models import LoginAttempts
 from app.settings import Settings
 from tests.support.databases import query

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from psycopg2.errors import DeadlockDetected, ForeignKeyViolation, LockNotAvailable
 
-from app.database import blocking_waits
+from app.db.engine import blocking_waits
 from tests.support.tally import ADD, DIFFERENCE, Shop
 
 SKIPPED = ["--exclude-table=spatial_ref_sys"]  # PostGIS's own

@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
-from app.database import transaction
+from app.db.session import transaction
 from app.models import User
 from tests.support.assertions import assert_ok
 from tests.support.processes.tenant import PASSWORD

@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from app.database import transaction
+from app.db.session import transaction
 from app.models import AuditEntry, User
 from tests.support.rows import Person
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 from sqlalchemy import text
 
 from app.auth import throttle
-from app.database import transaction
+from app.db.session import transaction
 from app.errors import InvalidCredentials, TooManyRequests
 from app.settings import LoginLimits
 from tests.support.logins import count_rows

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse
 
 from app.auth import throttle
-from app.database import transaction
+from app.db.session import transaction
 from app.models import LoginAttempts
 from tests.support.assertions import assert_error
 from tests.support.processes.tenant import PASSWORD, TenantProcess

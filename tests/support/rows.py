@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import insert, select
 
-from app.database import transaction
+from app.db.session import transaction
 from app.geo import Point
 from app.models import (
     Category,

@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from app.database import LISTENER_NAME
+from app.db.engine import LISTENER_NAME
 from deploy.local.cluster import PostgresCluster
 from tests.slow.chaos.assertions import judge, settle
 from tests.slow.chaos.chat_client import ResumingClient

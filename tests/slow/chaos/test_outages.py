@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.database import LISTENER_NAME
+from app.db.engine import LISTENER_NAME
 from deploy.local.cluster import PostgresCluster
 from tests.support.processes.redis import RedisProcess
 from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from app.database import blocking_waits
+from app.db.engine import blocking_waits
 from app.demo.catalog import CATALOG
 from app.demo.cities import CITIES
 from app.demo.conversation import LINES, LISTING

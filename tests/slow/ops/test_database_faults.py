@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from app.database import LOCK_TIMEOUT_MS
+from app.db.engine import LOCK_TIMEOUT_MS
 from deploy.local.cluster import PostgresCluster
 from tests.support.assertions import assert_error
 from tests.support.databases import LOCK_WAITS, scalar

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from psycopg2 import sql
 from psycopg2.errors import LockNotAvailable, SerializationFailure
 
-from app.database import LOCK_TIMEOUT_MS
+from app.db.engine import LOCK_TIMEOUT_MS
 from tests.support import ROOT
 from tests.support.assertions import assert_error
 from tests.support.databases import alembic, query, run_alembic, scalar

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from gevent.event import AsyncResult, Event
 
-from app import database
+from app.db import session
 from app.errors import Unavailable
 
 MAX_KEYS = 100
@@ -56,7 +56,7 @@ class Coalesced(Generic[Key, Value]):
         Raises:
             Unavailable: the read was cut off. Whatever `read_many` raises, for all who shared it.
         """
-        if database.is_in_whole():  # which sees what it has changed itself, and must do so on its own connection
+        if session.is_in_whole():  # which sees what it has changed itself, and must do so on its own connection
             return self._read_many([key]).get(key)
         shared = self._gathering
         if shared is not None and (key in shared.keys or len(shared.keys) < self._most):

@@ -8,8 +8,8 @@
 A shape is a statement without its values: each is a `bindparam` with a type and no value. What varies in a statement,
 apart from its values, makes another shape; who has many keeps them in a `functools.lru_cache` by what they vary in.
 
-It is planned once, too, for any values: by `_connect_args` of `app.database`, so that what a plan is does not depend on
-what was asked before. Where other values want another plan, a shape says `replanned`, and is planned with each use.
+It is planned once, too, for any values: by `_connect_args` of `app.db.engine`, so that what a plan is does not depend
+on what was asked before. Where other values want another plan, a shape says `replanned`, and is planned with each use.
 
 A connection prepares a shape when it first uses it, in the same round trip, and keeps the `MOST_PER_CONNECTION` that it
 used last. What it holds is noted with the pooled connection, and goes with it: its successor begins anew. So does one

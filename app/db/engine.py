@@ -1,16 +1,14 @@
-"""The engine, its pool, and `transaction()` or `single_statement()`: the only ways from a service to the database.
+"""The engine and its pool.
 
 Every wait is bounded: for a pooled connection, for a connect, for a statement, for a lock, for a client that forgot
 to end its transaction, and for a peer that vanished from the network.
 """
 
 import select
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
@@ -18,11 +16,10 @@ import psycopg2
 import psycopg2.extensions
 from gevent.monkey import get_original
 from gevent.socket import wait_read, wait_write
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import Dialect, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection, QueuePool
 
 from app.observability import dependency_metrics, query_counts
@@ -51,139 +48,6 @@ _RETURNED_AT = "returned_at"
 _poll = get_original("select", "poll")  # gevent's gives way to other greenlets, even where there is no wait
 
 _KEEPALIVES = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count": 3}
-
-# expire_on_commit=False: what a service returns stays readable after its transaction, and a forgotten lazy load
-# raises DetachedInstanceError instead of quietly taking a second connection.
-_new_session = sessionmaker(expire_on_commit=False)
-
-
-@contextmanager
-def transaction() -> Iterator[Session]:
-    """One unit of work: committed when the block ends, rolled back when it raises, its connection returned either way.
-
-    Inside of `whole()` it is a part: rolled back by itself when it raises, and committed with the whole.
-
-    Raises:
-        sqlalchemy.exc.TimeoutError: no pooled connection within `DB_POOL_TIMEOUT_SECONDS`.
-        sqlalchemy.exc.DBAPIError: what the database refused or could not do.
-    """
-    around = _current.whole
-    options = {} if around is None else {"bind": around.connection, "join_transaction_mode": "create_savepoint"}
-    with _new_session(**options) as session, session.begin():
-        yield session
-
-
-@contextmanager
-def single_statement() -> Iterator[Connection]:
-    """A connection for one statement, which is a transaction by itself: committed when its answer is there.
-
-    So is what it notifies of, and all or nothing of what it writes. It takes one round trip; `transaction()`, with
-    BEGIN and COMMIT, takes three. Two statements would be two transactions. Inside of `whole()` it is a part, as there.
-
-    Raises:
-        As `transaction()`.
-    """
-    shared = _current.whole.connection if _current.whole is not None else _bound.connection
-    if shared is not None:
-        with shared.begin_nested():
-            yield shared
-        return
-    with _bound.engine.connect() as connection:
-        driver: Any = connection.connection.dbapi_connection
-        driver.autocommit = True
-        try:
-            yield connection
-        finally:
-            if not driver.closed:
-                driver.autocommit = False
-
-
-@dataclass(frozen=True)
-class _Whole:
-    connection: Connection
-    afterwards: list[Callable[[], None]] = field(default_factory=list)
-
-
-class _Current(threading.local):
-    """Of a greenlet, where gevent is: what a request spawns is no part of its transaction, as it would be by a
-    context variable.
-    """
-
-    whole: _Whole | None = None
-
-
-_current = _Current()
-
-
-@contextmanager
-def whole() -> Iterator[Session]:
-    """One transaction of all that happens in the block: every `transaction()` in it is a part, by a savepoint.
-
-    Only around what waits for nothing but the database: a connection is held all the while. It goes into no other.
-
-    Raises:
-        As `transaction()`.
-    """
-    with _new_session.begin() as session:
-        _current.whole = this = _Whole(session.connection())
-        try:
-            yield session
-        finally:
-            _current.whole = None
-    for act in this.afterwards:
-        act()
-
-
-def is_in_whole() -> bool:
-    """Tell whether this greenlet is inside of a `whole()`."""
-    return _current.whole is not None
-
-
-def once_committed(act: Callable[[], None]) -> None:
-    """Do something that the world may see only of what is committed: now, or, inside of `whole()`, when that is over.
-
-    Called after `with transaction()`; what is rolled back is not done.
-    """
-    if _current.whole is None:
-        act()
-    else:
-        _current.whole.afterwards.append(act)
-
-
-def until_none_is_left(remove: Callable[[Session, int], int], *, at_once: int) -> int:
-    """Remove rows in short transactions of `at_once` rows until one finds fewer; how many rows it was."""
-    removed = 0
-    while True:
-        with transaction() as session:
-            batch = remove(session, at_once)
-        removed += batch
-        if batch < at_once:
-            return removed
-
-
-def connect(settings: Settings) -> Engine:
-    """Make the engine and hand it to `transaction()`. Connects to nothing yet."""
-    engine = make_engine(settings)
-    use(engine)
-    _wait_with_gevent(settings.db_statement_timeout_ms / 1000 + SILENT_SERVER_GRACE_SECONDS)
-    return engine
-
-
-def use(bind: Engine | Connection, **session_options: Any) -> None:
-    """Let `transaction()` work on this engine, or on one connection of it (as a test that rolls back does)."""
-    _new_session.configure(bind=bind, **session_options)
-    _bound.engine = bind.engine
-    _bound.connection = bind if isinstance(bind, Connection) else None
-
-
-class _Bound:
-    """What `use` was given: an engine, or one connection of it."""
-
-    engine: Engine
-    connection: Connection | None = None
-
-
-_bound = _Bound()
 
 
 class CountedPool(QueuePool):
@@ -339,21 +203,6 @@ def connect_listener(settings: Settings) -> Any:
     return connection
 
 
-@contextmanager
-def refusing(**errors: Callable[[], Exception]) -> Iterator[None]:
-    """Turn a violated constraint, by its name, into the domain's error; anything else is passed on.
-
-    The database checks when a statement reaches it, so the statement must be executed or flushed inside the block.
-    """
-    try:
-        yield
-    except IntegrityError as violation:
-        constraint = violation.orig.diag.constraint_name if isinstance(violation.orig, psycopg2.Error) else None
-        if constraint in errors:
-            raise errors[constraint]() from violation
-        raise
-
-
 def _connect_args(*, connect_timeout: int, **server_settings: int) -> dict[str, Any]:
     """Libpq's parameters. See PostgreSQL's "Database Connection Control Functions" and "Client Connection Defaults"."""
     options = " ".join(f"-c {name}={value}" for name, value in server_settings.items())
@@ -361,13 +210,13 @@ def _connect_args(*, connect_timeout: int, **server_settings: int) -> dict[str, 
         "application_name": "gearyard",
         "connect_timeout": connect_timeout,
         "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
-        # Compiling a query of milliseconds takes longer than running it. Of prepared statements: see `app.prepared`.
+        # Compiling a query of milliseconds takes longer than running it. Of prepared statements: see `app.db.prepared`.
         "options": f"{options} -c timezone=UTC -c jit=off -c plan_cache_mode=force_generic_plan",
         **_KEEPALIVES,
     }
 
 
-def _wait_with_gevent(silence_seconds: float) -> None:
+def wait_with_gevent(silence_seconds: float) -> None:
     """Let a greenlet that waits for PostgreSQL give way to the others; without this a query stops the whole worker."""
 
     def wait(connection: Any) -> None:

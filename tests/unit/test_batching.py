@@ -7,8 +7,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from app import coalescing, database
-from app.coalescing import Alike, Coalesced
+from app.db.batching import Alike, Coalesced
 from app.errors import NotFound, Unavailable
 
 SECONDS = 5
@@ -38,7 +37,7 @@ def table() -> Table:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch waits for the read before it, however slow the machine is."""
-    monkeypatch.setattr(coalescing, "PATIENCE_SECONDS", SECONDS)
+    monkeypatch.setattr("app.db.batching.PATIENCE_SECONDS", SECONDS)
 
 
 @pytest.fixture
@@ -83,7 +82,7 @@ def test_a_read_that_runs_already_takes_nobody_in(table: Table, shared: Coalesce
 def test_a_read_that_hangs_holds_nobody_up(
     table: Table, shared: Coalesced[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(coalescing, "PATIENCE_SECONDS", 0.001)
+    monkeypatch.setattr("app.db.batching.PATIENCE_SECONDS", 0.001)
     table.is_open.clear()
     hanging = begin(lambda: shared.get("a"))
     table.is_open = Event()
@@ -149,7 +148,7 @@ def test_a_part_of_a_whole_reads_for_itself(
 ) -> None:
     table.is_open.clear()
     asking = begin(lambda: shared.get("a"), lambda: shared.get("b"))
-    monkeypatch.setattr(database, "is_in_whole", lambda: True)
+    monkeypatch.setattr("app.db.session.is_in_whole", lambda: True)
     asking += begin(lambda: shared.get("c"))
     assert table.reads == [["a"], ["c"]]
     table.is_open.set()

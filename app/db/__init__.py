@@ -1,0 +1,1 @@
+"""The database: its engine, sessions, prepared statements and batched reads."""
