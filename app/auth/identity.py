@@ -18,9 +18,10 @@ from structlog.contextvars import bind_contextvars
 
 from app.auth import service
 from app.auth.auth0 import Auth0Client
+from app.auth.key_set import KeySetCache
 from app.auth.principal import Identity
 from app.auth.tenant_watch import TenantWatch
-from app.auth.tokens import KeySetCache, TokenVerifier, VerifiedToken
+from app.auth.tokens import TokenVerifier, VerifiedToken
 from app.errors import AmbiguousCredentials, Unauthenticated
 from app.settings import REALM, Settings
 from app.web import limits

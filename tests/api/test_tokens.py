@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
 from app import create_app
-from app.auth import tokens
+from app.auth import key_set
 from app.auth.tokens import MAX_TOKEN_BYTES
 from app.settings import Settings
 from tests.support.assertions import assert_error, assert_ok
@@ -34,7 +34,7 @@ ME = "/api/v1/auth/me"
 def closed_app(settings: Settings, engine: Engine, tenant: TenantProcess) -> Iterator[Flask]:
     """An app that knows no key yet. Its cool-down does not end while the module lasts: so one fetch is all there is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokens, "COOL_DOWN_SECONDS", float("inf"))
+        patch.setattr(key_set, "COOL_DOWN_SECONDS", float("inf"))
         yield create_app(settings)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.auth.tokens import KeySetCache
+from app.auth.key_set import KeySetCache
 from tests.support.fakes import Clock, FakeIdentityProvider
 
 TTL_SECONDS = 3600

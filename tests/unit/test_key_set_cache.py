@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
-from app.auth import tokens
-from app.auth.tokens import COOL_DOWN_SECONDS, KeySetCache
+from app.auth import key_set
+from app.auth.key_set import COOL_DOWN_SECONDS, KeySetCache
 from app.errors import InvalidToken, Unavailable
 from tests.support.fakes import PATIENCE_SECONDS, Clock, FakeIdentityProvider, public_jwk, rsa_key
 from tests.support.waiting import until
@@ -30,7 +30,7 @@ def warm(keys: KeySetCache, fake_identity_provider: FakeIdentityProvider) -> Key
 def test_a_cached_key_is_returned_during_a_slow_refresh(
     warm: KeySetCache, fake_identity_provider: FakeIdentityProvider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "FETCH_WAIT_SECONDS", PATIENCE_SECONDS * 2)
+    monkeypatch.setattr(key_set, "FETCH_WAIT_SECONDS", PATIENCE_SECONDS * 2)
     clock.now += TTL_SECONDS
     fake_identity_provider.answering.clear()
     with ThreadPoolExecutor(2) as pool:
@@ -48,7 +48,7 @@ def test_a_cached_key_is_returned_during_a_slow_refresh(
 def test_a_wait_for_the_first_fetch_that_times_out_is_unavailable_and_not_an_invalid_token(
     keys: KeySetCache, fake_identity_provider: FakeIdentityProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "FETCH_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(key_set, "FETCH_WAIT_SECONDS", 0.01)
     fake_identity_provider.answering.clear()
     with ThreadPoolExecutor(1) as pool:
         fetching = pool.submit(keys.key, "a")

@@ -11,8 +11,8 @@ import pytest
 from joserfc import jws, jwt
 from joserfc.jwk import RSAKey
 
-from app.auth import tokens
-from app.auth.tokens import LEEWAY_SECONDS, STALE_LIMIT_SECONDS, KeySetCache, TokenVerifier
+from app.auth.key_set import STALE_LIMIT_SECONDS, KeySetCache
+from app.auth.tokens import LEEWAY_SECONDS, TokenVerifier
 from app.errors import InvalidToken, TokenExpired, Unavailable
 from tests.support.fakes import Clock, FakeIdentityProvider, public_jwk, rsa_key
 from tests.unit.conftest import TTL_SECONDS
@@ -175,11 +175,8 @@ def test_verifiers_of_another_audience_or_issuer_share_no_cached_token(
             refusing.verify(token)
 
 
-def test_forged_tokens_evict_no_cached_token(
-    keys: KeySetCache, clock: Clock, checks: SignatureChecks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tokens, "MAX_REMEMBERED", 2)
-    verifier = TokenVerifier(keys.key, issuer=ISSUER, audience="api", clock=clock)
+def test_forged_tokens_evict_no_cached_token(keys: KeySetCache, clock: Clock, checks: SignatureChecks) -> None:
+    verifier = TokenVerifier(keys.key, issuer=ISSUER, audience="api", clock=clock, max_cached=2)
     token = made(clock)
     verifier.verify(token)
     header, payload, signature = token.split(".")
@@ -191,11 +188,8 @@ def test_forged_tokens_evict_no_cached_token(
     assert checks.number == 1 + 10
 
 
-def test_the_token_least_recently_used_is_evicted(
-    keys: KeySetCache, clock: Clock, checks: SignatureChecks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tokens, "MAX_REMEMBERED", 3)
-    verifier = TokenVerifier(keys.key, issuer=ISSUER, audience="api", clock=clock)
+def test_the_token_least_recently_used_is_evicted(keys: KeySetCache, clock: Clock, checks: SignatureChecks) -> None:
+    verifier = TokenVerifier(keys.key, issuer=ISSUER, audience="api", clock=clock, max_cached=3)
     in_use, once = made(clock), made(clock, jti="once")
     for token in (in_use, once, *(made(clock, jti=str(number)) for number in range(5))):
         verifier.verify(token)
@@ -210,5 +204,5 @@ def test_the_token_least_recently_used_is_evicted(
 def test_the_cache_holds_no_part_of_a_token(verifier: TokenVerifier, clock: Clock) -> None:
     token = made(clock)
     verifier.verify(token)
-    remembered = repr([*verifier._verified._entries.items()])
-    assert not any(part in remembered for part in token.split("."))
+    cached = repr([*verifier._cache.items()])
+    assert not any(part in cached for part in token.split("."))
