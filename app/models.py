@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar
 
+import orjson
 from geoalchemy2 import Geography, WKBElement
 from sqlalchemy import (
     BigInteger,
@@ -28,7 +29,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import CITEXT, JSONB, TSVECTOR
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 # The text search configurations that the first migration makes: both unaccented, one stemmed as English.
 SEARCH_STEMMED = "gearyard_english"
@@ -54,6 +55,14 @@ class Condition(StrEnum):
     FAIR = "fair"
 
 
+class _Json(JSONB):
+    """JSONB whose values compare as JSON. Python's `True == 1` would hide a change from the ORM."""
+
+    def compare_values(self, x: Any, y: Any) -> bool:
+        """Compare the serialised values."""
+        return orjson.dumps(x, option=orjson.OPT_SORT_KEYS) == orjson.dumps(y, option=orjson.OPT_SORT_KEYS)
+
+
 class Base(DeclarativeBase):
     """Names every constraint by a rule, so that a migration and an error can call it by its name."""
 
@@ -69,7 +78,7 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: DateTime(timezone=True),
         str: String,
-        dict[str, Any]: JSONB,
+        dict[str, Any]: _Json,
         Role: Enum(Role, name="user_role", values_callable=lambda roles: [role.value for role in roles]),
         Condition: Enum(
             Condition, name="equipment_condition", values_callable=lambda states: [s.value for s in states]
@@ -87,7 +96,9 @@ class _HasTimes:
 
 
 class _HasVersion:
-    """Counts the row's changes: a trigger does, whoever makes them. A listing's photos count as part of it."""
+    """A count of the row's changes, kept by a trigger. A listing's photos count as part of it."""
+
+    __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": True}  # a flush returns the new version
 
     version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"), server_onupdate=FetchedValue())
 
@@ -160,12 +171,13 @@ class LoginAttempts(Base):
 
 
 class OwnerProfile(_HasTimes, _HasVersion, Base):
-    """What an owner says of the business; it exists from the first time it is saved."""
+    """The business information of an owner, or of a renter whose application an admin has not decided."""
 
     __tablename__ = "owner_profiles"
 
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     business_info: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    user: Mapped[User] = relationship(lazy="joined", innerjoin=True)
 
 
 class RenterProfile(_HasTimes, _HasVersion, Base):

@@ -14,7 +14,7 @@ from app.equipment.criteria import Search
 from app.equipment.form import form_of, values_of
 from app.equipment.projection import EquipmentDocument, EquipmentPage, EquipmentState, document_columns
 from app.errors import InvalidInput, NotFound
-from app.models import Equipment, EquipmentPhoto
+from app.models import Equipment, EquipmentPhoto, Role, User
 from app.paging import Position, encode_cursor
 
 _IS_ONE_OF = Equipment.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
@@ -69,6 +69,14 @@ def lock_state(session: Session, equipment_id: UUID) -> EquipmentState:
     if row is None:
         raise no_such_equipment()
     return EquipmentState(**row._mapping)
+
+
+def lock_role(session: Session, user_id: UUID) -> Role:
+    """A user's role, which no other transaction changes until this one ends. Raises NotFound."""
+    role = session.scalar(select(User.role).where(User.id == user_id).with_for_update(read=True))
+    if role is None:
+        raise _no_such_owner()
+    return role
 
 
 def add_equipment(session: Session, owner_id: UUID, values: dict[str, Any]) -> UUID:

@@ -22,9 +22,9 @@ from app.precondition import UNCONDITIONAL, Precondition
 Found = TypeVar("Found")
 
 
-def can_list_equipment(who: Identity) -> bool:
+def can_list_equipment(role: Role) -> bool:
     """Owners rent things out; admins may, too."""
-    return who.role in (Role.OWNER, Role.ADMIN)
+    return role in (Role.OWNER, Role.ADMIN)
 
 
 def can_edit(who: Identity, owner_id: UUID) -> bool:
@@ -79,10 +79,14 @@ def _there(found: Found | None) -> Found:
 
 
 def create(who: Identity, values: Mapping[str, Any]) -> EquipmentDocument:
-    """List something, as the caller's. Raises Forbidden for a renter, InvalidInput for an unknown category."""
-    if not can_list_equipment(who):
-        raise Forbidden("Only owners list equipment: save an owner profile first.")
+    """List something, as the caller's. The caller's role cannot change before the listing is committed.
+
+    Raises:
+        Forbidden: the caller is a renter. InvalidInput: the category is unknown. NotFound: the caller was deleted.
+    """
     with transaction() as session:
+        if not can_list_equipment(repository.lock_role(session, who.user_id)):
+            raise Forbidden("Only owners list equipment: save an owner profile first.")
         equipment_id = repository.add_equipment(session, who.user_id, _columns(values))
         return repository.get_item(session, equipment_id)
 

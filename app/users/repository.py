@@ -1,18 +1,16 @@
 """SQL of users and their profiles."""
 
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.session import refusing
 from app.email_address import is_same_email
 from app.errors import NotFound, UsernameTaken
 from app.models import OwnerProfile, RenterProfile, Role, User
-
-Profile = TypeVar("Profile", OwnerProfile, RenterProfile)
 
 
 def get_user(session: Session, user_id: UUID) -> User:
@@ -31,25 +29,21 @@ def get_version(session: Session, user_id: UUID) -> int:
     return version
 
 
-def lock_version(session: Session, user_id: UUID) -> int:
-    """A user's version; the user and the profiles change by no other hand until the transaction ends. Raises NotFound.
+def lock_user(session: Session, user_id: UUID) -> User:
+    """One user, whose row and profiles no other transaction changes until this one ends. Raises NotFound.
 
-    What refers to the user may be added meanwhile.
+    Other transactions may still insert rows that refer to the user.
     """
-    version = session.scalar(select(User.version).where(User.id == user_id).with_for_update(key_share=True))
-    if version is None:
-        raise _no_such_user()
-    return version
-
-
-def update_user(session: Session, user_id: UUID, values: dict[str, Any]) -> User:
-    """Change a user. Raises NotFound, UsernameTaken."""
-    statement = update(User).where(User.id == user_id).values(**values).returning(User)
-    with refusing(uq_users_username=UsernameTaken):
-        user = session.scalars(statement).one_or_none()
+    user = session.get(User, user_id, with_for_update={"key_share": True})
     if user is None:
         raise _no_such_user()
     return user
+
+
+def update_user(session: Session, user: User, values: Mapping[str, Any]) -> None:
+    """Change a locked user; equal values write nothing. Raises UsernameTaken."""
+    with refusing(uq_users_username=UsernameTaken):
+        _save(session, user, values)
 
 
 def get_id_by_email(session: Session, email: str) -> UUID:
@@ -82,38 +76,26 @@ def delete_user(session: Session, user_id: UUID) -> None:
     session.execute(delete(User).where(User.id == user_id))
 
 
-def make_owner(session: Session, user_id: UUID) -> None:
-    """Turn a renter into an owner; any other role stays."""
-    session.execute(update(User).where(User.id == user_id, User.role == Role.RENTER).values(role=Role.OWNER))
-
-
 def find_owner_profile(session: Session, user_id: UUID) -> OwnerProfile | None:
-    """The owner profile, if it was ever saved."""
+    """The owner profile with its user, or None before it is first saved."""
     return session.get(OwnerProfile, user_id)
 
 
-def save_owner_profile(session: Session, user_id: UUID, values: dict[str, Any]) -> OwnerProfile:
-    """Make the profile, or change what is given of it; two at once end as one. Raises NotFound: the user is gone."""
-    return _upsert(session, OwnerProfile, user_id, values)
-
-
 def find_renter_profile(session: Session, user_id: UUID) -> RenterProfile | None:
-    """The renter profile, if it was ever saved."""
+    """The renter profile, or None before it is first saved."""
     return session.get(RenterProfile, user_id)
 
 
-def save_renter_profile(session: Session, user_id: UUID, values: dict[str, Any]) -> RenterProfile:
-    """Make the profile, or change what is given of it; two at once end as one. Raises NotFound: the user is gone."""
-    return _upsert(session, RenterProfile, user_id, values)
+def save_profile(session: Session, profile: OwnerProfile | RenterProfile, values: Mapping[str, Any]) -> None:
+    """Insert or change a profile of a locked user; equal values write nothing."""
+    _save(session, profile, values)
 
 
-def _upsert(session: Session, profile: type[Profile], user_id: UUID, values: dict[str, Any]) -> Profile:
-    statement = insert(profile).values(user_id=user_id, **values)
-    changes = {**values, "updated_at": func.now()}
-    saved = statement.on_conflict_do_update(index_elements=["user_id"], set_=changes).returning(profile)
-    with refusing(fk_owner_profiles_user_id=_no_such_user, fk_renter_profiles_user_id=_no_such_user):
-        # A profile that the transaction has read before is to be as it is now.
-        return session.scalars(saved, execution_options={"populate_existing": True}).one()
+def _save(session: Session, row: User | OwnerProfile | RenterProfile, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        setattr(row, name, value)
+    session.add(row)
+    session.flush()
 
 
 def _no_such_user() -> NotFound:

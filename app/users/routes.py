@@ -49,7 +49,7 @@ def list_own_equipment(query: dict[str, Any]) -> Any:
 @blueprint.refuses(HTTPStatus.NOT_FOUND)
 def get_owner_profile() -> Any:
     """Show one's owner profile."""
-    return single(lambda: service.get_owner_profile(caller()), token=attrgetter("token"))
+    return single(lambda: service.get_owner_profile(caller()), token=service.owner_profile_version)
 
 
 @blueprint.route("/me/owner-profile", methods=["PUT"])
@@ -60,7 +60,7 @@ def save_owner_profile(values: dict[str, Any]) -> Any:
     """Save one's owner profile; where sign-up is open, this makes a renter an owner."""
     signup = settings().owner_signup
     saved = service.save_owner_profile(caller(), values, signup=signup, only_if=precondition())
-    return tagged(saved, saved.token)
+    return tagged(saved, service.owner_profile_version(saved))
 
 
 @blueprint.route("/me/renter-profile")

@@ -41,7 +41,7 @@ class OwnerProfileView(ma.Schema):
     """An owner profile, and the role that its user has now."""
 
     business_info = fields.Dict(required=True)
-    role = fields.Enum(Role, by_value=True, required=True)
+    role = fields.Enum(Role, by_value=True, required=True, attribute="user.role")
 
 
 class RenterProfileBody(Body):

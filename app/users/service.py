@@ -15,7 +15,6 @@ from app.models import OwnerProfile, RenterProfile, Role, User
 from app.precondition import UNCONDITIONAL, Precondition
 from app.settings import OwnerSignup
 from app.users import repository
-from app.users.projection import OwnerView
 
 
 def can_change(who: Identity, user_id: UUID) -> bool:
@@ -42,12 +41,12 @@ def change(who: Identity, user_id: UUID, values: Mapping[str, Any], *, only_if: 
     if not can_change(who, user_id):
         raise Forbidden("This is somebody else's account.")
     with transaction() as session:
-        only_if.check(str(repository.lock_version(session, user_id)))
-        user = repository.update_user(session, user_id, dict(values))
+        user = repository.lock_user(session, user_id)
+        only_if.check(str(user.version))
+        repository.update_user(session, user, values)
         if user_id != who.user_id:
-            audit.record(
-                session, audit.actor(who.user_id), Action.USER_CHANGED, user_id, after=audit.changed_fields(values)
-            )
+            after = audit.changed_fields(values)
+            audit.record(session, audit.actor(who.user_id), Action.USER_CHANGED, user_id, after=after)
         return user
 
 
@@ -115,58 +114,67 @@ def _hold(session: Session, actor: Actor, user_id: UUID, *, still_admin: bool) -
     return user
 
 
-def get_owner_profile(who: Identity) -> OwnerView:
-    """The caller's owner profile. Raises NotFound until it is saved."""
+def owner_profile_version(profile: OwnerProfile) -> str:
+    """The version of a profile and of the role shown beside it."""
+    return f"{profile.version}-{profile.user.role.value}"
+
+
+def get_owner_profile(who: Identity) -> OwnerProfile:
+    """The caller's owner profile. Raises NotFound before it is first saved."""
     with transaction() as session:
         profile = repository.find_owner_profile(session, who.user_id)
     if profile is None:
         raise NotFound("There is no owner profile yet; save one to become an owner.")
-    return _owner_view(profile, who.role)
+    return profile
 
 
 def save_owner_profile(
     who: Identity, values: Mapping[str, Any], *, signup: OwnerSignup, only_if: Precondition = UNCONDITIONAL
-) -> OwnerView:
-    """Save the caller's owner profile; with it comes the role that follows.
+) -> OwnerProfile:
+    """Save the caller's owner profile.
 
-    With `OwnerSignup.OPEN` a renter becomes an owner by it, at once. With `APPROVAL` it is an application: an admin
-    gives the role.
+    With `OwnerSignup.OPEN` this makes a renter an owner. With `APPROVAL` an admin gives the role later.
 
     Raises:
-        PreconditionFailed. NotFound: the caller is gone.
+        PreconditionFailed. NotFound: the caller was deleted.
     """
-    becomes_owner = signup is OwnerSignup.OPEN and who.role is Role.RENTER
     with transaction() as session:
-        # The user before the profile, as whoever deletes the user holds them; and the profile may not be there yet.
-        repository.lock_version(session, who.user_id)
-        current = repository.find_owner_profile(session, who.user_id)
-        only_if.check(None if current is None else _owner_view(current, who.role).token)
-        if becomes_owner:
-            repository.make_owner(session, who.user_id)
-        profile = repository.save_owner_profile(session, who.user_id, dict(values))
-    return _owner_view(profile, Role.OWNER if becomes_owner else who.role)
+        # The user before the profile, in the order that a deletion locks them.
+        user = repository.lock_user(session, who.user_id)
+        profile = repository.find_owner_profile(session, who.user_id)
+        only_if.check(None if profile is None else owner_profile_version(profile))
+        if signup is OwnerSignup.OPEN and user.role is Role.RENTER:
+            user.role = Role.OWNER
+        profile = profile or OwnerProfile(user=user)
+        repository.save_profile(session, profile, values)
+        return profile
 
 
 def get_renter_profile(who: Identity) -> RenterProfile:
-    """The caller's renter profile, empty until it is saved: everyone may rent."""
+    """The caller's renter profile, which is empty before it is first saved."""
     with transaction() as session:
-        return _renter_profile(session, who.user_id)
+        return repository.find_renter_profile(session, who.user_id) or _empty_profile(who.user_id)
 
 
 def save_renter_profile(
     who: Identity, values: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
 ) -> RenterProfile:
-    """Save what is given of the caller's renter profile. Raises PreconditionFailed; NotFound: the caller is gone."""
+    """Save the given fields of the caller's renter profile.
+
+    Raises:
+        PreconditionFailed. NotFound: the caller was deleted.
+    """
     with transaction() as session:
-        repository.lock_version(session, who.user_id)
-        only_if.check(str(_renter_profile(session, who.user_id).version))
-        return repository.save_renter_profile(session, who.user_id, dict(values))
+        repository.lock_user(session, who.user_id)
+        saved = repository.find_renter_profile(session, who.user_id)
+        empty = _empty_profile(who.user_id)
+        only_if.check(str((saved or empty).version))
+        if saved is None and not values:
+            return empty
+        profile = saved or RenterProfile(user_id=who.user_id, preferences={})
+        repository.save_profile(session, profile, values)
+        return profile
 
 
-def _renter_profile(session: Session, user_id: UUID) -> RenterProfile:
-    found = repository.find_renter_profile(session, user_id)
-    return found or RenterProfile(user_id=user_id, preferences={}, experience_level=None, version=0)
-
-
-def _owner_view(profile: OwnerProfile, role: Role) -> OwnerView:
-    return OwnerView(business_info=profile.business_info, role=role, version=profile.version)
+def _empty_profile(user_id: UUID) -> RenterProfile:
+    return RenterProfile(user_id=user_id, preferences={}, experience_level=None, version=0)

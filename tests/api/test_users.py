@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from app.settings import OwnerSignup, Settings
 from tests.support.admin_api import role_of
 from tests.support.assertions import assert_error, assert_invalid, assert_ok
-from tests.support.rows import Person, add_equipment, new_equipment
+from tests.support.rows import Person, add_category, add_equipment, new_equipment
 
 API = "/api/v1/users"
 
@@ -114,6 +114,29 @@ def test_a_renter_profile_is_empty_until_saved_and_changes_in_part(client: Flask
         "preferences": {"kinds": ["kayak"]},
         "experience_level": "advanced",
     }
+
+
+def test_a_put_that_changes_nothing_keeps_the_etag_and_one_that_changes_something_does_not(
+    client: FlaskClient, admin: Person
+) -> None:
+    owner_profile, renter_profile = f"{API}/me/owner-profile", f"{API}/me/renter-profile"
+    category = f"/api/v1/admin/categories/{add_category('Boats')}"
+    empty = client.get(renter_profile, headers=admin.headers).headers["ETag"]
+    assert client.put(renter_profile, json={}, headers=admin.headers).headers["ETag"] == empty
+    for path, repeated, changed in (
+        (f"{API}/{admin.id}", {"username": "Samantha", "full_name": None}, {"username": "samantha"}),
+        (owner_profile, {"business_info": {"open": 1}}, {"business_info": {"open": True}}),
+        (renter_profile, {"preferences": {"a": 1, "b": 2}}, {"preferences": {"a": 1}}),
+        (category, {"name": "Kayaks"}, {"name": "kayaks"}),
+    ):
+        first = client.put(path, json=repeated, headers=admin.headers)
+        bodies = [repeated] if path in (owner_profile, category) else [repeated, {}]
+        for body in bodies:
+            again = client.put(path, json=body, headers=admin.headers)
+            assert (again.status_code, again.data, again.headers["ETag"]) == (200, first.data, first.headers["ETag"])
+        last = client.put(path, json=changed, headers=admin.headers)
+        assert last.headers["ETag"] != first.headers["ETag"]
+        assert changed.items() <= assert_ok(last).items()
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "page=0", "cursor=x", "limit=x"])

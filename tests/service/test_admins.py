@@ -188,6 +188,28 @@ def test_a_listing_that_is_created_while_its_owner_is_deleted_is_refused(newcome
     assert_error(answer, 404, "NOT_FOUND")
 
 
+def test_a_listing_that_is_created_while_its_owner_becomes_a_renter_is_refused(
+    newcomer: Newcomer, sql: Sql, at_once: AtOnce
+) -> None:
+    owner = newcomer().become_owner()
+    call = partial(owner.call, "POST", "/equipment", json=NEW_LISTING)
+    (answer,) = at_once([call], "UPDATE users SET role = 'renter' WHERE id = %s", owner.id)
+    assert_error(answer, 403, "FORBIDDEN")
+    assert sql("SELECT count(*) FROM equipment WHERE owner_id = %s", owner.id) == 0
+
+
+def test_an_owner_profile_is_answered_with_the_role_that_was_given_while_it_was_saved(
+    newcomer: Newcomer, at_once: AtOnce
+) -> None:
+    user = newcomer()
+    path = "/users/me/owner-profile"
+    call = partial(user.call, "PUT", path, json={"business_info": {"since": 2026}})
+    (answer,) = at_once([call], "UPDATE users SET role = 'admin' WHERE id = %s", user.id)
+    read = user.call("GET", path)
+    assert answer.json() == read.json() == {"business_info": {"since": 2026}, "role": "admin"}
+    assert answer.headers["ETag"] == read.headers["ETag"]
+
+
 def test_a_mark_under_way_while_the_membership_ends_is_refused(newcomer: Newcomer, sql: Sql, at_once: AtOnce) -> None:
     ada, ben = newcomer(), newcomer()
     talk = ada.begin(ben)
