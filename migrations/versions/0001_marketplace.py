@@ -15,7 +15,7 @@ branch_labels = None
 depends_on = None
 
 
-EXTENSIONS = ("postgis", "citext", "pg_trgm", "unaccent")
+EXTENSIONS = ("postgis", "citext", "unaccent")
 # Words are compared without accents (Zürich, zurich); once stemmed as English, once as they are written.
 PUNCTUATION = "[!-/:-@[-`{-~]"
 SEARCH_CONFIGURATIONS = {"gearyard_english": "english_stem", "gearyard_simple": "simple"}
