@@ -6,7 +6,7 @@ import marshmallow as ma
 import orjson
 from marshmallow import fields
 
-from app.equipment.projection import EquipmentDocument
+from app.equipment.document import EquipmentDocument
 from app.equipment.schemas import Item, ItemPage
 from app.geo import BoundingBox, Point
 from app.paging import Page

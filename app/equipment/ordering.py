@@ -19,8 +19,8 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from app.equipment.criteria import Sort
+from app.equipment.document import distance_metres
 from app.equipment.form import Beginning, Form, parameter
-from app.equipment.projection import distance_metres
 from app.equipment.words import tsquery
 from app.models import Equipment
 

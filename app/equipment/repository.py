@@ -11,8 +11,8 @@ from app.db import prepared
 from app.db.session import refusing
 from app.equipment import search as query
 from app.equipment.criteria import Search
+from app.equipment.document import EquipmentDocument, EquipmentPage, EquipmentState, document_columns
 from app.equipment.form import form_of, values_of
-from app.equipment.projection import EquipmentDocument, EquipmentPage, EquipmentState, document_columns
 from app.errors import InvalidInput, NotFound
 from app.models import Equipment, EquipmentPhoto, Role, User
 from app.paging import Position, encode_cursor
@@ -33,7 +33,7 @@ def search(executor: Session | Connection, wanted: Search) -> EquipmentPage:
     next_cursor = None
     if shown and not is_last:
         key, last = shown[-1]
-        next_cursor = encode_cursor(Position(page=number + 1, key=key, id=last.id), of_list=wanted.list_name)
+        next_cursor = encode_cursor(Position(page=number + 1, key=key, id=str(last.id)), of_list=wanted.list_name)
     items = [document for _, document in shown]
     return EquipmentPage(items=items, total=total, page=number, limit=wanted.page.limit, next_cursor=next_cursor)
 
@@ -41,7 +41,7 @@ def search(executor: Session | Connection, wanted: Search) -> EquipmentPage:
 def get_items(executor: Session | Connection, ids: Sequence[UUID]) -> dict[UUID, EquipmentDocument]:
     """Those of these listings that there are, with their photos, in one statement."""
     rows = prepared.execute(executor, _GET_ITEMS, {"ids": list(ids)})
-    return {UUID(row.id): EquipmentDocument(*row) for row in rows}
+    return {row.id: EquipmentDocument(*row) for row in rows}
 
 
 def get_versions(executor: Session | Connection, ids: Sequence[UUID]) -> dict[UUID, int]:

@@ -10,7 +10,7 @@ from flask import url_for
 from app.auth.identity import caller, public
 from app.equipment import categories, geojson, photos, schemas, service
 from app.equipment.criteria import Search
-from app.equipment.projection import item_body
+from app.equipment.document import item_body
 from app.models import EquipmentPhoto
 from app.web.accept import GEO_JSON
 from app.web.api import BASE_PATH, Blueprint

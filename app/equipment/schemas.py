@@ -80,7 +80,7 @@ class EquipmentChanges(_EquipmentFields):
 
 
 class Item(ma.Schema):
-    """A listing, the same from every endpoint. It describes what `app.equipment.projection` writes."""
+    """A listing, the same from every endpoint. It describes what `app.equipment.document` writes."""
 
     id = fields.UUID(required=True)
     owner_id = fields.UUID(required=True)

@@ -38,9 +38,9 @@ from sqlalchemy import (
 from app.db import prepared
 from app.db.prepared import Shape
 from app.equipment.criteria import Sort
+from app.equipment.document import as_geometry, distance_metres, document_columns, longitude_latitude
 from app.equipment.form import Beginning, Form, edges, parameter
 from app.equipment.ordering import Order, order_of
-from app.equipment.projection import as_geometry, distance_metres, document_columns, longitude_latitude
 from app.equipment.words import tsquery
 from app.models import Category, Equipment, EquipmentTally
 from app.paging import MAX_LIMIT

@@ -13,7 +13,7 @@ from app.db.batching import Alike, Coalesced
 from app.db.session import single_statement, transaction
 from app.equipment import repository
 from app.equipment.criteria import Filters, Search, Sort
-from app.equipment.projection import EquipmentDocument, EquipmentPage, EquipmentState
+from app.equipment.document import EquipmentDocument, EquipmentPage, EquipmentState
 from app.errors import Forbidden
 from app.models import Role
 from app.paging import PageRequest

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from marshmallow import RAISE
 
 from app.equipment.photos import MAX_PHOTOS
+from app.equipment.schemas import Item
+from app.geo import Point
 from tests.support import UNKNOWN_ID
 from tests.support.assertions import assert_error, assert_invalid, assert_ok
 from tests.support.rows import Person, add_equipment, new_equipment
@@ -101,6 +104,33 @@ def test_a_time_is_in_utc_and_written_as_everywhere_else(
 ) -> None:
     answer = client.get(f"{API}/{add_equipment(owner.id, created_at=at)}")
     assert (answer.json or {})["created_at"] == shown
+
+
+def test_the_json_of_a_listing_is_what_its_schema_describes(client: FlaskClient, owner: Person) -> None:
+    place = Point(longitude=-0.1234567890123, latitude=46.0)
+    title, description = 'A "quoted" \\ title', "Lines:\n\t<b>é🚲</b> \u2028 end."
+    at = datetime(2026, 1, 2, 3, 4, 5, 600_000, tzinfo=UTC)
+    bare = add_equipment(owner.id)
+    full = add_equipment(owner.id, photos=2, coordinates=place, title=title, description=description, created_at=at)
+    pages = [
+        client.get(API).json,
+        client.get("/api/v1/users/me/equipment", headers=owner.headers).json,
+        client.get(f"{API}?lat=46&lng=7").json,
+    ]
+    items = [client.get(f"{API}/{one}").json or {} for one in (bare, full)]
+    items += [item for page in pages for item in (page or {})["items"]]
+    assert len(items) == 8
+
+    schema = Item(unknown=RAISE)
+    for item in items:
+        # What a field loads and dumps unchanged has the field's type and format.
+        assert schema.dump(schema.load(item)) == item
+        is_bare = item["id"] == str(bare)
+        assert (item["coordinates"] is None, item["photos"] == []) == (is_bare, is_bare)
+        assert is_bare or (item["title"], item["description"]) == (title, description)
+    assert [set(item) for item in items[:-2]] == [set(schema.fields) - {"distance_km"}] * 6
+    assert [set(item) for item in items[-2:]] == [set(schema.fields)] * 2
+    assert [item["distance_km"] is None for item in items[-2:]] == [False, True]
 
 
 def test_a_deleted_listing_is_gone(client: FlaskClient, owner: Person, url: str) -> None:
