@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["settings"] = settings
     logging.configure(settings)
     error_tracking.configure(settings)
-    session.connect(settings)
+    session.configure(settings)
     prepared.configure(settings)
 
     # Around Flask, from the inside out.

@@ -22,7 +22,7 @@ from sqlalchemy import BigInteger, Uuid, bindparam, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.db.session import until_none_is_left, whole
+from app.db.session import delete_in_batches, unit_of_work
 from app.errors import Conflict, IdempotencyKeyReused, NotFound, TooManyRequests
 from app.models import IdempotencyKey
 
@@ -76,7 +76,7 @@ def answer_once(request: Request, act: Callable[[], Answer]) -> tuple[Answer, bo
         Conflict: the same request is being answered. IdempotencyKeyReused: the key came with another request.
         TooManyRequests: the user has `MAX_KEYS`. NotFound: the user is gone. Whatever `act` raises.
     """
-    with whole() as session:
+    with unit_of_work() as session:
         _claim(session, request)
         kept = _find(session, request)
         if kept is None:
@@ -88,7 +88,7 @@ def answer_once(request: Request, act: Callable[[], Answer]) -> tuple[Answer, bo
 
 def remove_expired() -> int:
     """Remove all that expired, in short transactions; how many rows it was."""
-    return until_none_is_left(_remove_expired, at_once=REMOVED_AT_ONCE)
+    return delete_in_batches(_remove_expired, batch_size=REMOVED_AT_ONCE)
 
 
 def _claim(session: Session, request: Request) -> None:

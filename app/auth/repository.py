@@ -10,14 +10,15 @@ from sqlalchemy.orm import Session
 
 from app.auth.principal import Identity, SubjectClaims
 from app.db import prepared
-from app.db.session import refusing
+from app.db.prepared import PreparedStatement
+from app.db.session import translate_integrity_errors
 from app.email_address import is_same_email
 from app.errors import Conflict, InvalidToken, NotFound, UsernameTaken
 from app.models import ExternalIdentity, Role, User
 
 IdentityKey = tuple[str, str]  # issuer, subject
 
-_FIND_IDENTITIES = prepared.shape(
+_FIND_IDENTITIES = PreparedStatement(
     "find_identities",
     text("""
 SELECT wanted.issuer, wanted.subject, u.id, u.email, u.email_verified, u.role, u.username, u.full_name, u.avatar_url
@@ -112,7 +113,7 @@ def add_user(session: Session, claims: SubjectClaims, *, username: str | None, f
     values = {"email": claims.email, "email_verified": claims.email_verified, "full_name": full_name}
     if username is not None:
         values["username"] = username
-    with refusing(uq_users_username=UsernameTaken, uq_users_verified_email=IdentityTaken):
+    with translate_integrity_errors(uq_users_username=UsernameTaken, uq_users_verified_email=IdentityTaken):
         return session.execute(insert(User).values(**values).returning(User.id)).scalar_one()
 
 
@@ -122,13 +123,13 @@ def add_identity(session: Session, issuer: str, subject: str, user_id: UUID) -> 
     Raises:
         IdentityTaken: it is bound already, or the user was deleted since it was found.
     """
-    with refusing(pk_identities=IdentityTaken, fk_identities_user_id=IdentityTaken):
+    with translate_integrity_errors(pk_identities=IdentityTaken, fk_identities_user_id=IdentityTaken):
         session.execute(insert(ExternalIdentity).values(issuer=issuer, subject=subject, user_id=user_id))
 
 
 def confirm_email(session: Session, user_id: UUID, email: str) -> None:
     """Note that the issuer vouches for the address. Raises IdentityTaken when another user was first to prove it."""
-    with refusing(uq_users_verified_email=IdentityTaken):
+    with translate_integrity_errors(uq_users_verified_email=IdentityTaken):
         session.execute(update(User).where(User.id == user_id).values(email=email, email_verified=True))
 
 

@@ -19,7 +19,7 @@ from app.auth.auth0 import Auth0Client
 from app.auth.principal import Identity, SubjectClaims
 from app.auth.repository import IdentityKey, KnownIdentity
 from app.auth.tokens import TokenVerifier, VerifiedToken
-from app.db.batching import Coalesced
+from app.db.batching import BatchLoader
 from app.db.session import single_statement, transaction
 from app.email_address import email_claims
 from app.errors import Forbidden, GearyardError, InvalidInput, UsernameTaken
@@ -66,7 +66,7 @@ def _find_known(keys: Sequence[IdentityKey]) -> Mapping[IdentityKey, KnownIdenti
         return repository.find_identities(connection, keys)
 
 
-_known: Coalesced[IdentityKey, KnownIdentity] = Coalesced(_find_known)
+_known: BatchLoader[IdentityKey, KnownIdentity] = BatchLoader(_find_known)
 
 
 def _email_to_prove(user: Identity, claims: SubjectClaims) -> str | None:

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.auth import lockout, login_attempts
 from app.auth.lockout import Outcome, Refusal, Reservation
 from app.client_address import network_of
-from app.db.session import transaction, until_none_is_left
+from app.db.session import delete_in_batches, transaction
 from app.errors import Forbidden, InvalidCredentials, TooManyRequests, Unavailable
 from app.observability import counters
 from app.settings import LoginLimits
@@ -69,7 +69,7 @@ def attempt(limits: LoginLimits, *, email: str, client_address: str) -> Iterator
 
 def remove_expired() -> int:
     """Remove all that expired, in short transactions; how many rows it was. They counted as absent already."""
-    return until_none_is_left(login_attempts.remove_expired, at_once=REMOVED_AT_ONCE)
+    return delete_in_batches(login_attempts.remove_expired, batch_size=REMOVED_AT_ONCE)
 
 
 def account_of(email: str) -> bytes:

@@ -37,8 +37,8 @@ class _Read(Generic[Key, Value]):
         self.is_over = Event()
 
 
-class Coalesced(Generic[Key, Value]):
-    """`Coalesced(read_many).get(key)` is `read_many([key])[key]`, in fewer round trips where many ask at once.
+class BatchLoader(Generic[Key, Value]):
+    """`BatchLoader(read_many).get(key)` is `read_many([key])[key]`, in fewer round trips where many ask at once.
 
     `read_many` finds the values of up to `most` different keys, with bounded waits; what it leaves out is not there. It
     runs in the greenlet of one of those who ask. One object serves one worker, for its life.
@@ -56,7 +56,7 @@ class Coalesced(Generic[Key, Value]):
         Raises:
             Unavailable: the read was cut off. Whatever `read_many` raises, for all who shared it.
         """
-        if session.is_in_whole():  # which sees what it has changed itself, and must do so on its own connection
+        if session.in_unit_of_work():  # which sees what it has changed itself, and must do so on its own connection
             return self._read_many([key]).get(key)
         shared = self._gathering
         if shared is not None and (key in shared.keys or len(shared.keys) < self._most):
@@ -103,8 +103,8 @@ class Coalesced(Generic[Key, Value]):
         return found
 
 
-class Alike(Generic[Key, Value]):
-    """`Alike(read).get(key)` is `read(key)`, once for those who ask for the same at the same time.
+class SingleFlight(Generic[Key, Value]):
+    """`SingleFlight(read).get(key)` is `read(key)`, once for those who ask for the same at the same time.
 
     For what is no matter of a few rows: others' reads neither wait for it nor are made with it. What is given to
     several must be immutable.
@@ -115,10 +115,10 @@ class Alike(Generic[Key, Value]):
         self._asked: dict[Key, _Asked[Value]] = {}
 
     def get(self, key: Key) -> Value:
-        """What `read` gives at this moment or after. Raises as `Coalesced.get`."""
+        """What `read` gives at this moment or after. Raises as `BatchLoader.get`."""
         asked = self._asked.get(key)
         if asked is None:
-            asked = self._asked[key] = _Asked(Coalesced(lambda _: {None: self._read(key)}))
+            asked = self._asked[key] = _Asked(BatchLoader(lambda _: {None: self._read(key)}))
         asked.readers += 1
         try:
             found = asked.coalesced.get(None)
@@ -132,7 +132,7 @@ class Alike(Generic[Key, Value]):
 
 @dataclass
 class _Asked(Generic[Value]):
-    coalesced: Coalesced[None, Value]
+    coalesced: BatchLoader[None, Value]
     readers: int = 0
 
 

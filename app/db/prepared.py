@@ -1,6 +1,6 @@
 """Statements that SQLAlchemy builds once for each process, and PostgreSQL parses once for each connection.
 
-    _GET_NAME = prepared.shape("get_name", select(User.username).where(User.id == bindparam("user_id", type_=Uuid)))
+    _GET_NAME = PreparedStatement("get_name", select(User.username).where(User.id == bindparam("user_id", type_=Uuid)))
 
     def find_name(session: Session, user_id: UUID) -> str | None:
         return next((row.username for row in prepared.execute(session, _GET_NAME, {"user_id": user_id})), None)
@@ -9,7 +9,7 @@ A shape is a statement without its values: each is a `bindparam` with a type and
 apart from its values, makes another shape; who has many keeps them in a `functools.lru_cache` by what they vary in.
 
 It is planned once, too, for any values: by `_connect_args` of `app.db.engine`, so that what a plan is does not depend
-on what was asked before. Where other values want another plan, a shape says `replanned`, and is planned with each use.
+on what was asked before. Where other values want another plan, a shape says `custom_plan`.
 
 A connection prepares a shape when it first uses it, in the same round trip, and keeps the `MOST_PER_CONNECTION` that it
 used last. What it holds is noted with the pooled connection, and goes with it: its successor begins anew. So does one
@@ -22,7 +22,6 @@ next statement may reach another server process than the one that prepared it.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -58,18 +57,33 @@ def configure(settings: Settings) -> None:
     _Mode.prepares = settings.db_prepare_statements
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """A statement without its values; `shape()` makes it."""
+class PreparedStatement:
+    """A statement without its values, named `label` and a digest of its SQL: the same name in every process.
 
-    name: str  # of the prepared statement: the same for the same SQL, in every process
-    types: Mapping[str, str]  # PostgreSQL's type of each value, in the order of $1, $2, …
-    # As the driver takes them, with %(name)s for a value and %% for a percent sign:
-    template: str = field(repr=False)
-    whole: str = field(repr=False)
-    preparing: str = field(repr=False)
-    calling: str = field(repr=False)
-    converters: Mapping[str, Converter] = field(repr=False)
+    A parameter with a value becomes a constant. Planning costs a tenth of a millisecond or more; with `custom_plan` it
+    is done for the values of each use.
+
+    Raises:
+        sqlalchemy.exc.CompileError: a value has no type.
+    """
+
+    def __init__(self, label: str, statement: ClauseElement, *, custom_plan: bool = False) -> None:
+        compiled = statement.compile(dialect=_DIALECT)
+        binds: dict[str, BindParameter[Any]] = compiled.binds  # type: ignore[attr-defined]
+        values = {name: bind for name, bind in binds.items() if bind.required}
+        constants = {name: _constant(bind) for name, bind in binds.items() if not bind.required}
+        # PostgreSQL's type of each value, in the order of $1, $2, …
+        self.types = {name: bind.type.compile(dialect=_DIALECT) for name, bind in values.items()}
+        self.template = _filled(str(compiled), {**{name: f"%({name})s" for name in values}, **constants})
+        sql = self.template % {name: f"${number}" for number, name in enumerate(self.types, start=1)}
+        given = _in_brackets(f"%({value})s" for value in self.types)
+        self.name = f"{label}_{blake2b(f'{self.types}{sql}'.encode(), digest_size=NAME_DIGEST_BYTES).hexdigest()}"
+        self.whole = _filled(
+            self.template, {value: f"CAST(%({value})s AS {type_})" for value, type_ in self.types.items()}
+        )
+        self.preparing = f"PREPARE {self.name}{_in_brackets(self.types.values())} AS {sql.replace('%', '%%')}"
+        self.calling = f"{_PLANNED_FOR_ITS_VALUES if custom_plan else ''}EXECUTE {self.name}{given}"
+        self.converters = dict(_converters(values))
 
     def written(self, value: Callable[[str], str]) -> str:
         """The SQL with what `value` makes of each value's name (pgbench: `:name`), cast to its type."""
@@ -82,35 +96,7 @@ class Shape:
         return {**values, **{name: convert(values[name]) for name, convert in self.converters.items()}}
 
 
-def shape(label: str, statement: ClauseElement, *, replanned: bool = False) -> Shape:
-    """Build a statement, named `label` and a digest of its SQL. A parameter with a value becomes a constant in it.
-
-    Planning costs a tenth of a millisecond or more; with `replanned` it is done for the values of each use.
-
-    Raises:
-        sqlalchemy.exc.CompileError: a value has no type.
-    """
-    compiled = statement.compile(dialect=_DIALECT)
-    binds: dict[str, BindParameter[Any]] = compiled.binds  # type: ignore[attr-defined]
-    values = {name: bind for name, bind in binds.items() if bind.required}
-    constants = {name: _constant(bind) for name, bind in binds.items() if not bind.required}
-    template = _filled(str(compiled), {**{name: f"%({name})s" for name in values}, **constants})
-    types = {name: bind.type.compile(dialect=_DIALECT) for name, bind in values.items()}
-    sql = template % {name: f"${number}" for number, name in enumerate(types, start=1)}
-    given = _in_brackets(f"%({value})s" for value in types)
-    name = f"{label}_{blake2b(f'{types}{sql}'.encode(), digest_size=NAME_DIGEST_BYTES).hexdigest()}"
-    return Shape(
-        name=name,
-        types=types,
-        template=template,
-        whole=_filled(template, {value: f"CAST(%({value})s AS {type_})" for value, type_ in types.items()}),
-        preparing=f"PREPARE {name}{_in_brackets(types.values())} AS {sql.replace('%', '%%')}",
-        calling=f"{_PLANNED_FOR_ITS_VALUES if replanned else ''}EXECUTE {name}{given}",
-        converters=dict(_converters(values)),
-    )
-
-
-def execute(executor: Session | Connection, wanted: Shape, values: Mapping[str, Any]) -> list[Any]:
+def execute(executor: Session | Connection, wanted: PreparedStatement, values: Mapping[str, Any]) -> list[Any]:
     """Run a statement with these values: a list for an array, else what its type takes. One round trip.
 
     The rows are the driver's own named tuples, and so are their values: an enum's and citext's are text, JSON is text,
@@ -123,7 +109,7 @@ def execute(executor: Session | Connection, wanted: Shape, values: Mapping[str, 
     bound = wanted.bound(values)
     if not _Mode.prepares:
         return _rows(connection, wanted.whole, bound)
-    held: _Held = connection.info.get(_HELD) or connection.info.setdefault(_HELD, _Held())
+    held: StatementCache = connection.info.get(_HELD) or connection.info.setdefault(_HELD, StatementCache())
     driver = connection.connection.dbapi_connection
     assert driver is not None  # noqa: S101 - of a connection that is checked out
     begins = driver.get_transaction_status() == TRANSACTION_STATUS_IDLE
@@ -139,14 +125,15 @@ def execute(executor: Session | Connection, wanted: Shape, values: Mapping[str, 
     return held.execute(connection, wanted, bound)
 
 
-class _Held:
+class StatementCache:
     """What one connection has prepared, the least recently used first."""
 
     def __init__(self) -> None:
         self.names: OrderedDict[str, None] = OrderedDict()
         self.is_certain = True
 
-    def execute(self, connection: Connection, wanted: Shape, bound: Mapping[str, Any]) -> list[Any]:
+    def execute(self, connection: Connection, wanted: PreparedStatement, bound: Mapping[str, Any]) -> list[Any]:
+        """Execute a statement, which is prepared first if the connection does not have it."""
         if self.is_certain and wanted.name in self.names:
             self.names.move_to_end(wanted.name)
             return _rows(connection, wanted.calling, bound)

@@ -23,7 +23,7 @@ _new_session = sessionmaker(expire_on_commit=False)
 def transaction() -> Iterator[Session]:
     """One unit of work: committed when the block ends, rolled back when it raises, its connection returned either way.
 
-    Inside of `whole()` it is a part: rolled back by itself when it raises, and committed with the whole.
+    Inside of `unit_of_work()` it is a part: rolled back by itself when it raises, and committed with the whole.
 
     Raises:
         sqlalchemy.exc.TimeoutError: no pooled connection within `DB_POOL_TIMEOUT_SECONDS`.
@@ -40,7 +40,8 @@ def single_statement() -> Iterator[Connection]:
     """A connection for one statement, which is a transaction by itself: committed when its answer is there.
 
     So is what it notifies of, and all or nothing of what it writes. It takes one round trip; `transaction()`, with
-    BEGIN and COMMIT, takes three. Two statements would be two transactions. Inside of `whole()` it is a part, as there.
+    BEGIN and COMMIT, takes three. Two statements would be two transactions. Inside of `unit_of_work()` it is a
+    part, as there.
 
     Raises:
         As `transaction()`.
@@ -78,7 +79,7 @@ _current = _Current()
 
 
 @contextmanager
-def whole() -> Iterator[Session]:
+def unit_of_work() -> Iterator[Session]:
     """One transaction of all that happens in the block: every `transaction()` in it is a part, by a savepoint.
 
     Only around what waits for nothing but the database: a connection is held all the while. It goes into no other.
@@ -96,13 +97,13 @@ def whole() -> Iterator[Session]:
         act()
 
 
-def is_in_whole() -> bool:
-    """Tell whether this greenlet is inside of a `whole()`."""
+def in_unit_of_work() -> bool:
+    """Tell whether this greenlet is inside of a `unit_of_work()`."""
     return _current.whole is not None
 
 
-def once_committed(act: Callable[[], None]) -> None:
-    """Do something that the world may see only of what is committed: now, or, inside of `whole()`, when that is over.
+def on_commit(act: Callable[[], None]) -> None:
+    """Do something that the world may see only of what is committed: now, or, in a `unit_of_work()`, at its end.
 
     Called after `with transaction()`; what is rolled back is not done.
     """
@@ -112,26 +113,26 @@ def once_committed(act: Callable[[], None]) -> None:
         _current.whole.afterwards.append(act)
 
 
-def until_none_is_left(remove: Callable[[Session, int], int], *, at_once: int) -> int:
-    """Remove rows in short transactions of `at_once` rows until one finds fewer; how many rows it was."""
+def delete_in_batches(remove: Callable[[Session, int], int], *, batch_size: int) -> int:
+    """Remove rows in short transactions of `batch_size` rows until one finds fewer; how many rows it was."""
     removed = 0
     while True:
         with transaction() as session:
-            batch = remove(session, at_once)
+            batch = remove(session, batch_size)
         removed += batch
-        if batch < at_once:
+        if batch < batch_size:
             return removed
 
 
-def connect(settings: Settings) -> Engine:
+def configure(settings: Settings) -> Engine:
     """Make the engine and hand it to `transaction()`. Connects to nothing yet."""
     engine = make_engine(settings)
-    use(engine)
+    bind_sessions(engine)
     wait_with_gevent(settings.db_statement_timeout_ms / 1000 + SILENT_SERVER_GRACE_SECONDS)
     return engine
 
 
-def use(bind: Engine | Connection, **session_options: Any) -> None:
+def bind_sessions(bind: Engine | Connection, **session_options: Any) -> None:
     """Let `transaction()` work on this engine, or on one connection of it (as a test that rolls back does)."""
     _new_session.configure(bind=bind, **session_options)
     _bound.engine = bind.engine
@@ -139,7 +140,7 @@ def use(bind: Engine | Connection, **session_options: Any) -> None:
 
 
 class _Bound:
-    """What `use` was given: an engine, or one connection of it."""
+    """What `bind_sessions` was given: an engine, or one connection of it."""
 
     engine: Engine
     connection: Connection | None = None
@@ -149,7 +150,7 @@ _bound = _Bound()
 
 
 @contextmanager
-def refusing(**errors: Callable[[], Exception]) -> Iterator[None]:
+def translate_integrity_errors(**errors: Callable[[], Exception]) -> Iterator[None]:
     """Turn a violated constraint, by its name, into the domain's error; anything else is passed on.
 
     The database checks when a statement reaches it, so the statement must be executed or flushed inside the block.

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Row, delete, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from app.db.session import refusing
+from app.db.session import translate_integrity_errors
 from app.errors import Conflict, InvalidInput, Problem
 from app.models import Category
 
@@ -32,24 +32,24 @@ def lock_tree(session: Session) -> None:
 
 def add_category(session: Session, values: dict[str, Any]) -> UUID:
     """A new category's id. Raises InvalidInput: its parent is unknown. Conflict: a sibling has its name."""
-    with _refusing_places():
+    with _translate_place_errors():
         return session.execute(insert(Category).values(**values).returning(Category.id)).scalar_one()
 
 
 def update_category(session: Session, category_id: UUID, values: dict[str, Any]) -> None:
     """Change a category. Raises as `add_category`."""
-    with _refusing_places():
+    with _translate_place_errors():
         session.execute(update(Category).where(Category.id == category_id).values(**values))
 
 
 def delete_category(session: Session, category_id: UUID) -> None:
     """Remove a category. Raises Conflict: there is a listing in it, or a category below it."""
-    with refusing(fk_equipment_category_id=_has_listings, fk_categories_parent_id=_has_children):
+    with translate_integrity_errors(fk_equipment_category_id=_has_listings, fk_categories_parent_id=_has_children):
         session.execute(delete(Category).where(Category.id == category_id))
 
 
-def _refusing_places() -> AbstractContextManager[None]:
-    return refusing(
+def _translate_place_errors() -> AbstractContextManager[None]:
+    return translate_integrity_errors(
         fk_categories_parent_id=unknown_parent,
         uq_categories_root_name=_name_taken,
         uq_categories_parent_id_name=_name_taken,

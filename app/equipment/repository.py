@@ -8,7 +8,8 @@ from sqlalchemy import ARRAY, Connection, Uuid, any_, bindparam, delete, insert,
 from sqlalchemy.orm import Session
 
 from app.db import prepared
-from app.db.session import refusing
+from app.db.prepared import PreparedStatement
+from app.db.session import translate_integrity_errors
 from app.equipment import search as query
 from app.equipment.criteria import Search
 from app.equipment.document import EquipmentDocument, EquipmentPage, EquipmentState, document_columns
@@ -18,8 +19,8 @@ from app.models import Equipment, EquipmentPhoto, Role, User
 from app.paging import Position, encode_cursor
 
 _IS_ONE_OF = Equipment.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
-_GET_ITEMS = prepared.shape("get_items", select(*document_columns()).where(_IS_ONE_OF))
-_GET_VERSIONS = prepared.shape("get_versions", select(Equipment.id, Equipment.version).where(_IS_ONE_OF))
+_GET_ITEMS = PreparedStatement("get_items", select(*document_columns()).where(_IS_ONE_OF))
+_GET_VERSIONS = PreparedStatement("get_versions", select(Equipment.id, Equipment.version).where(_IS_ONE_OF))
 
 
 def search(executor: Session | Connection, wanted: Search) -> EquipmentPage:
@@ -85,7 +86,7 @@ def add_equipment(session: Session, owner_id: UUID, values: dict[str, Any]) -> U
     Raises:
         InvalidInput: its category is unknown. NotFound: its owner was deleted meanwhile.
     """
-    with refusing(fk_equipment_category_id=_unknown_category, fk_equipment_owner_id=_no_such_owner):
+    with translate_integrity_errors(fk_equipment_category_id=_unknown_category, fk_equipment_owner_id=_no_such_owner):
         return session.execute(
             insert(Equipment).values(owner_id=owner_id, **values).returning(Equipment.id)
         ).scalar_one()
@@ -93,7 +94,7 @@ def add_equipment(session: Session, owner_id: UUID, values: dict[str, Any]) -> U
 
 def update_equipment(session: Session, equipment_id: UUID, values: dict[str, Any]) -> None:
     """Change a listing. Raises InvalidInput when its new category is unknown."""
-    with refusing(fk_equipment_category_id=_unknown_category):
+    with translate_integrity_errors(fk_equipment_category_id=_unknown_category):
         session.execute(update(Equipment).where(Equipment.id == equipment_id).values(**values))
 
 

@@ -35,8 +35,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from app.db import prepared
-from app.db.prepared import Shape
+from app.db.prepared import PreparedStatement
 from app.equipment.criteria import Sort
 from app.equipment.document import as_geometry, distance_metres, document_columns, longitude_latitude
 from app.equipment.form import Beginning, Form, edges, parameter
@@ -66,13 +65,13 @@ _SUBTREE = _subtree()  # one for a statement that asks for it twice
 
 
 @lru_cache(maxsize=MOST_SHAPES)
-def shape_of(form: Form) -> Shape:
+def shape_of(form: Form) -> PreparedStatement:
     """The statement of all searches of this form.
 
     One row for each listing of the page, each with the list's `total`; where the page is empty, one of NULLs but for
     that. The columns are `total`, `sort_key` (as text) and those of `document_columns`.
     """
-    return prepared.shape("search", _statement(form), replanned=not _has_one_plan(form))
+    return PreparedStatement("search", _statement(form), custom_plan=not _has_one_plan(form))
 
 
 def _has_one_plan(form: Form) -> bool:

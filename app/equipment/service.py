@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app import audit
 from app.audit import Action, Actor
 from app.auth.principal import Identity
-from app.db.batching import Alike, Coalesced
+from app.db.batching import BatchLoader, SingleFlight
 from app.db.session import single_statement, transaction
 from app.equipment import repository
 from app.equipment.criteria import Filters, Search, Sort
@@ -67,9 +67,9 @@ def _get_versions(ids: Sequence[UUID]) -> Mapping[UUID, int]:
         return repository.get_versions(connection, ids)
 
 
-_searches = Alike(_search)
-_items = Coalesced(_get_items)
-_versions = Coalesced(_get_versions)
+_searches = SingleFlight(_search)
+_items = BatchLoader(_get_items)
+_versions = BatchLoader(_get_versions)
 
 
 def _there(found: Found | None) -> Found:

@@ -9,7 +9,8 @@ from sqlalchemy import ARRAY, Connection, DateTime, Integer, Uuid, bindparam, in
 from sqlalchemy.orm import Session
 
 from app.db import prepared
-from app.db.session import refusing
+from app.db.prepared import PreparedStatement
+from app.db.session import translate_integrity_errors
 from app.errors import InvalidInput
 from app.messages.criteria import ConversationPage
 from app.messages.projection import Change, ConversationHead, ConversationView, MessageView, timestamp
@@ -49,13 +50,13 @@ LEFT JOIN conversation_participants p ON p.conversation_id = c.id AND p.user_id 
 LEFT JOIN messages last ON last.conversation_id = c.id AND last.seq = c.last_seq
 LEFT JOIN users sender ON sender.id = last.sender_id
 """  # noqa: S608 - parts of this module's own
-_GET = prepared.shape(
+_GET = PreparedStatement(
     "get_conversation",
     text(f"{_VIEW} WHERE c.id = :conversation_id").bindparams(
         bindparam("conversation_id", type_=Uuid), bindparam("user_id", type_=Uuid)
     ),
 )
-_LIST = prepared.shape(
+_LIST = PreparedStatement(
     "list_conversations",
     text(f"""
 WITH {_MINE},
@@ -75,7 +76,7 @@ ORDER BY c.updated_at DESC, c.id""").bindparams(  # noqa: S608 - parts of this m
     ),
 )
 # Those in which nothing was said come last: they are easily made, and must not take the place of others.
-_HEADS = prepared.shape(
+_HEADS = PreparedStatement(
     "list_heads",
     text(f"""
 WITH {_MINE},
@@ -134,7 +135,7 @@ def find_or_add_conversation(
     """
     key = Conversation.key_of(participant_ids, equipment_id)
     values = {"user_ids": list(participant_ids), "equipment_id": equipment_id, "key": key}
-    with refusing(fk_conversations_equipment_id=_unknown_equipment):
+    with translate_integrity_errors(fk_conversations_equipment_id=_unknown_equipment):
         conversation_id: UUID | None = session.scalar(_ADD, values)
     if conversation_id is None:
         existing = session.scalar(select(Conversation.id).where(Conversation.participant_key == key))

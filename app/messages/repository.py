@@ -8,7 +8,8 @@ from sqlalchemy import ARRAY, Connection, Integer, Row, String, Text, Uuid, bind
 from sqlalchemy.orm import Session
 
 from app.db import prepared
-from app.db.session import refusing
+from app.db.prepared import PreparedStatement
+from app.db.session import translate_integrity_errors
 from app.errors import Conflict, Forbidden, NotFound
 from app.messages.criteria import MessagePage
 from app.messages.projection import MessageList, MessageView, ReadMark, SentMessage
@@ -39,7 +40,7 @@ _IDS = (bindparam("conversation_id", type_=Uuid), bindparam("user_id", type_=Uui
 # both find none; the second waits for the conversation's row, meets the unique key, and is undone, number and all.
 # The time is taken under the lock, so that it rises with `seq`. The sender's row is held before the conversation's, as
 # whoever deletes a user holds them: the other way round each could wait for the other.
-_ADD_MESSAGE = prepared.shape(
+_ADD_MESSAGE = PreparedStatement(
     "add_message",
     text(f"""
 WITH {_ACCESS},
@@ -100,7 +101,7 @@ LEFT JOIN LATERAL (
 ORDER BY shown.seq {direction}
 """
 _LIST = {
-    direction: prepared.shape(
+    direction: PreparedStatement(
         f"list_messages_{direction.lower()}",
         text(
             _LIST_MESSAGES.format(access=_ACCESS, columns=_MESSAGE_COLUMNS, direction=direction)  # of this module's own
@@ -111,7 +112,7 @@ _LIST = {
     for direction in ("ASC", "DESC")
 }
 
-_LIST_BATCHES = prepared.shape(
+_LIST_BATCHES = PreparedStatement(
     "list_batches",
     text(f"""
 SELECT access.id AS conversation_id, {_PARTICIPANT_IDS.strip()}, shown.*
@@ -131,7 +132,7 @@ ORDER BY access.id, shown.seq
     ),
 )
 
-_MARK_READ = prepared.shape(
+_MARK_READ = PreparedStatement(
     "mark_read",
     text(f"""
 WITH {_ACCESS},
@@ -148,7 +149,7 @@ FROM access LEFT JOIN marked ON true
 """).bindparams(*_IDS, bindparam("seq", type_=Integer)),  # noqa: S608 - parts of this module's own
 )
 
-_GET_PARTICIPANT_IDS = prepared.shape(
+_GET_PARTICIPANT_IDS = PreparedStatement(
     "get_participant_ids",
     text(
         f"WITH {_ACCESS} SELECT access.is_member, {_PARTICIPANT_IDS.strip()} FROM access"  # noqa: S608 - as above
@@ -180,7 +181,7 @@ def add_message(
         "client_msg_id": client_msg_id,
         "channel": channel,
     }
-    with refusing(uq_messages_sender_id_conversation_id_client_msg_id=AlreadySent):
+    with translate_integrity_errors(uq_messages_sender_id_conversation_id_client_msg_id=AlreadySent):
         rows = prepared.execute(executor, _ADD_MESSAGE, values)
     row = _accessible(rows)[0]
     if row.id is None:  # the sender was deleted since this statement began

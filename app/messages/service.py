@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.auth.principal import Identity
-from app.db.session import once_committed, single_statement, transaction
+from app.db.session import on_commit, single_statement, transaction
 from app.errors import InvalidInput
 from app.messages import conversations, repository
 from app.messages.criteria import ConversationPage, MessagePage
@@ -82,7 +82,7 @@ def send(
 ) -> SentMessage:
     """Store a message, once for its `client_msg_id`, and let every participant's sockets know.
 
-    When this returns, the message is committed, or, inside of a `whole()`, is when that is over. When it raises, it may
+    When this returns, the message is committed, or, inside `unit_of_work()`, will be with it. When it raises, it may
     be, if the answer of COMMIT was lost: sent again with the same `client_msg_id` it is the same message.
 
     Raises:
@@ -104,7 +104,7 @@ def send(
             if attempt == SEND_ATTEMPTS:
                 raise
     if not sent.is_repeated:
-        once_committed(lambda: _tell(bus, sent))
+        on_commit(lambda: _tell(bus, sent))
     return sent
 
 

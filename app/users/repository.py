@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.db.session import refusing
+from app.db.session import translate_integrity_errors
 from app.email_address import is_same_email
 from app.errors import NotFound, UsernameTaken
 from app.models import OwnerProfile, RenterProfile, Role, User
@@ -42,7 +42,7 @@ def lock_user(session: Session, user_id: UUID) -> User:
 
 def update_user(session: Session, user: User, values: Mapping[str, Any]) -> None:
     """Change a locked user; equal values write nothing. Raises UsernameTaken."""
-    with refusing(uq_users_username=UsernameTaken):
+    with translate_integrity_errors(uq_users_username=UsernameTaken):
         _save(session, user, values)
 
 

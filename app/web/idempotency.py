@@ -56,7 +56,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 def idempotent(view: View) -> View:
     """Let a view that creates something take an Idempotency-Key. Goes next to the route.
 
-    The view waits for nothing but the database, and what it lets the world know it hands to `once_committed`.
+    The view waits for nothing but the database, and what it lets the world know it hands to `on_commit`.
     """
 
     @wraps(view)

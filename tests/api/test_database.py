@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from app.db.engine import connect_listener, is_unavailable, make_engine
-from app.db.session import single_statement, transaction, use, whole
+from app.db.session import bind_sessions, single_statement, transaction, unit_of_work
 from app.settings import Settings
 
 ADD = text("INSERT INTO users (full_name) VALUES (:name)")
@@ -41,12 +41,12 @@ def own(settings: Settings, database_url_factory: Callable[[], str]) -> Settings
 def using(settings: Settings, engine: Engine) -> Iterator[Engine]:
     """A pool of the block's own, whose first connection has been made; then `engine` again."""
     pool = make_engine(settings)
-    use(pool)
+    bind_sessions(pool)
     try:
         backend_pid()
         yield pool
     finally:
-        use(engine, join_transaction_mode="conditional_savepoint")
+        bind_sessions(engine, join_transaction_mode="conditional_savepoint")
         pool.dispose()
 
 
@@ -164,7 +164,7 @@ class TestSingleStatement:
         assert committed(own) == 0
 
     def test_in_a_whole_it_is_undone_with_it(self, own: Settings, pooled: Engine) -> None:
-        with whole() as session:
+        with unit_of_work() as session:
             with single_statement() as connection:
                 connection.execute(ADD, NAME)
             assert count(session) == 1
@@ -173,7 +173,7 @@ class TestSingleStatement:
         assert committed(own) == 0
 
     def test_in_a_whole_it_is_undone_by_itself_when_it_raises(self, own: Settings, pooled: Engine) -> None:
-        with whole() as session:
+        with unit_of_work() as session:
             add_and_fail(single_statement, DBAPIError)
             assert count(session) == 0
             session.execute(ADD, NAME)

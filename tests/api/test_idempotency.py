@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from app import idempotency
 from app.auth.identity import is_public
-from app.db.session import _current, transaction
+from app.db.session import in_unit_of_work, transaction
 from app.models import Role
 from app.realtime.bus import Event
 from tests.support.assertions import assert_error
@@ -110,7 +110,7 @@ class TestReplay:
     ) -> None:
         told: list[tuple[Event, bool]] = []
         bus = app.extensions["live"].bus
-        monkeypatch.setattr(bus, "publish", lambda event: told.append((event, _current.whole is None)))
+        monkeypatch.setattr(bus, "publish", lambda event: told.append((event, not in_unit_of_work())))
         path = f"{CONVERSATIONS}/{add_conversation(renter.id, add_user())}/messages"
         for _ in range(2):
             post(client, path, {"content": "Is it free?"}, renter)

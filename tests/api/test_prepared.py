@@ -30,14 +30,14 @@ from sqlalchemy.orm import Session
 
 from app.db import prepared
 from app.db.engine import make_engine
-from app.db.prepared import MOST_PER_CONNECTION, Shape
+from app.db.prepared import MOST_PER_CONNECTION, PreparedStatement
 from app.models import Condition, Equipment
 from app.settings import Settings
 from tests.conftest import StatementCounter
 
 NUMBER_BIND = bindparam("number", type_=Integer)
-NUMBER = prepared.shape("number", select(NUMBER_BIND))
-QUOTIENT = prepared.shape("quotient", text("SELECT 100 / :n").bindparams(bindparam("n", type_=Integer)))
+NUMBER = PreparedStatement("number", select(NUMBER_BIND))
+QUOTIENT = PreparedStatement("quotient", text("SELECT 100 / :n").bindparams(bindparam("n", type_=Integer)))
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_it_outlasts_the_transaction_and_goes_with_the_connection(session: Sessi
 
 
 def test_a_connection_keeps_those_that_it_used_last(session: Session) -> None:
-    shapes = [prepared.shape("many", select(literal(n), NUMBER_BIND)) for n in range(MOST_PER_CONNECTION + 5)]
+    shapes = [PreparedStatement("many", select(literal(n), NUMBER_BIND)) for n in range(MOST_PER_CONNECTION + 5)]
     for each in shapes[:MOST_PER_CONNECTION]:
         prepared.execute(session, each, {"number": 1})
     prepared.execute(session, shapes[0], {"number": 1})
@@ -104,18 +104,18 @@ def test_a_connection_keeps_those_that_it_used_last(session: Session) -> None:
     assert len(left) == MOST_PER_CONNECTION
 
 
-@pytest.mark.parametrize("replanned", [True, False])
-def test_a_statement_is_planned_once_or_with_each_use_as_its_shape_says(session: Session, replanned: bool) -> None:
-    wanted = prepared.shape("planned", select(NUMBER_BIND), replanned=replanned)
+@pytest.mark.parametrize("custom_plan", [True, False])
+def test_a_statement_is_planned_once_or_with_each_use_as_its_shape_says(session: Session, custom_plan: bool) -> None:
+    wanted = PreparedStatement("planned", select(NUMBER_BIND), custom_plan=custom_plan)
     for _ in range(8):
         prepared.execute(session, wanted, {"number": 1})
         session.commit()
     plans = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE name = :name"
-    assert session.execute(text(plans), {"name": wanted.name}).one() == ((0, 8) if replanned else (8, 0))
+    assert session.execute(text(plans), {"name": wanted.name}).one() == ((0, 8) if custom_plan else (8, 0))
 
 
 def test_in_autocommit_it_is_planned_with_each_use_too(own_engine: Engine) -> None:
-    wanted = prepared.shape("planned", select(NUMBER_BIND), replanned=True)
+    wanted = PreparedStatement("planned", select(NUMBER_BIND), custom_plan=True)
     with Session(own_engine.execution_options(isolation_level="AUTOCOMMIT")) as session:
         for _ in range(3):
             assert prepared.execute(session, wanted, {"number": 7})[0][0] == 7
@@ -143,7 +143,7 @@ class TestWhatHappensToAConnection:
     def test_a_column_that_a_migration_changes_is_read_as_it_is_now(self, session: Session) -> None:
         session.execute(text("CREATE TEMPORARY TABLE scratch AS SELECT 7 AS value"))
         session.commit()
-        value = prepared.shape("value", text("SELECT value FROM scratch"))
+        value = PreparedStatement("value", text("SELECT value FROM scratch"))
         assert prepared.execute(session, value, {})[0][0] == 7
         session.execute(text("ALTER TABLE scratch ALTER COLUMN value TYPE text"))
         session.commit()
@@ -170,7 +170,7 @@ class TestWhatHappensToAConnection:
         assert sorted(held(session)) == sorted([NUMBER.name, QUOTIENT.name])
 
     def test_one_that_the_server_cannot_read_fails_alone(self, session: Session) -> None:
-        nonsense = prepared.shape("nonsense", text("SELECT FROM nothing WHERE"))
+        nonsense = PreparedStatement("nonsense", text("SELECT FROM nothing WHERE"))
         with pytest.raises(ProgrammingError):
             prepared.execute(session, nonsense, {})
         session.rollback()
@@ -202,7 +202,7 @@ VALUES: list[tuple[Any, list[Any]]] = [
 @pytest.mark.parametrize(("type_", "value"), [(type_, value) for type_, values in VALUES for value in values], ids=str)
 def test_a_value_arrives_as_it_was_given(either_way: None, session: Session, type_: Any, value: Any) -> None:
     given = bindparam("value", type_=type_)
-    same = prepared.shape("same", select(given.label("value"), func.pg_typeof(given)))
+    same = PreparedStatement("same", select(given.label("value"), func.pg_typeof(given)))
     for _ in range(2):
         received, received_as = prepared.execute(session, same, {"value": value})[0]
         assert received == value
@@ -212,7 +212,7 @@ def test_a_value_arrives_as_it_was_given(either_way: None, session: Session, typ
 
 def test_an_enum_and_a_percent_sign_are_what_they_are(either_way: None, session: Session) -> None:
     condition = bindparam("condition", type_=Equipment.condition.type)
-    wanted = prepared.shape("percent", select(condition, literal("50%"), literal("it's"), func.mod(7, 4)))
+    wanted = PreparedStatement("percent", select(condition, literal("50%"), literal("it's"), func.mod(7, 4)))
     for _ in range(2):
         row = prepared.execute(session, wanted, {"condition": Condition.GOOD})[0]
         assert tuple(row) == ("good", "50%", "it's", 3)
@@ -221,21 +221,21 @@ def test_an_enum_and_a_percent_sign_are_what_they_are(either_way: None, session:
 class TestShape:
     def test_a_value_without_a_type_is_refused(self) -> None:
         with pytest.raises(CompileError):
-            prepared.shape("untyped", text("SELECT :value"))
+            PreparedStatement("untyped", text("SELECT :value"))
 
     def test_a_value_that_is_missing_is_refused(self, session: Session) -> None:
         with pytest.raises(KeyError):
             prepared.execute(session, NUMBER, {})
 
     def test_equal_statements_have_one_name_and_others_another(self) -> None:
-        def shape(label: str, type_: Any, constant: int) -> Shape:
-            return prepared.shape(label, select(bindparam("value", type_=type_), literal(constant)))
+        def shape(label: str, type_: Any, constant: int) -> PreparedStatement:
+            return PreparedStatement(label, select(bindparam("value", type_=type_), literal(constant)))
 
         first = shape("label", Integer, 1)
-        assert first == shape("label", Integer, 1)
+        assert first.name == shape("label", Integer, 1).name
         others = {shape("other", Integer, 1).name, shape("label", BigInteger, 1).name, shape("label", Integer, 2).name}
         assert len({first.name, *others}) == 4
 
     def test_it_can_be_written_for_another_client(self) -> None:
-        wanted = prepared.shape("x", select(bindparam("a", type_=Integer) + literal(1), literal("5%")))
+        wanted = PreparedStatement("x", select(bindparam("a", type_=Integer) + literal(1), literal("5%")))
         assert wanted.written(lambda name: f":{name}") == "SELECT CAST(:a AS INTEGER) + 1 AS anon_1, '5%' AS anon_2"

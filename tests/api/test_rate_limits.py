@@ -52,7 +52,7 @@ class Service:
 @pytest.fixture
 def serve(settings: Settings, rolled_back: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Service]:
     """Makes services, all of them in the test's transaction."""
-    monkeypatch.setattr("app.db.session.connect", lambda _: None)
+    monkeypatch.setattr("app.db.session.configure", lambda _: None)
 
     def make(*, proxies: int = 0, **rates: Any) -> Service:
         limits = dataclasses.replace(settings.rate_limits, **rates)

@@ -14,7 +14,7 @@ from hypothesis import Phase, assume, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, insert, text
 
-from app.db.session import use
+from app.db.session import bind_sessions
 from app.models import Category, Equipment, EquipmentPhoto, User
 from tests.api.search_oracle import (
     WORDS,
@@ -65,13 +65,13 @@ def _tsquery(ways: Word, prefix: bool) -> str:
 def searcher(app: Flask, engine: Engine) -> Iterator[Searcher]:
     """The world is written once; the transaction is rolled back after the last test."""
     with engine.connect() as connection, connection.begin() as outer:
-        use(connection, join_transaction_mode="create_savepoint")
+        bind_sessions(connection, join_transaction_mode="create_savepoint")
         try:
             _insert_world(connection)
             yield Searcher(app.test_client(), connection)
         finally:
             outer.rollback()
-            use(engine, join_transaction_mode="conditional_savepoint")
+            bind_sessions(engine, join_transaction_mode="conditional_savepoint")
 
 
 def _insert_world(connection: Connection) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, delete, insert, update
 
 from app import paging
 from app.db.engine import make_engine
-from app.db.session import use
+from app.db.session import bind_sessions
 from app.equipment.criteria import Filters, Search, Sort
 from app.geo import Point
 from app.models import Equipment, User
@@ -48,9 +48,9 @@ def engine_of_own(app: Flask, engine: Engine, settings: Settings, database_url_f
     """A database of this module's own, for writes that are committed."""
     url = "postgresql+psycopg2://" + database_url_factory().partition("://")[2]
     own = make_engine(replace(settings, database_url=url))
-    use(own, join_transaction_mode="conditional_savepoint")
+    bind_sessions(own, join_transaction_mode="conditional_savepoint")
     yield own
-    use(engine, join_transaction_mode="conditional_savepoint")
+    bind_sessions(engine, join_transaction_mode="conditional_savepoint")
     own.dispose()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg2.extensions import adapt
 from psycopg2.extras import register_uuid
 
-from app.db.prepared import Shape
+from app.db.prepared import PreparedStatement
 from app.equipment.criteria import Filters, Search, Sort
 from app.equipment.form import form_of, values_of
 from app.equipment.search import shape_of
@@ -72,7 +72,7 @@ def add_message(conversations: int) -> Script:
 
 
 def _script(
-    shape: Shape, values: Mapping[str, Any], *, drawn: Mapping[str, str], variables: Mapping[str, str]
+    shape: PreparedStatement, values: Mapping[str, Any], *, drawn: Mapping[str, str], variables: Mapping[str, str]
 ) -> Script:
     """A shape, and a call of it with these values, but for what is drawn, which are expressions of the variables."""
     given = {name: values[name] for name in shape.types if name not in drawn}

@@ -7,7 +7,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from app.db.batching import Alike, Coalesced
+from app.db.batching import BatchLoader, SingleFlight
 from app.errors import NotFound, Unavailable
 
 SECONDS = 5
@@ -41,8 +41,8 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def shared(table: Table) -> Coalesced[str, int]:
-    return Coalesced(table.read)
+def shared(table: Table) -> BatchLoader[str, int]:
+    return BatchLoader(table.read)
 
 
 def begin(*calls: Callable[[], object]) -> list[gevent.Greenlet]:
@@ -57,7 +57,7 @@ def ends(greenlets: Sequence[gevent.Greenlet]) -> list[object]:
     return [greenlet.get(block=False) for greenlet in greenlets]
 
 
-def test_those_who_come_while_a_read_is_under_way_share_the_next(table: Table, shared: Coalesced[str, int]) -> None:
+def test_those_who_come_while_a_read_is_under_way_share_the_next(table: Table, shared: BatchLoader[str, int]) -> None:
     table.is_open.clear()
     asking = begin(*(partial(shared.get, key) for key in ("a", "b", "c", "b", "nowhere")))
     table.is_open.set()
@@ -65,7 +65,7 @@ def test_those_who_come_while_a_read_is_under_way_share_the_next(table: Table, s
     assert table.reads == [["a"], ["b", "c", "nowhere"]]
 
 
-def test_a_read_that_runs_already_takes_nobody_in(table: Table, shared: Coalesced[str, int]) -> None:
+def test_a_read_that_runs_already_takes_nobody_in(table: Table, shared: BatchLoader[str, int]) -> None:
     table.is_open.clear()
     first = begin(lambda: shared.get("a"))
     second = begin(lambda: shared.get("b"))
@@ -80,7 +80,7 @@ def test_a_read_that_runs_already_takes_nobody_in(table: Table, shared: Coalesce
 
 
 def test_a_read_that_hangs_holds_nobody_up(
-    table: Table, shared: Coalesced[str, int], monkeypatch: pytest.MonkeyPatch
+    table: Table, shared: BatchLoader[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.db.batching.PATIENCE_SECONDS", 0.001)
     table.is_open.clear()
@@ -103,7 +103,7 @@ def test_a_failure_is_for_all_who_shared_the_read_and_for_nobody_else() -> None:
             raise answer
         return answer
 
-    shared = Coalesced(read)
+    shared = BatchLoader(read)
 
     def outcome(key: str) -> object:
         try:
@@ -117,7 +117,7 @@ def test_a_failure_is_for_all_who_shared_the_read_and_for_nobody_else() -> None:
     assert shared.get("b") == 2
 
 
-def test_who_shared_a_read_that_was_cut_off_is_told_to_ask_again(table: Table, shared: Coalesced[str, int]) -> None:
+def test_who_shared_a_read_that_was_cut_off_is_told_to_ask_again(table: Table, shared: BatchLoader[str, int]) -> None:
     table.is_open.clear()
     first, leading = begin(lambda: shared.get("a"), lambda: shared.get("b"))
 
@@ -134,7 +134,7 @@ def test_who_shared_a_read_that_was_cut_off_is_told_to_ask_again(table: Table, s
 
 
 def test_a_read_takes_no_more_keys_than_it_may(table: Table) -> None:
-    shared = Coalesced(table.read, most=2)
+    shared = BatchLoader(table.read, most=2)
     table.is_open.clear()
     asking = begin(*(partial(shared.get, key) for key in ("a", "b", "c", "nowhere", "elsewhere")))
     table.is_open.set()
@@ -144,11 +144,11 @@ def test_a_read_takes_no_more_keys_than_it_may(table: Table) -> None:
 
 
 def test_a_part_of_a_whole_reads_for_itself(
-    table: Table, shared: Coalesced[str, int], monkeypatch: pytest.MonkeyPatch
+    table: Table, shared: BatchLoader[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table.is_open.clear()
     asking = begin(lambda: shared.get("a"), lambda: shared.get("b"))
-    monkeypatch.setattr("app.db.session.is_in_whole", lambda: True)
+    monkeypatch.setattr("app.db.session.in_unit_of_work", lambda: True)
     asking += begin(lambda: shared.get("c"))
     assert table.reads == [["a"], ["c"]]
     table.is_open.set()
@@ -164,7 +164,7 @@ class TestAlike:
             gates[key].wait(SECONDS)
             return key.upper()
 
-        alike = Alike(read)
+        alike = SingleFlight(read)
         slow = begin(*(partial(alike.get, "slow") for _ in range(3)))
         quick = begin(partial(alike.get, "quick"))
         gates["quick"].set()
@@ -181,7 +181,7 @@ class TestAlike:
                 return answer
             raise NotFound("gone")
 
-        alike = Alike(read)
+        alike = SingleFlight(read)
         assert [alike.get("a"), alike.get("a")] == [0, 1]
         for _ in range(2):
             with pytest.raises(NotFound):
