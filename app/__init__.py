@@ -16,7 +16,6 @@ from app.settings import Settings
 from app.users import commands as users_commands
 from app.users import routes as users
 from app.web import api, conditional, cors, docs, errors, headers, limits, proxies
-from app.web.application import Application
 from app.web.json import StrictJson
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -29,7 +28,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         InvalidSettings: without `settings`, when those of the environment are not complete and right.
     """
     settings = settings or Settings.from_env()
-    app = Application(__name__, static_folder=None)
+    app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json = StrictJson(app)
     app.extensions["settings"] = settings

@@ -22,12 +22,10 @@ from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMet
 from app.observability.logging import dict_config, keep_secrets_of  # noqa: E402
 from app.settings import Settings, refuse_wrong  # noqa: E402
 from app.web import server_errors  # noqa: E402
-from deploy import gunicorn_output  # noqa: E402
 
 _settings = Settings.from_env()  # a wrong setting stops the start here, with one line
 keep_secrets_of(_settings)
 server_errors.install()
-gunicorn_output.install()
 
 # What a request makes is nearly all gone by itself when it ends. By Python's own threshold, 700 objects more than were
 # freed, the collector looks for rings several times in the midst of each.
@@ -72,7 +70,6 @@ control_socket_disable = True  # one more way in that nobody uses
 forwarded_allow_ips = ""  # whom to believe about the client is TRUSTED_PROXY_COUNT's to say
 # Greenlets a worker serves at once; beyond, connections wait in the backlog.
 worker_connections = _settings.sockets.max_sockets_per_worker + _http_connections
-logger_class = gunicorn_output.ErrorLogger
 logconfig_dict = dict_config(level=_settings.log_level, as_json=_settings.log_json)
 
 _files = worker_connections + OTHER_FILES

@@ -3,14 +3,13 @@
 from http import HTTPStatus
 from typing import Any
 
-from flask import request
+from flask import Response, request
 
 from app.auth import schemas, service
 from app.auth.identity import caller, id_tokens, public, tenant
 from app.web.api import BASE_PATH, Blueprint, settings
 from app.web.json import json_response
 from app.web.limits import limited
-from app.web.response import Response
 
 blueprint = Blueprint("auth", __name__, url_prefix=f"{BASE_PATH}/auth", description="Accounts and tokens.")
 

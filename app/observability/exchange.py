@@ -54,16 +54,15 @@ def init_app(app: Flask, settings: Settings) -> None:
         return application(environ, start)
 
     app.wsgi_app = observed  # type: ignore[method-assign]
+    app.before_request(_note_route)
 
 
-def note_route(environ: dict[str, Any], route: str) -> None:
-    """Let the exchange, if this is one, know which rule was matched."""
-    exchange: Exchange | None = environ.get(_KEY)
-    if exchange is not None:
-        exchange.route = route
+def _note_route() -> None:
+    if request.url_rule is not None:
+        exchange_of(request.environ).route = request.url_rule.rule
 
 
-def path_of(environ: dict[str, Any]) -> str:
+def _path_of(environ: dict[str, Any]) -> str:
     """The path of a request as text; the environment has its bytes as Latin-1 (PEP 3333)."""
     path: str = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
     return path
@@ -96,7 +95,7 @@ def _conclude(exchange: Exchange, environ: dict[str, Any], status: int, *, as_js
     request_log.write(
         {
             "method": method,
-            "path": path_of(environ),
+            "path": _path_of(environ),
             "route": exchange.route,
             "status": status,
             "duration_ms": round(duration_seconds * 1000, 1),

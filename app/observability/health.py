@@ -7,7 +7,7 @@ from pathlib import Path
 import gevent
 import structlog
 from alembic.script import ScriptDirectory
-from flask import Flask
+from flask import Flask, Response
 from gevent import Timeout
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
@@ -16,7 +16,6 @@ from app.auth.identity import public
 from app.db.engine import PROBE_TIMEOUT_SECONDS, make_probe_engine
 from app.errors import Unavailable
 from app.settings import Settings
-from app.web.response import Response
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 FRESH_SECONDS = 0.5

@@ -5,7 +5,7 @@ import struct
 from http import HTTPStatus
 
 import gevent
-from flask import Flask, request
+from flask import Flask, Response, request
 from prometheus_flask_exporter import PrometheusMetrics
 from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
 
@@ -13,7 +13,6 @@ from app.auth.identity import public
 from app.errors import Unavailable
 from app.observability import counters, dependency_metrics, metrics_access
 from app.settings import Settings
-from app.web.response import Response
 
 PATH = "/metrics"
 READ_ATTEMPTS, READ_PAUSE_SECONDS = 5, 0.02

@@ -5,7 +5,7 @@ from typing import Any
 
 import flask_smorest
 import marshmallow as ma
-from flask import Flask, current_app
+from flask import Flask, Response, current_app
 from marshmallow import fields
 from werkzeug.exceptions import HTTPException
 
@@ -17,7 +17,6 @@ from app.web.errors import http_error
 from app.web.json import BodyParser
 from app.web.openapi import fields as openapi_fields
 from app.web.openapi.document import Description
-from app.web.response import Response
 
 BASE_PATH = "/api/v1"
 

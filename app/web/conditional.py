@@ -22,7 +22,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 import orjson
-from flask import Flask, current_app, request
+from flask import Flask, Response, current_app, request
 from werkzeug.datastructures import ETags
 from werkzeug.http import parse_etags, quote_etag
 
@@ -33,7 +33,6 @@ from app.precondition import UNCONDITIONAL, Precondition, Tokens, digest
 from app.web.accept import JSON
 from app.web.negotiation import chosen
 from app.web.pagination import link_header
-from app.web.response import Response
 
 MATCH, NONE_MATCH = "If-Match", "If-None-Match"
 PUBLIC, PRIVATE = "public, no-cache", "private, no-cache"

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 import structlog
-from flask import Flask, request
+from flask import Flask, Response, request
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
@@ -22,7 +22,6 @@ from app.observability.failures import report_unexpected
 from app.settings import REALM
 from app.web.accept import JSON, PROBLEM_JSON, best_of
 from app.web.json import json_response
-from app.web.response import Response
 
 RETRY_AFTER_SECONDS = 2
 # What a client sent comes back in an error, so it is cut.

@@ -20,16 +20,14 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-import flask
 import orjson
-from flask import make_response, request
+from flask import Response, make_response, request
 
 from app import idempotency, strict_json
 from app.auth.identity import caller
 from app.errors import MalformedRequest
 from app.idempotency import Answer
 from app.web.json import read_body
-from app.web.response import Response
 
 HEADER, REPLAYED = "Idempotency-Key", "Idempotent-Replayed"
 KEPT_HEADERS = ("Content-Type", "ETag", "Location")
@@ -106,6 +104,6 @@ def _canonical(body: bytes) -> bytes:
         return body
 
 
-def _as_answer(response: flask.Response) -> Answer:
+def _as_answer(response: Response) -> Answer:
     kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
     return Answer(status=response.status_code, headers=kept, body=response.get_data())

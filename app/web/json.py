@@ -19,7 +19,6 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from app import strict_json
 from app.errors import InvalidInput, MalformedRequest, UnsupportedMediaType
-from app.web.response import Response
 
 BODY_TIMEOUT_SECONDS = 20
 MAX_REMEMBERED_QUERIES = 1_000
@@ -41,7 +40,7 @@ class StrictJson(JSONProvider):
         except ValueError as error:
             raise MalformedRequest(f"The body is not valid JSON: {error}.") from error
 
-    def response(self, *args: Any, **kwargs: Any) -> Response:
+    def response(self, *args: Any, **kwargs: Any) -> flask.Response:
         """What `flask.jsonify` gives."""
         return json_response(self._prepare_response_obj(args, kwargs))
 
@@ -77,9 +76,9 @@ def json_response(
     status: int = HTTPStatus.OK,
     *,
     content_type: str = "application/json",
-) -> Response:
+) -> flask.Response:
     """A response with this value as its JSON body."""
-    return Response(orjson.dumps(body), status=status, content_type=content_type)
+    return flask.Response(orjson.dumps(body), status=status, content_type=content_type)
 
 
 def _is_utf8(value: bytes) -> bool:
