@@ -15,7 +15,7 @@ from app.observability import error_tracking, exchange, health, logging, metrics
 from app.settings import Settings
 from app.users import commands as users_commands
 from app.users import routes as users
-from app.web import api, conditional, cors, docs, errors, headers, limits, proxies
+from app.web import api, cors, docs, errors, etags, headers, limits, proxies
 from app.web.json import StrictJson
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -47,7 +47,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.init_app(app)
     limits.init_app(app, settings)
     identity.init_app(app, settings)
-    conditional.init_app(app)
+    etags.init_app(app)
     health.init_app(app, settings, is_draining=lambda: live.hub().is_draining, is_tenant_away=identity.is_tenant_away)
     metrics.init_app(app, settings)
     docs.init_app(app)

@@ -16,7 +16,7 @@ from app.equipment import categories
 from app.equipment.schemas import Category
 from app.paging import Page, PageRequest
 from app.web.api import BASE_PATH, Blueprint
-from app.web.conditional import guarded, listing, precondition, single, tagged
+from app.web.etags import conditional, list_response, precondition, resource_response, write_response
 from app.web.idempotency import idempotent
 from app.web.openapi.responses import headers
 
@@ -49,22 +49,22 @@ def list_users(query: tuple[UserFilters, PageRequest]) -> Page[UserRow]:
 @blueprint.response(200, schemas.User)
 def get_user(user_id: UUID) -> Any:
     """Show one user."""
-    return single(lambda: service.get_user(user_id), token=attrgetter("token"))
+    return resource_response(lambda: service.get_user(user_id), version=attrgetter("token"))
 
 
 @blueprint.route("/users/<uuid:user_id>/role", methods=["PUT"])
-@guarded
+@conditional
 @blueprint.arguments(schemas.RoleChange)
 @blueprint.response(200, schemas.User)
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def change_role(values: dict[str, Any], user_id: UUID) -> Any:
     """Give a user another role, at once. Not one's own. It is the user's tag that a condition names."""
     user = service.change_role(audit.actor(caller().user_id), user_id, **values, only_if=precondition())
-    return tagged(user, user.token)
+    return write_response(user, user.token)
 
 
 @blueprint.route("/users/<uuid:user_id>", methods=["DELETE"])
-@guarded
+@conditional
 @blueprint.response(204)
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def delete_user(user_id: UUID) -> None:
@@ -81,18 +81,18 @@ def list_equipment(query: tuple[EquipmentFilters, PageRequest]) -> Page[Equipmen
 
 
 @blueprint.route("/equipment/<uuid:equipment_id>/availability", methods=["PUT"])
-@guarded
+@conditional
 @blueprint.arguments(schemas.AvailabilityChange)
 @blueprint.response(200, schemas.ModeratedEquipment)
 def set_availability(values: dict[str, Any], equipment_id: UUID) -> Any:
     """Offer a listing, or not. It is the listing's tag that a condition names."""
     actor = audit.actor(caller().user_id)
     item = service.set_availability(actor, equipment_id, **values, only_if=precondition())
-    return tagged(item, item.version)
+    return write_response(item, item.version)
 
 
 @blueprint.route("/equipment/<uuid:equipment_id>", methods=["DELETE"])
-@guarded
+@conditional
 @blueprint.response(204)
 def delete_equipment(equipment_id: UUID) -> None:
     """Take a listing down for good."""
@@ -103,7 +103,7 @@ def delete_equipment(equipment_id: UUID) -> None:
 @blueprint.response(200, Category(many=True))
 def list_categories() -> Any:
     """List every category, each with those below it."""
-    return listing(categories.list_all(), token=attrgetter("token"))
+    return list_response(categories.list_all(), version=attrgetter("token"))
 
 
 @blueprint.route("/categories", methods=["POST"])
@@ -114,22 +114,22 @@ def list_categories() -> Any:
 def create_category(values: dict[str, Any]) -> Any:
     """Add a category."""
     node = categories.create(audit.actor(caller().user_id), **values)
-    return tagged(node, node.token, Location=url_for("categories.get_category", category_id=node.id))
+    return write_response(node, node.token, Location=url_for("categories.get_category", category_id=node.id))
 
 
 @blueprint.route("/categories/<uuid:category_id>", methods=["PUT"])
-@guarded
+@conditional
 @blueprint.arguments(schemas.CategoryChanges)
 @blueprint.response(200, Category)
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def change_category(values: dict[str, Any], category_id: UUID) -> Any:
     """Rename a category, or move it, with all below it."""
     node = categories.change(audit.actor(caller().user_id), category_id, values, only_if=precondition())
-    return tagged(node, node.token)
+    return write_response(node, node.token)
 
 
 @blueprint.route("/categories/<uuid:category_id>", methods=["DELETE"])
-@guarded
+@conditional
 @blueprint.response(204)
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def delete_category(category_id: UUID) -> None:

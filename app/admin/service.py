@@ -9,6 +9,7 @@ from app.admin.criteria import AuditSearch, EquipmentFilters, UserFilters
 from app.admin.projection import AuditRow, EquipmentRow, Stats, UserRow
 from app.audit import Actor
 from app.auth.principal import Identity
+from app.common.precondition import UNCONDITIONAL, Precondition
 from app.db.session import transaction
 from app.equipment import categories
 from app.equipment import service as equipment
@@ -16,7 +17,6 @@ from app.errors import Forbidden
 from app.messages import service as messages
 from app.models import Role
 from app.paging import Page, PageRequest
-from app.precondition import UNCONDITIONAL, Precondition
 from app.users import service as users
 
 
@@ -72,7 +72,7 @@ def delete_user(actor: Actor, user_id: UUID, *, only_if: Precondition = UNCONDIT
 
 def _check(session: Session, user_id: UUID, only_if: Precondition) -> None:
     """Compare with the user, whom the transaction holds: who lists something waits for that, too."""
-    if only_if is not UNCONDITIONAL:
+    if only_if != UNCONDITIONAL:
         only_if.check(repository.get_user(session, user_id).token)
 
 

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from app import audit
 from app.audit import Action, Actor
+from app.common.precondition import UNCONDITIONAL, Precondition, digest
 from app.db.session import transaction
 from app.equipment import category_repository as repository
 from app.errors import Conflict, NotFound, Problem
-from app.precondition import UNCONDITIONAL, Precondition, digest
 
 # Each category is shown once more inside each of those above it: the depth bounds what the whole list can weigh.
 MAX_DEPTH = 8

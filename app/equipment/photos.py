@@ -4,11 +4,11 @@ from uuid import UUID
 
 from app.audit import Action
 from app.auth.principal import Identity
+from app.common.precondition import UNCONDITIONAL, Precondition
 from app.db.session import transaction
 from app.equipment import repository, service
 from app.errors import Conflict
 from app.models import EquipmentPhoto
-from app.precondition import UNCONDITIONAL, Precondition
 
 MAX_PHOTOS = 20
 

@@ -14,7 +14,7 @@ from app.equipment.document import item_body
 from app.models import EquipmentPhoto
 from app.web.accept import GEO_JSON
 from app.web.api import BASE_PATH, Blueprint
-from app.web.conditional import guarded, listing, page, precondition, single, tagged
+from app.web.etags import conditional, list_response, page_response, precondition, resource_response, write_response
 from app.web.idempotency import idempotent
 from app.web.limits import limited
 from app.web.negotiation import also_gives, chosen
@@ -36,7 +36,7 @@ categories_blueprint = Blueprint(
 def search_equipment(search: Search) -> Any:
     """Find equipment by place, price, kind, words and condition, in any combination."""
     body = geojson.feature_collection if chosen() == GEO_JSON else attrgetter("json")
-    return page(service.search(search), token=attrgetter("token"), body=body)
+    return page_response(service.search(search), version=attrgetter("token"), body=body)
 
 
 @blueprint.route("/<uuid:equipment_id>")
@@ -44,10 +44,10 @@ def search_equipment(search: Search) -> Any:
 @blueprint.response(200, schemas.Item)
 def get_equipment(equipment_id: UUID) -> Any:
     """Show one listing."""
-    return single(
+    return resource_response(
         lambda: service.get(equipment_id),
         peek=lambda: service.version(equipment_id),
-        token=attrgetter("version"),
+        version=attrgetter("version"),
         body=item_body,
     )
 
@@ -60,21 +60,21 @@ def create_equipment(values: dict[str, Any]) -> Any:
     """List equipment for rent, as an owner."""
     item = service.create(caller(), values)
     location = url_for("equipment.get_equipment", equipment_id=item.id)
-    return tagged(item, item.version, body=item_body, status=HTTPStatus.CREATED, Location=location)
+    return write_response(item, item.version, body=item_body, status=HTTPStatus.CREATED, Location=location)
 
 
 @blueprint.route("/<uuid:equipment_id>", methods=["PUT"])
-@guarded
+@conditional
 @blueprint.arguments(schemas.EquipmentChanges)
 @blueprint.response(200, schemas.Item)
 def change_equipment(values: dict[str, Any], equipment_id: UUID) -> Any:
     """Change any part of a listing."""
     item = service.change(caller(), equipment_id, values, only_if=precondition())
-    return tagged(item, item.version, body=item_body)
+    return write_response(item, item.version, body=item_body)
 
 
 @blueprint.route("/<uuid:equipment_id>", methods=["DELETE"])
-@guarded
+@conditional
 @blueprint.response(204)
 def delete_equipment(equipment_id: UUID) -> None:
     """Take a listing down for good."""
@@ -92,7 +92,7 @@ def add_photo(photo: dict[str, Any], equipment_id: UUID) -> EquipmentPhoto:
 
 
 @blueprint.route("/<uuid:equipment_id>/photos/<uuid:photo_id>", methods=["DELETE"])
-@guarded
+@conditional
 @blueprint.response(204)
 def delete_photo(equipment_id: UUID, photo_id: UUID) -> None:
     """Remove a photo from a listing, whose tag it is that a condition names."""
@@ -104,7 +104,7 @@ def delete_photo(equipment_id: UUID, photo_id: UUID) -> None:
 @categories_blueprint.response(200, schemas.Category(many=True))
 def list_categories() -> Any:
     """List every category, each with those below it."""
-    return listing(categories.list_all(), token=attrgetter("token"))
+    return list_response(categories.list_all(), version=attrgetter("token"))
 
 
 @categories_blueprint.route("/<uuid:category_id>")
@@ -112,4 +112,4 @@ def list_categories() -> Any:
 @categories_blueprint.response(200, schemas.Category)
 def get_category(category_id: UUID) -> Any:
     """Show one category, with those below it."""
-    return single(lambda: categories.get(category_id), token=attrgetter("token"))
+    return resource_response(lambda: categories.get(category_id), version=attrgetter("token"))

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from app import audit
 from app.audit import Action, Actor
 from app.auth.principal import Identity
+from app.common.precondition import UNCONDITIONAL, Precondition
 from app.db.batching import BatchLoader, SingleFlight
 from app.db.session import single_statement, transaction
 from app.equipment import repository
@@ -17,7 +18,6 @@ from app.equipment.document import EquipmentDocument, EquipmentPage, EquipmentSt
 from app.errors import Forbidden
 from app.models import Role
 from app.paging import PageRequest
-from app.precondition import UNCONDITIONAL, Precondition
 
 Found = TypeVar("Found")
 

@@ -10,7 +10,7 @@ from app.equipment import service as equipment
 from app.equipment.schemas import ItemPage
 from app.users import schemas, service
 from app.web.api import BASE_PATH, Blueprint, settings
-from app.web.conditional import guarded, page, precondition, single, tagged
+from app.web.etags import conditional, page_response, precondition, resource_response, write_response
 from app.web.pagination import PageQuery, page_request
 
 blueprint = Blueprint("users", __name__, url_prefix=f"{BASE_PATH}/users", description="Users and profiles.")
@@ -21,18 +21,20 @@ blueprint = Blueprint("users", __name__, url_prefix=f"{BASE_PATH}/users", descri
 @blueprint.response(200, schemas.PublicUser)
 def get_user(user_id: UUID) -> Any:
     """Show what anyone may see of a user."""
-    return single(lambda: service.get(user_id), token=attrgetter("version"), peek=lambda: service.version(user_id))
+    return resource_response(
+        lambda: service.get(user_id), version=attrgetter("version"), peek=lambda: service.version(user_id)
+    )
 
 
 @blueprint.route("/<uuid:user_id>", methods=["PUT"])
-@guarded
+@conditional
 @blueprint.arguments(schemas.UserChanges)
 @blueprint.response(200, schemas.UserDetails)
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def change_user(values: dict[str, Any], user_id: UUID) -> Any:
     """Change one's own account, or anyone's as an admin."""
     user = service.change(caller(), user_id, values, only_if=precondition())
-    return tagged(user, user.version)
+    return write_response(user, user.version)
 
 
 @blueprint.route("/me/equipment")
@@ -41,7 +43,7 @@ def change_user(values: dict[str, Any], user_id: UUID) -> Any:
 def list_own_equipment(query: dict[str, Any]) -> Any:
     """List one's own equipment, newest first."""
     found = equipment.list_own(caller(), page_request(query))
-    return page(found, token=attrgetter("token"), body=attrgetter("json"))
+    return page_response(found, version=attrgetter("token"), body=attrgetter("json"))
 
 
 @blueprint.route("/me/owner-profile")
@@ -49,32 +51,32 @@ def list_own_equipment(query: dict[str, Any]) -> Any:
 @blueprint.refuses(HTTPStatus.NOT_FOUND)
 def get_owner_profile() -> Any:
     """Show one's owner profile."""
-    return single(lambda: service.get_owner_profile(caller()), token=service.owner_profile_version)
+    return resource_response(lambda: service.get_owner_profile(caller()), version=service.owner_profile_version)
 
 
 @blueprint.route("/me/owner-profile", methods=["PUT"])
-@guarded
+@conditional
 @blueprint.arguments(schemas.OwnerProfileBody)
 @blueprint.response(200, schemas.OwnerProfileView)
 def save_owner_profile(values: dict[str, Any]) -> Any:
     """Save one's owner profile; where sign-up is open, this makes a renter an owner."""
     signup = settings().owner_signup
     saved = service.save_owner_profile(caller(), values, signup=signup, only_if=precondition())
-    return tagged(saved, service.owner_profile_version(saved))
+    return write_response(saved, service.owner_profile_version(saved))
 
 
 @blueprint.route("/me/renter-profile")
 @blueprint.response(200, schemas.RenterProfileView)
 def get_renter_profile() -> Any:
     """Show one's renter profile."""
-    return single(lambda: service.get_renter_profile(caller()), token=attrgetter("version"))
+    return resource_response(lambda: service.get_renter_profile(caller()), version=attrgetter("version"))
 
 
 @blueprint.route("/me/renter-profile", methods=["PUT"])
-@guarded
+@conditional
 @blueprint.arguments(schemas.RenterProfileBody)
 @blueprint.response(200, schemas.RenterProfileView)
 def save_renter_profile(values: dict[str, Any]) -> Any:
     """Save any part of one's renter profile."""
     saved = service.save_renter_profile(caller(), values, only_if=precondition())
-    return tagged(saved, saved.version)
+    return write_response(saved, saved.version)

@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 from app import audit
 from app.audit import OPERATOR, Action, Actor
 from app.auth.principal import Identity
+from app.common.precondition import UNCONDITIONAL, Precondition
 from app.db.session import transaction
 from app.errors import Conflict, Forbidden, NotFound
 from app.models import OwnerProfile, RenterProfile, Role, User
-from app.precondition import UNCONDITIONAL, Precondition
 from app.settings import OwnerSignup
 from app.users import repository
 

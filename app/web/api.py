@@ -12,8 +12,8 @@ from werkzeug.exceptions import HTTPException
 from app.auth.identity import public
 from app.settings import Settings
 from app.web import negotiation
-from app.web.conditional import EXTENSION
 from app.web.errors import http_error
+from app.web.etags import API_SPEC
 from app.web.json import BodyParser
 from app.web.openapi import fields as openapi_fields
 from app.web.openapi.document import Description
@@ -104,7 +104,7 @@ def make_api(app: Flask) -> Api:
     api = Api(app, spec_kwargs={"security": [{"bearer": []}]})
     openapi_fields.install(api.ma_plugin.converter)
     description = Description(app, api.spec)
-    app.extensions[EXTENSION] = description
+    app.extensions[API_SPEC] = description
 
     @public
     def openapi_json() -> Response:

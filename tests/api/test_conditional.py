@@ -114,9 +114,9 @@ class TestTags:
     def test_all_processes_give_the_same_tag(self, settings: Settings, tenant: TenantProcess) -> None:
         """A set's order differs from process to process, and no tag may depend on one."""
         script = (
-            "from app import create_app; from app.web import conditional\n"
+            "from app import create_app; from app.web import etags\n"
             "app = create_app()\n"
-            "with app.app_context(): print(conditional._tag('x'))"
+            "with app.app_context(): print(etags._etag('x'))"
         )
         environment = {**os.environ, **tenant.env(), "DATABASE_URL": settings.database_url, "APP_ENV": "test"}
         tags = {

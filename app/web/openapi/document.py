@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
+from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ from werkzeug.routing import Rule
 from app.auth.identity import is_public
 from app.web import idempotency
 from app.web.accept import JSON
-from app.web.conditional import GUARDED_METHODS, IF_MATCH, IF_NONE_MATCH, READS, is_guarded
 from app.web.errors import codes_by_status
+from app.web.etags import CONDITIONAL_METHODS, IF_MATCH, IF_NONE_MATCH, READS, is_conditional
 from app.web.openapi.responses import (
     BASE,
     COUNTED,
@@ -34,6 +36,7 @@ ERRORS_OF_ALL, ERRORS_OF_CLOSED, ERRORS_OF_BODIES = (400, 406, 429, 500, 503), (
 NOT_FOUND, PRECONDITION_FAILED = 404, 412
 ERRORS_OF_KEYS = (409, 422)
 MAX_SUCCESS = 399
+FINGERPRINT_BYTES = 3
 DESCRIPTION = Path(__file__).with_name("description.md")
 _EXAMPLES = load("examples.json")
 _PLACE = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
@@ -46,17 +49,21 @@ class Description:
     def __init__(self, app: Flask, spec: APISpec) -> None:
         self._app = app
         self._spec = spec
-        self._document: dict[str, Any] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The document. Every call returns the same object: do not change it."""
-        if self._document is None:
-            self._document = complete(deepcopy(self._spec.to_dict()), self._app)
-        return self._document
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The document. Do not change it."""
+        return complete(deepcopy(self._spec.to_dict()), self._app)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of the document, the same in every process."""
+        text = orjson.dumps(self.document, option=orjson.OPT_SORT_KEYS)
+        return blake2b(text, digest_size=FINGERPRINT_BYTES).hexdigest()
 
     def to_json(self) -> bytes:
         """The document as JSON."""
-        return orjson.dumps(self.to_dict())
+        return orjson.dumps(self.document)
 
 
 def complete(document: dict[str, Any], app: Flask) -> dict[str, Any]:
@@ -138,7 +145,7 @@ def _complete_parameters(operation: dict[str, Any], view: Callable[..., Any], me
             parameter["example"] = _EXAMPLES["query_parameters"][parameter["name"]]
             # A query parameter is absent if it is left out or blank; it cannot be null.
             parameter["schema"] = _without_null(parameter["schema"])
-    if is_guarded(view):
+    if is_conditional(view):
         parameters.append(IF_MATCH)
     if idempotency.is_idempotent(view):
         parameters.append(idempotency.PARAMETER)
@@ -171,7 +178,7 @@ def _errors(operation: dict[str, Any], item: dict[str, Any], view: Callable[...,
         yield from ERRORS_OF_CLOSED
     if item.get("parameters") or (method not in READS and not is_public(view)):
         yield NOT_FOUND  # also for a caller who is deleted before the change is made
-    if method in READS | GUARDED_METHODS:
+    if method in READS | CONDITIONAL_METHODS:
         yield PRECONDITION_FAILED
     if idempotency.is_idempotent(view):
         yield from ERRORS_OF_KEYS
@@ -181,7 +188,7 @@ def _errors(operation: dict[str, Any], item: dict[str, Any], view: Callable[...,
 
 def _complete_success(answer: dict[str, Any], view: Callable[..., Any], method: str, *, is_of_a_list: bool) -> None:
     names = [*EVERYWHERE, *COUNTED]
-    if answer.get("content") and (method in READS or is_guarded(view)):
+    if answer.get("content") and (method in READS or is_conditional(view)):
         names.append("ETag")
     if idempotency.is_idempotent(view):
         names.append(idempotency.REPLAYED)

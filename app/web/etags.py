@@ -1,0 +1,217 @@
+"""Conditional requests (RFC 9110 §13): 304 for what the client already has, 412 for a stale write.
+
+A read returns `resource_response`, `list_response` or `page_response`, which compare the ETag before anything is
+serialised. A write is marked `@conditional` and passes `precondition()` to its service, which compares it inside the
+transaction. Any other JSON is tagged by its bytes. A condition on any other PUT, PATCH or DELETE is refused.
+
+An ETag is the resource's version, a dot, and a digest of the API's description (`"7.1f09a3"`): a release that changes
+the representations changes every tag. Tags of single resources are strong. nginx weakens the tag of a response that it
+compresses, and RFC 9110 §13.1.1 has If-Match compare strongly, because a weak tag may hide a difference. Ours never do,
+so If-Match takes a weakened tag as well, and a client behind compression can write.
+
+There is no Last-Modified: conditions by date are ignored (§13.1.3, §13.1.4). Authentication, access and the body's
+schema come before a condition (§13.2.1).
+"""
+
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from flask import Flask, Response, current_app, request
+from werkzeug.http import parse_etags, quote_etag
+
+from app.auth.identity import is_public
+from app.common.precondition import EntityTags, Precondition, digest
+from app.errors import MalformedRequest, PreconditionFailed
+from app.paging import Page
+from app.web.accept import JSON
+from app.web.negotiation import chosen
+from app.web.pagination import link_header
+
+MATCH, NONE_MATCH = "If-Match", "If-None-Match"
+PUBLIC, PRIVATE, NO_STORE = "public, no-cache", "private, no-cache", "no-store"
+READS = frozenset({"GET", "HEAD"})
+CONDITIONAL_METHODS = frozenset({"PUT", "PATCH", "DELETE"})
+API_SPEC = "api_spec"  # the extension that holds the API's description
+IF_MATCH = {
+    "in": "header",
+    "name": MATCH,
+    "schema": {"type": "string"},
+    "example": '"7.1f09a3"',
+    "description": "The ETag of what is to be changed: if it has changed since, nothing is done (412). Without it the "
+    "last write wins.",
+}
+IF_NONE_MATCH = {
+    "in": "header",
+    "name": NONE_MATCH,
+    "schema": {"type": "string"},
+    "example": '"7.1f09a3"',
+    "description": "The ETag of what the client has: if it is still so, the answer is 304, with no body.",
+}
+_TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
+_TAGS = re.compile(rf"\s*(?:\*|{_TAG}(?:[ \t]*,[ \t]*{_TAG})*)\s*")
+
+View = TypeVar("View", bound=Callable[..., Any])
+Resource = TypeVar("Resource")
+ResourcePage = TypeVar("ResourcePage", bound=Page[Any])
+
+
+def init_app(app: Flask) -> None:
+    """Tag the JSON that no view tags, and refuse a condition on a write that does not evaluate it."""
+    app.before_request(_refuse_unevaluated)
+    app.after_request(_tag_by_content)
+
+
+def conditional(view: View) -> View:
+    """Mark a view that passes `precondition()` to its service."""
+    view.is_conditional = True  # type: ignore[attr-defined]
+    return view
+
+
+def is_conditional(view: Callable[..., Any]) -> bool:
+    """Tell whether a view is marked `@conditional` (`functools.wraps` keeps the mark)."""
+    return getattr(view, "is_conditional", False)
+
+
+def precondition() -> Precondition:
+    """The condition of the current request. Raises MalformedRequest for a header that is no list of entity tags."""
+    return Precondition(match=_entity_tags(MATCH), none_match=_entity_tags(NONE_MATCH))
+
+
+def resource_response(
+    read: Callable[[], Resource],
+    *,
+    version: Callable[[Resource], object],
+    peek: Callable[[], object] | None = None,
+    body: Callable[[Resource], bytes] | None = None,
+) -> Any:
+    """The response to GET of one resource, with a strong ETag, or 304.
+
+    `peek` reads the version alone; it is called only for a conditional request. `body` gives the JSON of a resource
+    that the route's schema does not dump.
+    """
+    if peek is not None and _has_condition():
+        unchanged = _not_modified(_etag(peek()))
+        if unchanged is not None:
+            return unchanged
+    resource = read()
+    etag = _etag(version(resource))
+    return _not_modified(etag) or _respond(resource, body, {"ETag": etag, **_caching()})
+
+
+def list_response(items: list[Resource], *, version: Callable[[Resource], object]) -> Any:
+    """The response to GET of a complete list, with a weak ETag made of the items' versions, or 304."""
+    etag = _etag(digest(*map(version, items)), weak=True)
+    return _not_modified(etag) or (items, {"ETag": etag, **_caching()})
+
+
+def page_response(
+    page: ResourcePage, *, version: Callable[[ResourcePage], str], body: Callable[[ResourcePage], bytes]
+) -> Any:
+    """The response to GET of a page, with a weak ETag and its links, or 304.
+
+    The version is the same for every media type; `body` gives the page in the one that was negotiated.
+    """
+    media_type = chosen()
+    etag = _etag(version(page) if media_type == JSON else digest(media_type, version(page)), weak=True)
+    return _not_modified(etag) or _respond(page, body, {"ETag": etag, **link_header(page, request), **_caching()})
+
+
+def write_response(
+    resource: Resource,
+    version: object,
+    *,
+    body: Callable[[Resource], bytes] | None = None,
+    status: HTTPStatus = HTTPStatus.OK,
+    **headers: str,
+) -> Any:
+    """The response to a write: the resource as stored, with the ETag for the next write.
+
+    `status` goes with `body`; a schema's response has the status of its route. RFC 9110 §9.3.4 forbids an ETag if the
+    client could take what it sent for what is stored; here the response holds the whole resource.
+    """
+    return _respond(resource, body, {"ETag": _etag(version), **headers}, status)
+
+
+def _respond(
+    resource: Resource,
+    body: Callable[[Resource], bytes] | None,
+    headers: dict[str, str],
+    status: HTTPStatus = HTTPStatus.OK,
+) -> Any:
+    """A value for the route's schema, or a response, which flask-smorest does not dump."""
+    if body is None:
+        return resource, headers
+    return Response(body(resource), status=status, headers=headers, content_type=chosen())
+
+
+def _etag(version: object, *, weak: bool = False) -> str:
+    return quote_etag(f"{version}.{current_app.extensions[API_SPEC].fingerprint}", weak=weak)
+
+
+def _version_of(etag: str | None) -> str:
+    """The version in an unquoted tag: of any release, as a write is judged by what is stored."""
+    return (etag or "").rpartition(".")[0]  # Werkzeug gives None for the empty tag, which the grammar allows
+
+
+def _entity_tags(header: str) -> EntityTags | None:
+    raw = request.headers.get(header)
+    if raw is None:
+        return None
+    # Werkzeug ignores what it cannot read, or reads another condition.
+    if _TAGS.fullmatch(raw) is None:
+        raise MalformedRequest(f'{header} takes entity tags, as they were given: "…", or *.')
+    tags = parse_etags(raw)
+    return EntityTags(frozenset(map(_version_of, tags.as_set(include_weak=True))), wildcard=tags.star_tag)
+
+
+def _has_condition() -> bool:
+    return MATCH in request.headers or NONE_MATCH in request.headers
+
+
+def _not_modified(etag: str) -> Response | None:
+    """304 if If-None-Match names this tag. Raises PreconditionFailed if If-Match names only others."""
+    Precondition(match=_entity_tags(MATCH)).check(_version_of(_opaque(etag)))
+    if not _is_named(etag):
+        return None
+    return Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag, **_caching()})
+
+
+def _is_named(etag: str) -> bool:
+    """Tell whether If-None-Match names this tag, compared weakly (§13.1.2)."""
+    return request.if_none_match.contains_weak(_opaque(etag))
+
+
+def _opaque(etag: str) -> str:
+    return etag.removeprefix("W/").strip('"')
+
+
+def _caching() -> dict[str, str]:
+    """Caches may store a public response, and revalidate it every time. Any other holds a user's rate limit."""
+    view = current_app.view_functions[request.endpoint or ""]
+    if not is_public(view):
+        return {"Cache-Control": NO_STORE}
+    return {"Cache-Control": PRIVATE if "Authorization" in request.headers else PUBLIC}
+
+
+def _refuse_unevaluated() -> None:
+    view = current_app.view_functions.get(request.endpoint or "")
+    if view is None or request.method not in CONDITIONAL_METHODS or is_conditional(view):
+        return
+    if _has_condition():
+        raise PreconditionFailed("This request takes no condition. Repeat it without If-Match and If-None-Match.")
+
+
+def _tag_by_content(response: Response) -> Response:
+    """Tag JSON that has no ETag by its bytes. This saves the transfer, not the query."""
+    is_read = request.method in READS and request.blueprint is not None
+    if not is_read or response.status_code != HTTPStatus.OK or "ETag" in response.headers or not response.is_json:
+        return response
+    body = response.get_data()
+    etag = _etag(digest(body), weak=body.startswith(b"["))
+    response.headers.update({"ETag": etag, **_caching()})
+    if _is_named(etag):
+        response.status_code = HTTPStatus.NOT_MODIFIED
+        response.set_data(b"")
+    return response
