@@ -7,12 +7,12 @@ from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import idempotency
-from app.auth import throttle
+from app.auth import login_throttle
 from app.observability.failures import report_unexpected
 
 # Each removes what has expired, by itself in short transactions, and tells how many rows that was.
 TASKS: dict[str, Callable[[], int]] = {
-    "login attempts": throttle.remove_expired,
+    "login attempts": login_throttle.remove_expired,
     "idempotency keys": idempotency.remove_expired,
 }
 

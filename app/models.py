@@ -141,19 +141,17 @@ class ExternalIdentity(Base):
 
 
 class LoginAttempts(Base):
-    """How logins to one account fared, from one address, or (with an empty one) from all addresses together.
+    """Counter of attempts to log in to one account from one address, or from all addresses (an empty `address`).
 
-    `account` is a digest of the e-mail that was typed, whether or not anybody has it. `failures` are those that count
-    towards the next lock-out, `attempts` are all that were made meanwhile; both count until `counted_until`. A login
-    that succeeded makes the address a familiar one of the account. Rows that expired are as good as removed. `slot`
-    deals the rows that nobody logged in behind over equal parts, at random, each of which is kept short by itself.
+    `account` is a digest of the e-mail in the request, which need not have an account. `failures` count towards the
+    next lock-out and `attempts` are all attempts, both until `counted_until`. `succeeded_at` makes the address a known
+    one. A row past `expires_at` is equivalent to no row.
     """
 
     __tablename__ = "login_attempts"
     __table_args__ = (
         CheckConstraint("failures >= 0 AND attempts >= failures", name="counts"),
         Index("ix_login_attempts_expires_at", "expires_at"),
-        Index("ix_login_attempts_failing", "slot", "expires_at", postgresql_where=text("succeeded_at IS NULL")),
         Index(
             "ix_login_attempts_familiar", "account", "succeeded_at", postgresql_where=text("succeeded_at IS NOT NULL")
         ),
@@ -167,6 +165,7 @@ class LoginAttempts(Base):
     blocked_until: Mapped[datetime | None]
     succeeded_at: Mapped[datetime | None]
     expires_at: Mapped[datetime]
+    # Read by the release before this one only: the next one drops it.
     slot: Mapped[int] = mapped_column(SmallInteger, server_default=text("floor(random() * 256)"))
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from zxcvbn import zxcvbn
 
-from app.auth import repository, throttle
+from app.auth import login_throttle, repository
 from app.auth.auth0 import Auth0Client
 from app.auth.principal import Identity, SubjectClaims
 from app.auth.repository import IdentityKey, KnownIdentity
@@ -159,7 +159,7 @@ def log_in(
     Raises:
         InvalidCredentials, Forbidden, TooManyRequests (the throttle's, or the tenant's own), Unavailable.
     """
-    with throttle.attempt(limits, email=email, client_address=client_address):
+    with login_throttle.attempt(limits, email=email, client_address=client_address):
         tokens = tenant.log_in(email, password, client_address=client_address)
     try:
         provision(_claims_of(id_tokens.verify(str(tokens.get("id_token")))))

@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import func, select, text, update
+from sqlalchemy import select, text, update
 
-from app.auth import login_attempts, throttle
+from app.auth import login_attempts, login_throttle
 from app.db.session import transaction
 from app.errors import InvalidCredentials, Unavailable
 from app.models import LoginAttempts
@@ -34,7 +34,6 @@ from tests.support.processes.tenant import PASSWORD, TenantProcess
 
 # Headers that go by the clock, or by how often this address has asked for anything.
 TOLD_BY_TIME = ("Date", "X-Request-Id", "Retry-After", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-SHARE = login_attempts.MAX_FAILING_ROWS // login_attempts.SLOTS
 Counting = Callable[[], AbstractContextManager[StatementCounter]]
 
 
@@ -207,7 +206,7 @@ class TestWhatIsTold:
         events = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
         (line,) = [event for event in events if event["event"] == "login_locked_out"]
         assert (line["address"], line["seconds"]) == (HOME, LOCKOUT_SECONDS)
-        assert throttle.account_of(email).hex().startswith(line["account"])
+        assert login_throttle.account_of(email).hex().startswith(line["account"])
         assert len(line["account"]) == 12
         assert email not in caplog.text
 
@@ -247,7 +246,7 @@ class TestOutcomes:
         assert row_of(email, HOME).succeeded_at is None
 
     def test_a_double_click_fails_neither(self, client: FlaskClient, settings: Settings, email: str) -> None:
-        first, second = (throttle.attempt(settings.logins, email=email, client_address=HOME) for _ in range(2))
+        first, second = (login_throttle.attempt(settings.logins, email=email, client_address=HOME) for _ in range(2))
         with first, second:
             pass
         assert row_of(email, HOME).failures == row_of(email).failures == 0
@@ -264,7 +263,7 @@ class TestOutcomes:
         self, client: FlaskClient, settings: Settings, email: str, error: Exception | None
     ) -> None:
         def ask() -> str:
-            with throttle.attempt(settings.logins, email=email, client_address=HOME), transaction() as session:
+            with login_throttle.attempt(settings.logins, email=email, client_address=HOME), transaction() as session:
                 session.execute(text("ALTER TABLE login_attempts RENAME TO elsewhere"))
             if error is not None:
                 raise error
@@ -306,56 +305,32 @@ class TestRemoval:
         logins.fail(1, email)
         assert (row_of(email, HOME).attempts, row_of(email, HOME).failures) == (1, 1)
 
-    @pytest.fixture
-    def all_in_slot_7(self, client: FlaskClient) -> None:
-        """New rows come into one slot."""
-        with transaction() as session:
-            session.execute(text("ALTER TABLE login_attempts ALTER slot SET DEFAULT 7"))
-
     @pytest.mark.attack("logins")
-    def test_a_slot_holds_no_more_than_its_share_and_lets_go_what_would_have_expired_first(
-        self, all_in_slot_7: None, logins: Logins, email: str
-    ) -> None:
-        flood(50, seconds_left=60)
-        with transaction() as session:
-            session.execute(update(LoginAttempts).values(slot=8))
-        flood(100, seconds_left=60)
-        flood(SHARE, seconds_left=120)
-        logins.attempt(email, WRONG)
-        in_slot = LoginAttempts.slot == 7
-        assert count_rows(in_slot) == SHARE
-        assert count_rows(in_slot, LoginAttempts.expires_at < func.clock_timestamp() + timedelta(seconds=90)) == 0
-        assert count_rows(LoginAttempts.slot == 8) == 50
-
-    @pytest.mark.attack("logins")
-    def test_no_attempt_is_pushed_out_by_its_own_cleaning(
-        self, all_in_slot_7: None, logins: Logins, email: str
-    ) -> None:
-        # As if the lock-out had been a day before it was set to five minutes: all others are kept for longer.
-        flood(SHARE, seconds_left=86_400)
-        logins.attempt(email, WRONG)
-        assert row_of(email, HOME).failures == row_of(email).failures == 1
-
-    def test_familiar_addresses_are_not_pushed_out_by_failures(
-        self, all_in_slot_7: None, logins: Logins, email: str
-    ) -> None:
+    def test_a_flood_of_failures_removes_neither_counters_nor_known_addresses(self, logins: Logins, email: str) -> None:
         assert logins.attempt(email).status_code == 200
-        time_passes(30 * 86_400 - 3600)  # nothing else is as near to its end
-        flood(2 * SHARE, seconds_left=86_400)
-        logins.attempt(f"un{email}", WRONG)
+        time_passes(30 * 86_400 - 3600)  # no other row expires as soon
+        logins.fail(MAX_FAILURES - 1, f"un{email}")
+        flood(1_000, seconds_left=86_400)
+        logins.attempt(f"other-{email}", WRONG)
         assert row_of(email, HOME).succeeded_at is not None
-        assert count_rows() <= SHARE + 3
+        assert row_of(f"un{email}", HOME).failures == MAX_FAILURES - 1
+
+    @pytest.mark.attack("logins")
+    def test_a_new_row_deletes_more_expired_rows_than_an_attempt_adds(self, logins: Logins, email: str) -> None:
+        flood(login_attempts.EXPIRED_BATCH_ROWS + 5, seconds_left=-1)
+        logins.attempt(email, WRONG)
+        assert count_rows() == 5 + 2
 
     @pytest.mark.attack("logins")
     def test_an_account_has_a_bounded_number_of_familiar_addresses_the_latest(
         self, client: FlaskClient, settings: Settings, email: str
     ) -> None:
-        most = login_attempts.MAX_FAMILIAR_ADDRESSES
+        most = login_attempts.MAX_KNOWN_ADDRESSES
         for number in range(most + 5):
-            with throttle.attempt(settings.logins, email=email, client_address=f"203.0.113.{number}"):
+            with login_throttle.attempt(settings.logins, email=email, client_address=f"203.0.113.{number}"):
                 pass
             time_passes(1)
         with transaction() as session:
-            of_account = LoginAttempts.account == throttle.account_of(email)
+            of_account = LoginAttempts.account == login_throttle.account_of(email)
             kept = session.scalars(select(LoginAttempts.address).where(of_account, LoginAttempts.address != "")).all()
         assert set(kept) == {f"203.0.113.{number}" for number in range(5, most + 5)}

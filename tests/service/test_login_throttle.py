@@ -12,7 +12,7 @@ import requests
 from flask import Flask
 from sqlalchemy import Engine, select
 
-from app.auth import login_attempts, throttle
+from app.auth import login_attempts, login_throttle
 from app.db.session import transaction
 from app.models import LoginAttempts
 from app.settings import Settings
@@ -62,7 +62,7 @@ def guess_at_once(service: ServiceProcess, email: str) -> dict[int, int]:
 def counted(database_url: str, email: str) -> list[tuple[int, int]]:
     """Attempts and failures of the account: from everywhere, then from each address."""
     rows = "SELECT attempts, failures FROM login_attempts WHERE account = %s ORDER BY address"
-    return query(database_url, rows, throttle.account_of(email))
+    return query(database_url, rows, login_throttle.account_of(email))
 
 
 class TestWorkers:
@@ -112,7 +112,7 @@ class TestTable:
         all_are_asking = Barrier(at_once, timeout=30)
 
         def ask(number: int) -> None:
-            with throttle.attempt(LIMITS, email=f"{number}@example.com", client_address="192.0.2.1"):
+            with login_throttle.attempt(LIMITS, email=f"{number}@example.com", client_address="192.0.2.1"):
                 all_are_asking.wait()
 
         with ThreadPoolExecutor(at_once) as threads:
@@ -125,14 +125,14 @@ class TestTable:
             assert guess()
             assert count_rows() == 100 + 2
         assert guess()
-        assert count_rows() == 100 + 4 - login_attempts.EXPIRED_REMOVED_AT_ONCE
+        assert count_rows() == 100 + 4 - login_attempts.EXPIRED_BATCH_ROWS
 
     @pytest.mark.attack("logins")
     def test_one_account_from_many_addresses_at_once_is_counted_without_a_gap(self) -> None:
         email = f"{uuid4().hex}@example.com"
         assert all(in_parallel(lambda _: guess(email=email), 300, abreast=8))  # fewer than the pool's connections
         with transaction() as session:
-            of_account = LoginAttempts.account == throttle.account_of(email)
+            of_account = LoginAttempts.account == login_throttle.account_of(email)
             rows = session.scalars(select(LoginAttempts).where(of_account).order_by(LoginAttempts.address)).all()
         assert (rows[0].attempts, rows[0].failures) == (300, 300)
         assert [(row.attempts, row.failures) for row in rows[1:]] == [(1, 1)] * 300

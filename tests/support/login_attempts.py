@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
-from app.auth import throttle
+from app.auth import login_throttle
 from app.db.session import transaction
 from app.errors import InvalidCredentials, TooManyRequests
 from app.settings import LoginLimits
@@ -35,7 +35,7 @@ def guess(_: int = 0, email: str | None = None) -> bool:
     email = email or f"{uuid4().hex}@example.com"
     address = str(IPv4Address("10.0.0.0") + next(_number))
     try:
-        with throttle.attempt(LIMITS, email=email, client_address=address):
+        with login_throttle.attempt(LIMITS, email=email, client_address=address):
             raise InvalidCredentials("wrong")
     except InvalidCredentials:
         return True

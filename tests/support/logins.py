@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse
 
-from app.auth import throttle
+from app.auth import login_throttle
 from app.db.session import transaction
 from app.models import LoginAttempts
 from tests.support.assertions import assert_error
@@ -53,7 +53,7 @@ def time_passes(seconds: float) -> None:
 def row_of(email: str, address: str = "") -> LoginAttempts:
     """The row of an account for one address, or for all addresses."""
     with transaction() as session:
-        key = {"account": throttle.account_of(email), "address": address}
+        key = {"account": login_throttle.account_of(email), "address": address}
         return session.scalars(select(LoginAttempts).filter_by(**key)).one()
 
 

@@ -12,19 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.auth.lockout import (
+from app.auth.login_attempts import KNOWN_FOR, AttemptCounter, Counters
+from app.auth.login_throttle import (
     ACCOUNT_FACTOR,
-    FAMILIAR_FOR,
     Outcome,
     Refusal,
     Reservation,
-    Tallies,
-    Tally,
+    account_of,
     backoff,
     reserve,
     settle,
 )
-from app.auth.throttle import account_of
 from app.settings import LoginLimits
 
 LIMITS = LoginLimits(max_failures=5, lockout_seconds=300, backoff_base_ms=200)
@@ -36,28 +34,30 @@ EVERYWHERE = ""
 
 @dataclass
 class Account:
-    """The tallies of one account as the table would hold them, and a clock."""
+    """The counters of one account as the table would hold them, and a clock."""
 
     limits: LoginLimits = LIMITS
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
-    rows: dict[str, Tally] = field(default_factory=dict)
+    rows: dict[str, AttemptCounter] = field(default_factory=dict)
 
-    def take(self, address: str, attempts: int) -> Tallies:
+    def take(self, address: str, attempts: int) -> Counters:
         for each in (EVERYWHERE, address):
-            fresh = Tally(attempts=0, counted_until=self.now + timedelta(seconds=self.limits.lockout_seconds))
+            fresh = AttemptCounter(attempts=0, counted_until=self.now + timedelta(seconds=self.limits.lockout_seconds))
             row = self.rows.setdefault(each, fresh)
             self.rows[each] = replace(row, attempts=row.attempts + attempts)
-        return Tallies(account=self.rows[EVERYWHERE], pair=self.rows[address])
+        return Counters(account=replace(self.rows[EVERYWHERE]), pair=replace(self.rows[address]), now=self.now)
 
-    def keep(self, address: str, tallies: Tallies) -> None:
-        self.rows |= {EVERYWHERE: tallies.account, address: tallies.pair}
+    def keep(self, address: str, counters: Counters) -> None:
+        self.rows |= {EVERYWHERE: counters.account, address: counters.pair}
         for row in self.rows.values():
             assert 0 <= row.failures <= row.attempts
             assert row.blocked_until is None or row.blocked_until <= row.counted_until <= row.expires_at
 
     def reserve(self, address: str = HOME) -> Reservation | Refusal:
-        decision, tallies = reserve(self.take(address, 1), self.now, self.limits)
-        self.keep(address, tallies)
+        counters = self.take(address, 1)
+        decision = reserve(counters, self.limits)
+        if isinstance(decision, Reservation):
+            self.keep(address, counters)
         return decision
 
     def admitted(self, address: str = HOME) -> Reservation:
@@ -71,7 +71,9 @@ class Account:
         return decision.wait
 
     def settle(self, reservation: Reservation, outcome: Outcome, address: str = HOME) -> None:
-        self.keep(address, settle(self.take(address, 0), reservation, outcome, self.now, self.limits))
+        counters = self.take(address, 0)
+        settle(counters, reservation, outcome, self.limits)
+        self.keep(address, counters)
 
     def attempt(self, outcome: Outcome, address: str = HOME) -> None:
         self.settle(self.admitted(address), outcome, address)
@@ -182,10 +184,10 @@ class TestUnknownAddresses:
         account.passes(seconds=1)
         account.fail(5, ELSEWHERE)
 
-    @pytest.mark.parametrize(("age", "failures"), [(FAMILIAR_FOR - timedelta(seconds=1), 5), (FAMILIAR_FOR, 1)])
+    @pytest.mark.parametrize(("age", "failures"), [(KNOWN_FOR - timedelta(seconds=1), 5), (KNOWN_FOR, 1)])
     def test_an_address_is_known_for_thirty_days(self, account: Account, age: timedelta, failures: int) -> None:
         account.attempt(Outcome.SUCCEEDED)
-        assert account.rows[HOME].expires_at == account.now + FAMILIAR_FOR
+        assert account.rows[HOME].expires_at == account.now + KNOWN_FOR
         account.now += age
         account.is_attacked()
         account.fail(failures)
@@ -251,7 +253,7 @@ def test_who_waits_as_long_as_told_in_whole_seconds_passes(
 
 
 @given(limits=LIMITS_OF_ANY_KIND, elsewhere=st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=200))
-def test_whatever_strangers_do_elsewhere_a_familiar_address_keeps_all_its_attempts(
+def test_whatever_strangers_do_elsewhere_a_known_address_keeps_all_its_attempts(
     limits: LoginLimits, elsewhere: list[tuple[int, bool]]
 ) -> None:
     account = Account(replace(limits, backoff_base_ms=0))
