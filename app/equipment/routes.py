@@ -12,12 +12,11 @@ from app.equipment import categories, geojson, photos, schemas, service
 from app.equipment.criteria import Search
 from app.equipment.document import item_body
 from app.models import EquipmentPhoto
-from app.web.accept import GEO_JSON
 from app.web.api import BASE_PATH, Blueprint
 from app.web.etags import conditional, list_response, page_response, precondition, resource_response, write_response
 from app.web.idempotency import idempotent
 from app.web.limits import limited
-from app.web.negotiation import also_gives, chosen
+from app.web.negotiation import GEO_JSON, produces, response_media_type
 from app.web.openapi.responses import headers
 
 blueprint = Blueprint("equipment", __name__, url_prefix=f"{BASE_PATH}/equipment", description="Listings.")
@@ -29,13 +28,13 @@ categories_blueprint = Blueprint(
 @blueprint.route("")
 @public
 @limited("public_search")
-@also_gives(GEO_JSON)
+@produces(GEO_JSON)
 @blueprint.arguments(schemas.EquipmentQuery, location="query")
 @blueprint.response(200, schemas.ItemPage)
 @blueprint.alt_response(200, schema=geojson.FeatureCollection, content_type=GEO_JSON, success=True)
 def search_equipment(search: Search) -> Any:
     """Find equipment by place, price, kind, words and condition, in any combination."""
-    body = geojson.feature_collection if chosen() == GEO_JSON else attrgetter("json")
+    body = geojson.feature_collection if response_media_type() == GEO_JSON else attrgetter("json")
     return page_response(service.search(search), version=attrgetter("token"), body=body)
 
 

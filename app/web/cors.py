@@ -7,7 +7,6 @@ from flask_cors import CORS
 
 from app.settings import Settings
 from app.web import limits
-from app.web.vary import vary_by
 
 MAX_AGE_SECONDS = 3600
 READABLE_HEADERS = (
@@ -40,5 +39,5 @@ def init_app(app: Flask, settings: Settings) -> None:
     @app.after_request
     def vary_by_origin(response: Response) -> Response:
         # Flask-CORS leaves this out where one origin is allowed; a shared cache would then answer all alike.
-        vary_by(response, "Origin")
+        response.vary.add("Origin")
         return response

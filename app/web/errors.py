@@ -20,8 +20,8 @@ from app.observability import counters
 from app.observability.exchange import current_request_id
 from app.observability.failures import report_unexpected
 from app.settings import REALM
-from app.web.accept import JSON, PROBLEM_JSON, best_of
 from app.web.json import json_response
+from app.web.negotiation import JSON, PROBLEM_JSON, best_match
 
 RETRY_AFTER_SECONDS = 2
 # What a client sent comes back in an error, so it is cut.
@@ -133,7 +133,7 @@ def codes_by_status() -> dict[int, frozenset[str]]:
 
 
 def _media_type() -> str:
-    return best_of((JSON, PROBLEM_JSON)) or JSON
+    return best_match((JSON, PROBLEM_JSON)) or JSON
 
 
 def _domain_error(error: GearyardError) -> Response:

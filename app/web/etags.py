@@ -25,8 +25,7 @@ from app.auth.identity import is_public
 from app.common.precondition import EntityTags, Precondition, digest
 from app.errors import MalformedRequest, PreconditionFailed
 from app.paging import Page
-from app.web.accept import JSON
-from app.web.negotiation import chosen
+from app.web.negotiation import JSON, response_media_type
 from app.web.pagination import link_header
 
 MATCH, NONE_MATCH = "If-Match", "If-None-Match"
@@ -113,7 +112,7 @@ def page_response(
 
     The version is the same for every media type; `body` gives the page in the one that was negotiated.
     """
-    media_type = chosen()
+    media_type = response_media_type()
     etag = _etag(version(page) if media_type == JSON else digest(media_type, version(page)), weak=True)
     return _not_modified(etag) or _respond(page, body, {"ETag": etag, **link_header(page, request), **_caching()})
 
@@ -143,7 +142,7 @@ def _respond(
     """A value for the route's schema, or a response, which flask-smorest does not dump."""
     if body is None:
         return resource, headers
-    return Response(body(resource), status=status, headers=headers, content_type=chosen())
+    return Response(body(resource), status=status, headers=headers, content_type=response_media_type())
 
 
 def _etag(version: object, *, weak: bool = False) -> str:

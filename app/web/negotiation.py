@@ -1,49 +1,70 @@
-"""What form an answer has. Everything is given as JSON; a view that gives another form, too, says so."""
+"""The media type of a response (RFC 9110 §12.5.1): JSON, or another one that the view produces."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from flask import Response, current_app, request
+from werkzeug.datastructures import MIMEAccept
 
 from app.errors import NotAcceptable
-from app.web.accept import JSON, PROBLEM_JSON, best_of, is_named
-from app.web.vary import vary_by
+
+JSON = "application/json"
+PROBLEM_JSON = "application/problem+json"
+GEO_JSON = "application/geo+json"
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-def also_gives(*media_types: str) -> Callable[[View], View]:
-    """Mark a view as giving these forms besides JSON; `chosen` tells it which is asked for."""
+def produces(*media_types: str) -> Callable[[View], View]:
+    """Mark a view that produces these media types besides JSON."""
 
     def mark(view: View) -> View:
-        view.also_gives = media_types  # type: ignore[attr-defined]
+        view.produces = media_types  # type: ignore[attr-defined]
         return view
 
     return mark
 
 
-def chosen() -> str:
-    """The form to answer the current request in: JSON, or one that its view `also_gives`."""
-    return best_of((JSON, *_others())) or JSON
+def response_media_type() -> str:
+    """The media type for the current request: JSON, or another one that its view `@produces`."""
+    return best_match(_produced()) or JSON
+
+
+def best_match(offered: Sequence[str]) -> str | None:
+    """The media type that Accept prefers, the first of equals; None if Accept excludes all of them.
+
+    The most specific range applies: `application/json;q=0, */*` excludes JSON. An Accept without a media range excludes
+    nothing.
+    """
+    ranges = _media_ranges()
+    best = max(offered, key=ranges.quality)
+    return best if not ranges or ranges.quality(best) > 0 else None
 
 
 def refuse_unacceptable() -> None:
-    """Before anything is done, raise NotAcceptable for a client that takes no form of what this route gives.
+    """Raise NotAcceptable if Accept excludes all that the view produces.
 
-    A client that asks for nothing but errors (`application/problem+json`) is not turned away: it may expect no content.
+    Accept may name `application/problem+json` alone: such a client expects no content besides errors.
     """
-    offered = (JSON, *_others())
-    if request.method != "OPTIONS" and best_of(offered) is None and not is_named(PROBLEM_JSON):
-        raise NotAcceptable(f"This is given as {' or '.join(offered)}, and Accept leaves that out.")
+    offered = _produced()
+    if request.method == "OPTIONS" or best_match(offered) is not None:
+        return
+    if not any(media_range == PROBLEM_JSON and quality > 0 for media_range, quality in _media_ranges()):
+        raise NotAcceptable(f"This resource is available as {' or '.join(offered)}, which Accept excludes.")
 
 
 def vary_by_accept(response: Response) -> Response:
-    """Tell caches that another Accept may be answered otherwise."""
-    vary_by(response, "Accept")
+    """Tell caches that the response depends on Accept."""
+    response.vary.add("Accept")
     return response
 
 
-def _others() -> tuple[str, ...]:
+def _produced() -> tuple[str, ...]:
     view = current_app.view_functions.get(request.endpoint or "")
-    others: tuple[str, ...] = getattr(view, "also_gives", ())
-    return others
+    return (JSON, *getattr(view, "produces", ()))
+
+
+def _media_ranges() -> MIMEAccept:
+    """Accept's ranges without their parameters (`charset=utf-8`), as no response here has any."""
+    ranges = ((value.partition(";")[0].strip().lower(), quality) for value, quality in request.accept_mimetypes)
+    return MIMEAccept([(media_range, quality) for media_range, quality in ranges if "/" in media_range])

@@ -18,9 +18,8 @@ from werkzeug.exceptions import NotFound
 
 from app.auth.identity import public
 from app.settings import AppEnv
-from app.web.accept import JSON, best_of
 from app.web.api import settings
-from app.web.negotiation import vary_by_accept
+from app.web.negotiation import JSON, best_match, vary_by_accept
 
 OWN_ASSETS = Path(__file__).parent / "assets"
 PACKAGED_ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
@@ -54,7 +53,7 @@ def first_page() -> Response:
     """Say what this is and where everything else is: to people in development, in JSON to all others."""
     if settings().app_env is not AppEnv.DEVELOPMENT:
         return jsonify(ENTRANCES)
-    if best_of(("text/html", JSON)) == JSON:
+    if best_match(("text/html", JSON)) == JSON:
         return vary_by_accept(jsonify(ENTRANCES))
     # The port is the listener's own; what the client calls this host is not repeated.
     return vary_by_accept(_page("first.html", port=request.environ["SERVER_PORT"]))

@@ -15,9 +15,9 @@ from werkzeug.routing import Rule
 
 from app.auth.identity import is_public
 from app.web import idempotency
-from app.web.accept import JSON
 from app.web.errors import codes_by_status
 from app.web.etags import CONDITIONAL_METHODS, IF_MATCH, IF_NONE_MATCH, READS, is_conditional
+from app.web.negotiation import JSON
 from app.web.openapi.responses import (
     BASE,
     COUNTED,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import Problem
-from app.web.accept import JSON, PROBLEM_JSON
 from app.web.errors import codes_by_status, error_body
+from app.web.negotiation import JSON, PROBLEM_JSON
 
 ERROR_SCHEMA = "Error"
 EVERYWHERE = ("X-Request-Id",)
