@@ -10,10 +10,8 @@ from sqlalchemy.orm import Session
 from app.db import prepared
 from app.db.prepared import PreparedStatement
 from app.db.session import translate_integrity_errors
-from app.equipment import search as query
-from app.equipment.criteria import Search
 from app.equipment.document import EquipmentDocument, EquipmentPage, EquipmentState, document_columns
-from app.equipment.form import form_of, values_of
+from app.equipment.search import Search, query_shape, query_values, search_statement
 from app.errors import InvalidInput, NotFound
 from app.models import Equipment, EquipmentPhoto, Role, User
 from app.paging import Position, encode_cursor
@@ -24,9 +22,9 @@ _GET_VERSIONS = PreparedStatement("get_versions", select(Equipment.id, Equipment
 
 
 def search(executor: Session | Connection, wanted: Search) -> EquipmentPage:
-    """One page and the exact total, in one statement. Raises InvalidInput for a cursor of another list."""
-    rows = prepared.execute(executor, query.shape_of(form_of(wanted)), values_of(wanted))
-    total = rows[0][0]
+    """One page and the exact total, in one statement. Raises InvalidInput for a cursor of another scope."""
+    rows = prepared.execute(executor, search_statement(query_shape(wanted)), query_values(wanted))
+    total = rows[0].total
     found = [(key, EquipmentDocument(*document)) for _, key, *document in rows if document[0] is not None]
     shown = found[: wanted.page.limit]
     number = wanted.position.page if wanted.position else wanted.page.page
@@ -34,7 +32,7 @@ def search(executor: Session | Connection, wanted: Search) -> EquipmentPage:
     next_cursor = None
     if shown and not is_last:
         key, last = shown[-1]
-        next_cursor = encode_cursor(Position(page=number + 1, key=key, id=str(last.id)), of_list=wanted.list_name)
+        next_cursor = encode_cursor(Position(page=number + 1, key=key, id=str(last.id)), of_list=wanted.cursor_scope)
     items = [document for _, document in shown]
     return EquipmentPage(items=items, total=total, page=number, limit=wanted.page.limit, next_cursor=next_cursor)
 

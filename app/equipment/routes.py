@@ -9,8 +9,8 @@ from flask import url_for
 
 from app.auth.identity import caller, public
 from app.equipment import categories, geojson, photos, schemas, service
-from app.equipment.criteria import Search
 from app.equipment.document import item_body
+from app.equipment.search import Search
 from app.models import EquipmentPhoto
 from app.web.api import BASE_PATH, Blueprint
 from app.web.etags import conditional, list_response, page_response, precondition, resource_response, write_response

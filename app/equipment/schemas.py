@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import marshmallow as ma
 from marshmallow import ValidationError, fields, validate
 
-from app.equipment.criteria import Filters, Search, Sort
+from app.equipment.search import Filters, Search, Sort
 from app.equipment.words import split_words
 from app.geo import MAX_RADIUS_METRES, METRES_PER_KILOMETRE, BoundingBox, Point
 from app.models import Condition

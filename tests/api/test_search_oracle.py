@@ -65,6 +65,8 @@ def _tsquery(ways: Word, prefix: bool) -> str:
 def searcher(app: Flask, engine: Engine) -> Iterator[Searcher]:
     """The world is written once; the transaction is rolled back after the last test."""
     with engine.connect() as connection, connection.begin() as outer:
+        # On a busy machine the brute force may take longer than a request may pause.
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         bind_sessions(connection, join_transaction_mode="create_savepoint")
         try:
             _insert_world(connection)

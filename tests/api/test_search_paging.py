@@ -20,7 +20,7 @@ from sqlalchemy import Engine, delete, insert, update
 from app import paging
 from app.db.engine import make_engine
 from app.db.session import bind_sessions
-from app.equipment.criteria import Filters, Search, Sort
+from app.equipment.search import Filters, Search, Sort
 from app.geo import Point
 from app.models import Equipment, User
 from app.settings import Settings
@@ -224,7 +224,7 @@ def test_a_cursor_that_was_changed_in_any_place_is_refused(reader: FlaskClient) 
 def test_a_forged_cursor_does_no_harm(reader: FlaskClient, forged: str) -> None:
     """Its tag is right, for that is no secret: it may lead to some place in the list, or be refused."""
     payload = forged.replace("ID", str(UUID(int=0))).encode("latin-1")
-    tag = paging._tag(payload, Search(filters=Filters(), sort=Sort.PRICE_ASC, page=paging.PageRequest()).list_name)
+    tag = paging._tag(payload, Search(filters=Filters(), sort=Sort.PRICE_ASC, page=paging.PageRequest()).cursor_scope)
     cursor = base64.urlsafe_b64encode(tag + payload).decode().rstrip("=")
     if reader.get(API, query_string={**BY_PRICE, "cursor": cursor}).status_code != 200:
         assert_refused(reader, cursor, **BY_PRICE)
@@ -232,9 +232,9 @@ def test_a_forged_cursor_does_no_harm(reader: FlaskClient, forged: str) -> None:
 
 @pytest.mark.parametrize("key", ["2026-01-01T00:00:00+20:00", "0001-01-01T00:00:00+23:59", "2026-01-01T00:00:00", "x"])
 def test_a_forged_time_in_a_cursor_is_refused_before_the_database_sees_it(reader: FlaskClient, key: str) -> None:
-    list_name = Search(filters=Filters(), sort=Sort.NEWEST, page=paging.PageRequest()).list_name
+    scope = Search(filters=Filters(), sort=Sort.NEWEST, page=paging.PageRequest()).cursor_scope
     position = paging.Position(page=2, key=key, id=str(UUID(int=0)))
-    assert_refused(reader, paging.encode_cursor(position, of_list=list_name))
+    assert_refused(reader, paging.encode_cursor(position, of_list=scope))
 
 
 @pytest.mark.parametrize("number", [6, 1_000_000])

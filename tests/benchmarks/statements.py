@@ -11,9 +11,7 @@ from psycopg2.extensions import adapt
 from psycopg2.extras import register_uuid
 
 from app.db.prepared import PreparedStatement
-from app.equipment.criteria import Filters, Search, Sort
-from app.equipment.form import form_of, values_of
-from app.equipment.search import shape_of
+from app.equipment.search import Filters, Search, Sort, query_shape, query_values, search_statement
 from app.geo import METRES_PER_KILOMETRE, Point
 from app.messages import repository
 from app.paging import PageRequest
@@ -43,8 +41,8 @@ def radius_search(box: Box, radius_km: float, words: Words | None = None) -> Scr
     wanted = Search(filters=filters, sort=Sort.DISTANCE, page=PageRequest())
     edges = box.microdegrees()
     return _script(
-        shape_of(form_of(wanted)),
-        values_of(wanted),
+        search_statement(query_shape(wanted)),
+        query_values(wanted),
         drawn={"point": "'SRID=4326;POINT(:longitude :latitude)'"},
         variables={
             "longitude": f"random({edges.west:.0f}, {edges.east:.0f}) / {MICRODEGREES}.0",
