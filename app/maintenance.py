@@ -6,9 +6,9 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import idempotency
 from app.auth import login_throttle
 from app.observability.failures import report_unexpected
+from app.web import idempotency
 
 # Each removes what has expired, by itself in short transactions, and tells how many rows that was.
 TASKS: dict[str, Callable[[], int]] = {

@@ -367,9 +367,9 @@ class AuditEntry(Base):
 
 
 class IdempotencyKey(Base):
-    """The answer that a user's request with a key was given, for whoever repeats it until it expires.
+    """The response to a user's request with an Idempotency-Key, for its repetitions until it expires.
 
-    Of the key and of the request there are digests only; the answer is the one that the user has been given anyway.
+    Key and request are stored as digests; the response is what the user has received anyway.
     """
 
     __tablename__ = "idempotency_keys"

@@ -1,39 +1,51 @@
-"""The Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header-07): a POST sent twice does its work once.
+"""The Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header-07): a POST that is repeated has one effect.
 
-A view marked `@idempotent` is told by the key that a request repeats an earlier one, and gives that one's answer:
-status, body, ETag and Location, with `Idempotent-Replayed: true`, for 24 hours. `app.idempotency` has the rules.
+A repeated request to a view marked `@idempotent` gets the stored response (status, body, ETag, Location) with
+`Idempotent-Replayed: true`, for 24 hours. A key belongs to one user and one request: the method, the path and the body
+are compared, the body as JSON, since clients may order its members differently. Authentication, rate limits and
+`admins_only` apply to a repeated request; the view's own checks do not. Errors are not stored: the key stays unused.
 
-A key is one user's own, and one request's: the method, the path and the body are compared. Two bodies are the same if
-they are the same JSON, in whatever order of members: not every client serialises alike twice.
+The claim of the key, the effect and the stored response share one transaction. If it ends before COMMIT, even by the
+death of the process or the database, neither effect nor claim remains. The claim is an advisory lock, and no request
+waits for it. The user's row is locked before the rows of the effect, in the order that a deletion locks them.
 
-Who is calling, the rate limits and `admins_only` come first, for a repeated request too. The view does not: whoever has
-lost the right to ask for something is told once more what came of it when it was theirs. Errors are not kept, so that a
-request that was refused is looked at anew.
-
-Sign-up takes no key: nobody is known yet whose it could be, and an e-mail signs up once anyway. The header is not
-looked at on what is not marked.
+Keys and requests are stored as digests. `flask maintenance` deletes expired rows, which count as absent before that.
+Sign-up takes no key: it has no user yet, and an e-mail address signs up once.
 """
 
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import wraps
 from typing import Any, TypeVar, cast
+from uuid import UUID
 
 import orjson
 from flask import Response, make_response, request
+from sqlalchemy import BigInteger, Uuid, bindparam, delete, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
 
-from app import idempotency, strict_json
+from app import strict_json
 from app.auth.identity import caller
-from app.errors import MalformedRequest
-from app.idempotency import Answer
+from app.db.session import delete_in_batches, unit_of_work
+from app.errors import Conflict, IdempotencyKeyReused, MalformedRequest, NotFound, TooManyRequests
+from app.models import IdempotencyKey
 from app.web.json import read_body
 
 HEADER, REPLAYED = "Idempotency-Key", "Idempotent-Replayed"
-KEPT_HEADERS = ("Content-Type", "ETag", "Location")
+STORED_HEADERS = ("Content-Type", "ETag", "Location")
+LIFETIME = timedelta(hours=24)
+MAX_KEYS = 10_000  # unexpired keys of one user
 MAX_KEY_CHARACTERS = 255
-# The draft sends a string of RFC 8941 §3.3.3, in quotes; most clients send what would be in them. No comma without
-# quotes: by one, two headers become one.
+IN_FLIGHT_RETRY_SECONDS = 1
+TOO_MANY_KEYS_RETRY_SECONDS = 3_600
+DELETE_BATCH_ROWS = 1_000
+# The draft sends a string of RFC 8941 §3.3.3, in quotes; most clients send its content. A comma needs quotes, as it
+# also joins repeated headers.
 _BARE = re.compile(rf"[!#-+\--~]{{1,{MAX_KEY_CHARACTERS}}}")
 _QUOTED = re.compile(rf'"((?:[!#-\[\]-~]|\\["\\]){{1,{MAX_KEY_CHARACTERS}}})"')
 _ESCAPED = re.compile(r"\\(.)")
@@ -47,43 +59,69 @@ PARAMETER = {
     f"nothing more, and is answered as it was, with `{REPLAYED}: true`; while the first one is being answered, 409; "
     "another request with it, 422. Errors are not kept.",
 }
+_CLAIM = text("SELECT pg_try_advisory_xact_lock(:lock) FROM users WHERE id = :user_id FOR KEY SHARE").bindparams(
+    bindparam("lock", type_=BigInteger), bindparam("user_id", type_=Uuid)
+)
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 def idempotent(view: View) -> View:
-    """Let a view that creates something take an Idempotency-Key. Goes next to the route.
+    """Let a view that creates a resource take an Idempotency-Key. Goes next to the route.
 
-    The view waits for nothing but the database, and what it lets the world know it hands to `on_commit`.
+    The view waits for nothing but the database, and passes its side effects to `on_commit`.
+
+    Raises:
+        MalformedRequest: the header holds no key. Conflict: the same request is in progress. IdempotencyKeyReused: the
+            key came with another request. TooManyRequests: the user has `MAX_KEYS`. NotFound: the user was deleted.
     """
 
     @wraps(view)
-    def once(*args: Any, **kwargs: Any) -> Any:
+    def respond_once(*args: Any, **kwargs: Any) -> Any:
         key = _key()
         if key is None:
             return view(*args, **kwargs)
-        asked = idempotency.Request(user_id=caller().user_id, key=key, fingerprint=_fingerprint())
-        answer, is_replayed = idempotency.answer_once(asked, lambda: _as_answer(make_response(view(*args, **kwargs))))
-        response = Response(answer.body, status=answer.status, headers=dict(answer.headers))
-        if is_replayed:
-            response.headers[REPLAYED] = "true"
+        keyed = _KeyedRequest(caller().user_id, hashlib.sha256(key.encode()).digest(), _fingerprint())
+        with unit_of_work() as session:
+            _claim(session, keyed)
+            response = _find(session, keyed)
+            if response is None:
+                _refuse_too_many(session, keyed.user_id)
+                response = make_response(view(*args, **kwargs))
+                _store(session, keyed, response)
         return response
 
-    once.is_idempotent = True  # type: ignore[attr-defined]
-    return cast(View, once)
+    respond_once.is_idempotent = True  # type: ignore[attr-defined]
+    return cast(View, respond_once)
 
 
 def is_idempotent(view: Callable[..., Any]) -> bool:
-    """Tell whether a view was marked `@idempotent` (the mark survives `functools.wraps`)."""
+    """Tell whether a view is marked `@idempotent` (`functools.wraps` keeps the mark)."""
     return getattr(view, "is_idempotent", False)
+
+
+def remove_expired() -> int:
+    """Delete expired rows in short transactions; returns their number."""
+    return delete_in_batches(_remove_expired, batch_size=DELETE_BATCH_ROWS)
+
+
+@dataclass(frozen=True)
+class _KeyedRequest:
+    user_id: UUID
+    key_digest: bytes
+    fingerprint: bytes
+
+    @property
+    def lock(self) -> int:
+        """The advisory lock of the key. Two keys with the same 64 bits only refuse each other while in progress."""
+        digest = hashlib.sha256(b"idempotency key" + self.user_id.bytes + self.key_digest).digest()
+        return int.from_bytes(digest[:8], signed=True)
 
 
 def _key() -> str | None:
     """The key of the current request, without its quotes. Raises MalformedRequest."""
     raw = request.headers.get(HEADER)
-    if raw is None:
-        return None
-    if _BARE.fullmatch(raw):
+    if raw is None or _BARE.fullmatch(raw):
         return raw
     quoted = _QUOTED.fullmatch(raw)
     if quoted is None:
@@ -92,18 +130,65 @@ def _key() -> str | None:
 
 
 def _fingerprint() -> bytes:
-    """A digest of what is asked for. The body comes over the network, so it is read before anything is held."""
-    parts = (request.method.encode(), request.full_path.encode(), _canonical(read_body(request)))
-    return hashlib.sha256(b"\0".join(parts)).digest()
+    """A digest of method, path, query and body. Reads the body from the network, so it runs outside the transaction."""
+    body = read_body(request)
+    with suppress(ValueError, TypeError):  # not JSON, which the view refuses, or numbers beyond 64 bits
+        body = orjson.dumps(strict_json.loads(body), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(b"\0".join((request.method.encode(), request.full_path.encode(), body))).digest()
 
 
-def _canonical(body: bytes) -> bytes:
-    try:
-        return orjson.dumps(strict_json.loads(body), option=orjson.OPT_SORT_KEYS)
-    except (ValueError, TypeError):  # no JSON, which the view refuses; or numbers of more than 64 bits
-        return body
+def _claim(session: Session, keyed: _KeyedRequest) -> None:
+    is_claimed = session.scalar(_CLAIM, {"lock": keyed.lock, "user_id": keyed.user_id})
+    if is_claimed is None:
+        raise NotFound("There is no such user.")
+    if not is_claimed:
+        message = "A request with this Idempotency-Key is in progress. Repeat it in a moment."
+        raise Conflict(message, retry_after_seconds=IN_FLIGHT_RETRY_SECONDS)
 
 
-def _as_answer(response: Response) -> Answer:
-    kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
-    return Answer(status=response.status_code, headers=kept, body=response.get_data())
+def _find(session: Session, keyed: _KeyedRequest) -> Response | None:
+    """The stored response. A statement after the claim's: that one would not see what was committed just before it."""
+    of_key = IdempotencyKey.user_id == keyed.user_id, IdempotencyKey.key_digest == keyed.key_digest
+    columns = IdempotencyKey.fingerprint, IdempotencyKey.status, IdempotencyKey.headers, IdempotencyKey.body
+    row = session.execute(select(*columns).where(*of_key, IdempotencyKey.expires_at > func.now())).one_or_none()
+    if row is None:
+        return None
+    if row.fingerprint != keyed.fingerprint:
+        raise IdempotencyKeyReused("This Idempotency-Key belongs to another request. Take a new key for each request.")
+    return Response(row.body, status=row.status, headers={**row.headers, REPLAYED: "true"})
+
+
+def _refuse_too_many(session: Session, user_id: UUID) -> None:
+    unexpired = select(IdempotencyKey.key_digest).where(
+        IdempotencyKey.user_id == user_id, IdempotencyKey.expires_at > func.now()
+    )
+    if session.scalar(select(func.count()).select_from(unexpired.limit(MAX_KEYS).subquery())) == MAX_KEYS:
+        message = f"You have used {MAX_KEYS} Idempotency-Keys within {LIFETIME // timedelta(hours=1)} hours."
+        raise TooManyRequests(message, retry_after_seconds=TOO_MANY_KEYS_RETRY_SECONDS)
+
+
+def _store(session: Session, keyed: _KeyedRequest, response: Response) -> None:
+    """Store a response, in place of an expired one."""
+    values = {
+        "fingerprint": keyed.fingerprint,
+        "status": response.status_code,
+        "headers": {name: response.headers[name] for name in STORED_HEADERS if name in response.headers},
+        "body": response.get_data(),
+        "created_at": func.now(),
+        "expires_at": func.now() + LIFETIME,
+    }
+    statement = insert(IdempotencyKey).values(user_id=keyed.user_id, key_digest=keyed.key_digest, **values)
+    session.execute(statement.on_conflict_do_update(constraint="pk_idempotency_keys", set_=values))
+
+
+def _remove_expired(session: Session, rows: int) -> int:
+    expired = (
+        select(IdempotencyKey.user_id, IdempotencyKey.key_digest)
+        .where(IdempotencyKey.expires_at <= func.now())
+        .order_by(IdempotencyKey.expires_at)
+        .limit(rows)
+        .with_for_update(skip_locked=True)
+        .cte("expired")
+    )
+    same = IdempotencyKey.user_id == expired.c.user_id, IdempotencyKey.key_digest == expired.c.key_digest
+    return len(session.execute(delete(IdempotencyKey).where(*same).returning(IdempotencyKey.status)).all())

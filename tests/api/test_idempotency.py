@@ -10,11 +10,11 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from app import idempotency
 from app.auth.identity import is_public
 from app.db.session import in_unit_of_work, transaction
 from app.models import Role
 from app.realtime.bus import Event
+from app.web import idempotency
 from tests.support.assertions import assert_error
 from tests.support.processes.tenant import TenantProcess
 from tests.support.routes import ROUTES, Route, Scene
@@ -214,7 +214,7 @@ class TestErrors:
             raise RuntimeError("after the listing, before its answer is kept")
 
         with monkeypatch.context() as patch:
-            patch.setattr(idempotency, "_keep", fail)
+            patch.setattr(idempotency, "_store", fail)
             assert post(client, EQUIPMENT, body := new_equipment(), owner).status_code == 500
         assert (count("equipment"), count("idempotency_keys")) == (0, 0)
         assert post(client, EQUIPMENT, body, owner).status_code == 201
