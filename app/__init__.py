@@ -11,11 +11,11 @@ from app.demo import commands as demo
 from app.equipment import routes as equipment
 from app.messages import asyncapi, live, socket
 from app.messages import routes as messages
-from app.observability import error_tracking, exchange, health, logging, metrics
+from app.observability import error_tracking, health, logging, metrics
 from app.settings import Settings
 from app.users import commands as users_commands
 from app.users import routes as users
-from app.web import api, cors, docs, errors, etags, headers, limits, proxies
+from app.web import api, cors, docs, errors, etags, headers, limits, proxies, request_context
 from app.web.json import StrictJson
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -38,9 +38,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     prepared.configure(settings)
 
     # Around Flask, from the inside out.
-    proxies.init_app(app, settings)
+    request_context.init_app(app)
     headers.init_app(app)
-    exchange.init_app(app, settings)
+    proxies.init_app(app, settings)
 
     # The base: hooks run before a request in this order, and after it in the reverse.
     cors.init_app(app, settings)

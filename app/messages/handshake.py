@@ -22,13 +22,13 @@ from app.errors import (
 )
 from app.messages import live
 from app.messages.delivery import Reader
-from app.observability.exchange import current_request_id
 from app.realtime.hub import Hub
 from app.realtime.server import LIMITS, REQUEST_ID, SUBPROTOCOL
 from app.settings import AppEnv, Settings
 from app.web.api import settings
 from app.web.errors import error_response
 from app.web.limits import counting
+from app.web.request_context import request_id
 
 VERSION = "13"
 RETRY_AFTER_SECONDS = 5
@@ -46,7 +46,7 @@ def check() -> Response | None:
         refusal = _judge()
     if refusal is None:
         _check_room_of(g.socket_caller)
-        request.environ[REQUEST_ID] = current_request_id()
+        request.environ[REQUEST_ID] = request_id()
         request.environ[LIMITS] = settings().sockets
     return refusal
 

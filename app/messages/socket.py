@@ -15,12 +15,12 @@ from app.messages import frames, handlers, handshake, live
 from app.messages.session import ChatSession
 from app.observability import realtime_metrics
 from app.observability.counters import OTHER
-from app.observability.exchange import exchange_of
 from app.observability.failures import report_unexpected
 from app.realtime import server
 from app.realtime.close_code import CloseCode
 from app.realtime.connection import Connection
 from app.web.api import settings
+from app.web.request_context import request_id
 
 PATHS = ("/ws", "/api/ws", "/api/v1/ws")
 
@@ -42,12 +42,10 @@ def init_app(app: Flask) -> None:
 @public
 def _open(ws: server.Server) -> None:
     """Serve one socket to its end, in this request's greenlet and context."""
-    exchange = exchange_of(request.environ)
-    exchange.is_socket = True
     limits = settings().sockets
     connection = Connection(ws, limits)
     version = handshake.version_asked_for()
-    session = ChatSession(connection, live.current(), limits, connection_id=exchange.request_id, version=version)
+    session = ChatSession(connection, live.current(), limits, connection_id=request_id(), version=version)
     serve(session, handshake.caller())
 
 

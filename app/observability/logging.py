@@ -9,7 +9,6 @@ from sqlalchemy.engine import make_url
 
 from app.observability import error_tracking, exceptions
 from app.observability.redaction import escape, keep_secret, redact_event, withhold_requests
-from app.observability.request_log import RequestLine
 from app.settings import Settings
 
 _SHARED: list[Any] = [
@@ -30,8 +29,6 @@ def configure(settings: Settings) -> None:
     keep_secrets_of(settings)
     gevent.get_hub().print_exception = _log_greenlet_failure  # else it goes to standard error in a form of its own
     logging.config.dictConfig(dict_config(level=settings.log_level, as_json=settings.log_json))
-    # Nobody reads which thread or process it was: there are greenlets, and gunicorn says so itself where it matters.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.captureWarnings(True)  # else they go to standard error in a form of their own
     structlog.configure(
         processors=[
@@ -65,7 +62,7 @@ def dict_config(*, level: str, as_json: bool) -> dict[str, Any]:
     plain = structlog.dev.ConsoleRenderer(colors=False)
     render: list[Any] = [structlog.processors.JSONRenderer()] if as_json else [escape, plain]
     formatter = {
-        "()": _Formatter,
+        "()": structlog.stdlib.ProcessorFormatter,
         "foreign_pre_chain": [*_SHARED, withhold_requests],
         "processors": [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -87,15 +84,6 @@ def dict_config(*, level: str, as_json: bool) -> dict[str, Any]:
             "gunicorn.access": {"handlers": [], "propagate": False},
         },
     }
-
-
-class _Formatter(structlog.stdlib.ProcessorFormatter):
-    """structlog's, but for the lines of requests."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        if isinstance(record.msg, RequestLine):
-            return record.msg.as_json()
-        return super().format(record)
 
 
 def _at_least(floor: str, level: str) -> str:

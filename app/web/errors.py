@@ -17,11 +17,11 @@ from app import errors
 from app.db.engine import is_unavailable
 from app.errors import GearyardError, Problem
 from app.observability import counters
-from app.observability.exchange import current_request_id
 from app.observability.failures import report_unexpected
 from app.settings import REALM
 from app.web.json import json_response
 from app.web.negotiation import JSON, PROBLEM_JSON, best_match
+from app.web.request_context import request_id
 
 RETRY_AFTER_SECONDS = 2
 # What a client sent comes back in an error, so it is cut.
@@ -111,7 +111,7 @@ def error_response(
     retry_after_seconds: int | None = None,
 ) -> Response:
     """An error of the request being served; its media type goes by `Accept`."""
-    body = error_body(status, code, message, request_id=current_request_id(), path=request.path, details=details)
+    body = error_body(status, code, message, request_id=request_id(), path=request.path, details=details)
     response = json_response(body, status, content_type=_media_type())
     if retry_after_seconds is not None:
         response.headers["Retry-After"] = str(retry_after_seconds)

@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 from gunicorn import util
 
-from app.observability.exchange import HEADER
 from app.web.errors import code_of, error_body
 from app.web.headers import HEADERS
+from app.web.request_context import HEADER
 
 
 def install() -> None:

@@ -1,0 +1,95 @@
+"""The request context: each request gets an id and a clock, each response a log line.
+
+This is WSGI middleware, not Flask hooks: Flask skips the remaining `after_request` hooks when one fails.
+"""
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from flask import Flask, request
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+from app.common.request_id import current_request_id
+from app.observability import counters, query_counts
+from app.observability.query_counts import QueryCount
+
+HEADER = "X-Request-Id"
+LOGGER = "app.request"
+UNMATCHED = "unmatched"
+_ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{8,128}", re.ASCII)
+_RECORD = "gearyard.request_record"
+
+log = structlog.get_logger(LOGGER)
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """What is logged and counted of a request.
+
+    `began_at` is a value of `time.perf_counter`. `route` is the matched URL rule, because a client chooses the path.
+    """
+
+    request_id: str
+    began_at: float
+    queries: QueryCount
+    route: str | None = None
+
+
+def init_app(app: Flask) -> None:
+    """Wrap the application. Middleware that sets the client's address or the scheme must wrap this one."""
+    application = app.wsgi_app
+
+    def with_record(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        record = environ[_RECORD] = _begin(environ)
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            headers.append((HEADER, record.request_id))
+            _finish(record, environ, int(status[:3]))
+            return start_response(status, headers, exc_info)
+
+        return application(environ, start)
+
+    app.wsgi_app = with_record  # type: ignore[method-assign]
+    app.before_request(_note_route)
+
+
+def request_id() -> str:
+    """The id of the current request: the client's X-Request-Id if it has the accepted form, else a random one."""
+    record: RequestRecord = request.environ[_RECORD]
+    return record.request_id
+
+
+def _begin(environ: dict[str, Any]) -> RequestRecord:
+    sent = environ.get("HTTP_X_REQUEST_ID", "")
+    chosen = sent if _ACCEPTED_ID.fullmatch(sent) else secrets.token_hex(16)
+    current_request_id.set(chosen)
+    clear_contextvars()
+    bind_contextvars(request_id=chosen)
+    return RequestRecord(chosen, time.perf_counter(), query_counts.start())
+
+
+def _note_route() -> None:
+    if request.url_rule is not None:
+        request.environ[_RECORD].route = request.url_rule.rule
+
+
+def _finish(record: RequestRecord, environ: dict[str, Any], status: int) -> None:
+    """Count and log the request. The line has the path without its query, which may hold a secret."""
+    duration_seconds = time.perf_counter() - record.began_at
+    counters.count_request(environ["REQUEST_METHOD"], record.route or UNMATCHED, status, duration_seconds)
+    log.info(
+        "request",
+        method=environ["REQUEST_METHOD"],
+        path=environ["PATH_INFO"].encode("latin-1").decode(errors="replace"),  # PEP 3333
+        route=record.route,
+        status=status,
+        duration_ms=round(duration_seconds * 1000, 1),
+        queries=record.queries.statements,
+        query_ms=round(record.queries.seconds * 1000, 1),
+        client_address=environ.get("REMOTE_ADDR"),
+    )
