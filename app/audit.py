@@ -7,8 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
-from structlog.contextvars import get_contextvars
 
+from app.common.request_id import current_request_id
 from app.models import AuditEntry
 
 
@@ -41,7 +41,7 @@ class Actor:
 
 def actor(user_id: UUID) -> Actor:
     """The user as the actor of a change made by the current request."""
-    return Actor(user_id=user_id, request_id=get_contextvars().get("request_id"))
+    return Actor(user_id=user_id, request_id=current_request_id.get())
 
 
 # An operator with a shell on the server, who has no user id.

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from flask.testing import FlaskClient
+from structlog.contextvars import bind_contextvars
 
 from app import audit, paging
 from app.admin.criteria import AuditFilters, AuditSearch
@@ -65,6 +66,20 @@ def test_an_entry_says_who_did_what_when_and_how_it_was_before(
         "after": {"role": "owner"},
         "request_id": "request-of-a-test",
     }
+
+
+def test_an_entry_has_the_id_of_its_request_whatever_is_bound_to_the_log(
+    client: FlaskClient, admin: Person, renter: Person, read: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = audit.actor
+
+    def bind_first(user_id: UUID) -> Actor:
+        bind_contextvars(request_id="id-of-another-request")
+        return actor(user_id)
+
+    monkeypatch.setattr(audit, "actor", bind_first)
+    change_role(client, admin, renter.id, "owner", **{"X-Request-Id": "request-of-a-test"})
+    assert [entry["request_id"] for entry in read()["entries"]] == ["request-of-a-test"]
 
 
 def test_an_operator_has_no_id_and_a_deleted_actor_no_name(
