@@ -25,7 +25,7 @@ from app.messages.projection import MessageView
 from app.observability import realtime_metrics
 from app.observability.failures import report_unexpected
 from app.realtime.bus import Event as BusEvent
-from app.realtime.close_code import CloseCode
+from app.realtime.close_codes import CloseCode
 from app.realtime.hub import Hub, Subscriber
 
 RECONCILE_SECONDS = 10.0

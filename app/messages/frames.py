@@ -14,7 +14,7 @@ from app.messages.projection import ConversationHead, MessageView, SentMessage, 
 from app.messages.repository import not_a_participant
 from app.realtime.bus import Event
 from app.realtime.connection import encode
-from app.realtime.meter import MAX_MESSAGE_BYTES
+from app.realtime.websocket import MAX_MESSAGE_BYTES
 from app.settings import SocketLimits
 
 RETRY_AFTER_SECONDS = 2

@@ -20,7 +20,7 @@ from app.errors import (
 from app.messages import frames, replay, schemas, service
 from app.messages.frames import ErrorCode
 from app.messages.session import ChatSession
-from app.realtime.close_code import CloseCode
+from app.realtime.close_codes import CloseCode
 
 VERSIONS = (1, 2)
 

@@ -23,7 +23,7 @@ from app.errors import (
 from app.messages import live
 from app.messages.delivery import Reader
 from app.realtime.hub import Hub
-from app.realtime.server import LIMITS, REQUEST_ID, SUBPROTOCOL
+from app.realtime.websocket import REQUEST_ID, SUBPROTOCOL
 from app.settings import AppEnv, Settings
 from app.web.api import settings
 from app.web.errors import error_response
@@ -47,7 +47,6 @@ def check() -> Response | None:
     if refusal is None:
         _check_room_of(g.socket_caller)
         request.environ[REQUEST_ID] = request_id()
-        request.environ[LIMITS] = settings().sockets
     return refusal
 
 

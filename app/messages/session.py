@@ -12,9 +12,9 @@ from app.auth.identity import Authenticated
 from app.auth.principal import Identity
 from app.messages import frames, live
 from app.messages.progress import Progress
-from app.realtime.close_code import CloseCode
+from app.realtime.close_codes import CloseCode
 from app.realtime.connection import Connection
-from app.realtime.limits import Allowance, TokenBucket
+from app.realtime.token_bucket import Allowance, TokenBucket
 from app.settings import SocketLimits
 
 # A client that goes on all the same is told so often, and then let go.

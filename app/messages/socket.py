@@ -16,8 +16,8 @@ from app.messages.session import ChatSession
 from app.observability import realtime_metrics
 from app.observability.counters import OTHER
 from app.observability.failures import report_unexpected
-from app.realtime import server
-from app.realtime.close_code import CloseCode
+from app.realtime import websocket
+from app.realtime.close_codes import CloseCode
 from app.realtime.connection import Connection
 from app.web.api import settings
 from app.web.request_context import request_id
@@ -29,7 +29,8 @@ log = structlog.get_logger(__name__)
 
 def init_app(app: Flask) -> None:
     """Open the socket's paths. The handshake says who is calling, or the first frame does: hence `@public`."""
-    server.install()
+    websocket.install()
+    app.config["SOCK_SERVER_OPTIONS"] = {"limits": app.extensions["settings"].sockets}
     blueprint = Blueprint("socket", __name__)
     blueprint.before_request(handshake.check)
     sock = Sock()
@@ -40,7 +41,7 @@ def init_app(app: Flask) -> None:
 
 
 @public
-def _open(ws: server.Server) -> None:
+def _open(ws: websocket.WebSocket) -> None:
     """Serve one socket to its end, in this request's greenlet and context."""
     limits = settings().sockets
     connection = Connection(ws, limits)

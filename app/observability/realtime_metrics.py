@@ -6,7 +6,7 @@ What is counted for each frame has its labels looked up once, here: `labels` wou
 from functools import cache
 
 from app.observability.counters import LATENCY_BUCKETS_SECONDS, OTHER, REGISTRY, never_fails
-from app.realtime.close_code import CloseCode
+from app.realtime.close_codes import CloseCode
 
 # isort: split
 # Only now, as `counters` decides where the library writes before that is imported.

@@ -15,8 +15,8 @@ from simple_websocket import ConnectionClosed
 from wsproto.frame_protocol import CloseReason
 
 from app.observability import realtime_metrics
-from app.realtime.close_code import CloseCode
-from app.realtime.server import Server
+from app.realtime.close_codes import CloseCode
+from app.realtime.websocket import WebSocket
 from app.settings import SocketLimits
 
 CLOSE_PATIENCE_SECONDS = 1.5
@@ -46,7 +46,7 @@ def kind_of(text: str) -> str:
 class Connection:
     """The sending side of one socket, and how it ended."""
 
-    def __init__(self, ws: Server, limits: SocketLimits) -> None:
+    def __init__(self, ws: WebSocket, limits: SocketLimits) -> None:
         self._ws = ws
         self._limits = limits
         self._outbox: deque[_Waiting] = deque()
@@ -77,14 +77,14 @@ class Connection:
     @property
     def close_code(self) -> int:
         """The code it ended with: ours, or what the other side gave."""
-        if self._ws.guard.was_too_slow:
+        if self._ws.sock.was_too_slow:
             return CloseCode.TOO_SLOW
         return int(self._closing[0] if self._closing else self._ws.close_reason)
 
     @property
     def is_code_ours(self) -> bool:
         """Whether this side chose the code it ended with; else the other side did, which may give any."""
-        return self.is_ended_here or self._ws.guard.was_too_slow or self._ws.has_closed
+        return self.is_ended_here or self._ws.sock.was_too_slow or self._ws.has_closed
 
     @property
     def ended_by(self) -> str:
@@ -96,7 +96,7 @@ class Connection:
     @property
     def close_text(self) -> str | None:
         """What this side says of its end. Never the other side's, which may be anything."""
-        if self._ws.guard.was_too_slow:
+        if self._ws.sock.was_too_slow:
             return TOO_SLOW_REASON
         if self._closing is not None:
             return self._closing[1]
@@ -105,7 +105,7 @@ class Connection:
     @property
     def received_at(self) -> float:
         """When the other side last gave a sign of life, by the monotonic clock."""
-        return self._ws.guard.received_at
+        return self._ws.sock.received_at
 
     def receive(self, timeout_seconds: float) -> str | bytes | None:
         """The next message, or None when none comes in time. Raises ConnectionClosed."""
@@ -156,7 +156,7 @@ class Connection:
 
     def abort(self) -> None:
         """End it at once; nothing more is written."""
-        self._ws.guard.abort()
+        self._ws.sock.abort()
 
     def finish(self) -> None:
         """Wait for the end that `close`, or the other side, began; every wait in it has its limit."""

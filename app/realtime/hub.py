@@ -11,9 +11,9 @@ from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 from app.observability import realtime_metrics
-from app.realtime.close_code import CloseCode
+from app.realtime.close_codes import CloseCode
 from app.realtime.connection import Connection, encode
-from app.realtime.limits import Allowance
+from app.realtime.token_bucket import Allowance
 from app.settings import SocketLimits
 
 # Clients of a worker that goes come back over so many seconds, not all at once.

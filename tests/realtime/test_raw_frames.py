@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from app.realtime.connection import CLOSE_PATIENCE_SECONDS
-from app.realtime.meter import MAX_MESSAGE_BYTES
+from app.realtime.websocket import MAX_MESSAGE_BYTES
 from tests.support.processes.service import ServiceProcess
 from tests.support.users import ChatUser
 from tests.support.ws_raw import (

@@ -15,7 +15,7 @@ import pytest
 
 from app.auth.key_set import COOL_DOWN_SECONDS
 from app.messages.schemas import MAX_TOKEN_LENGTH
-from app.realtime.meter import MAX_MESSAGE_BYTES
+from app.realtime.websocket import MAX_MESSAGE_BYTES
 from tests.realtime.token_transports import MOST_URL_BYTES, ROOM_FOR_THE_REST, WAYS, Headers, ask, can_travel
 from tests.support import UNKNOWN_ID
 from tests.support.assertions import assert_error

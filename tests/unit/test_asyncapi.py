@@ -14,7 +14,7 @@ from app.messages import frames, handlers, schemas
 from app.messages.asyncapi import document
 from app.messages.socket import PATHS
 from app.observability.realtime_metrics import KINDS_RECEIVED, KINDS_SENT
-from app.realtime.close_code import CloseCode
+from app.realtime.close_codes import CloseCode
 from app.web.openapi import fields
 from tests.support.asyncapi_checks import check_frame, closed
 

@@ -25,7 +25,7 @@ from app.messages.projection import ConversationHead, MessageList, MessageView
 from app.messages.session import ChatSession
 from app.models import Role
 from app.realtime.bus import Event
-from app.realtime.close_code import CloseCode
+from app.realtime.close_codes import CloseCode
 from app.realtime.hub import Hub
 from tests.unit.test_connection import LIMITS
 

@@ -12,7 +12,7 @@ import pytest
 from gevent.event import Event
 from simple_websocket import ConnectionClosed
 
-from app.realtime.close_code import CloseCode
+from app.realtime.close_codes import CloseCode
 from app.realtime.connection import Connection
 from app.settings import SocketLimits
 
@@ -38,7 +38,7 @@ class BlockedSocket:
     def __init__(self) -> None:
         self.connected = True
         self.close_reason = 1005
-        self.guard = SimpleNamespace(was_too_slow=False)
+        self.sock = SimpleNamespace(was_too_slow=False)
         self.sent: list[str] = []
         self.closed_with: tuple[int, str] | None = None
         self.may_go_on = Event()

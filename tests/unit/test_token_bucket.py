@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.realtime.limits import TokenBucket
+from app.realtime.token_bucket import TokenBucket
 from tests.support.fakes import Clock
 
 

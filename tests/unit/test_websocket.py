@@ -9,10 +9,9 @@ import pytest
 from gevent import socket
 from simple_websocket import ConnectionClosed
 
-from app.realtime.close_code import CloseCode
+from app.realtime.close_codes import CloseCode
 from app.realtime.connection import Connection
-from app.realtime.server import LIMITS as LIMITS_KEY
-from app.realtime.server import REQUEST_ID, Server
+from app.realtime.websocket import REQUEST_ID, WebSocket
 from tests.support.ws_raw import TEXT, close, frame, text
 from tests.unit.test_connection import LIMITS as SMALL
 
@@ -24,7 +23,7 @@ KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 §1.3
 class Pair:
     """Both ends of an open socket."""
 
-    server: Server
+    server: WebSocket
     connection: Connection
     client: socket.socket
 
@@ -40,8 +39,8 @@ class Pair:
 @pytest.fixture
 def pair() -> Iterator[Pair]:
     ours, theirs = socket.socketpair()
-    environ = {"gunicorn.socket": ours, LIMITS_KEY: LIMITS, REQUEST_ID: "a-request", "HTTP_SEC_WEBSOCKET_KEY": KEY}
-    server = Server(environ)
+    environ = {"gunicorn.socket": ours, REQUEST_ID: "a-request", "HTTP_SEC_WEBSOCKET_KEY": KEY}
+    server = WebSocket(environ, limits=LIMITS)
     yield Pair(server, Connection(server, LIMITS), theirs)
     ours.close()
     theirs.close()
@@ -56,7 +55,7 @@ def test_the_reader_ends_with_a_socket_that_was_too_slow_and_had_said_more_than_
     pair.connection.finish()
     assert pair.connection.close_code == CloseCode.TOO_SLOW
     pair.server.thread.join()
-    assert not pair.server.thread.is_running()
+    assert pair.server.thread.ready()
 
 
 def test_a_connection_that_ends_within_a_frame_counts_as_1006(pair: Pair) -> None:
