@@ -103,7 +103,7 @@ def delete_equipment(equipment_id: UUID) -> None:
 @blueprint.response(200, Category(many=True))
 def list_categories() -> Any:
     """List every category, each with those below it."""
-    return list_response(categories.list_all(), version=attrgetter("token"))
+    return list_response(categories.list_all(), version=attrgetter("version"))
 
 
 @blueprint.route("/categories", methods=["POST"])
@@ -114,7 +114,7 @@ def list_categories() -> Any:
 def create_category(values: dict[str, Any]) -> Any:
     """Add a category."""
     node = categories.create(audit.actor(caller().user_id), **values)
-    return write_response(node, node.token, Location=url_for("categories.get_category", category_id=node.id))
+    return write_response(node, node.version, Location=url_for("categories.get_category", category_id=node.id))
 
 
 @blueprint.route("/categories/<uuid:category_id>", methods=["PUT"])
@@ -125,7 +125,7 @@ def create_category(values: dict[str, Any]) -> Any:
 def change_category(values: dict[str, Any], category_id: UUID) -> Any:
     """Rename a category, or move it, with all below it."""
     node = categories.change(audit.actor(caller().user_id), category_id, values, only_if=precondition())
-    return write_response(node, node.token)
+    return write_response(node, node.version)
 
 
 @blueprint.route("/categories/<uuid:category_id>", methods=["DELETE"])

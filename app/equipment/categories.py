@@ -1,4 +1,4 @@
-"""Categories: a tree, given flat, each with the kinds below it. Admins alone change it."""
+"""Categories: a tree, listed flat, each category with its subtree. Only admins change it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,16 +12,16 @@ from app import audit
 from app.audit import Action, Actor
 from app.common.precondition import UNCONDITIONAL, Precondition, digest
 from app.db.session import transaction
-from app.equipment import category_repository as repository
+from app.equipment import repository
 from app.errors import Conflict, NotFound, Problem
 
-# Each category is shown once more inside each of those above it: the depth bounds what the whole list can weigh.
+# The list repeats each category inside each of its ancestors: the depth bounds the size of the list.
 MAX_DEPTH = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class CategoryNode:
-    """A category and all below it, by name."""
+    """A category with its subtree, ordered by name."""
 
     id: UUID
     name: str
@@ -30,19 +30,19 @@ class CategoryNode:
     children: list["CategoryNode"] = field(default_factory=list)
 
     def subtree(self) -> Iterator["CategoryNode"]:
-        """The category and all below it."""
+        """The category and its descendants."""
         yield self
         for child in self.children:
             yield from child.subtree()
 
     @property
-    def token(self) -> str:
-        """Another one whenever the category shows anything else, those below it among it."""
+    def version(self) -> str:
+        """Changes whenever the category or a descendant changes."""
         return digest(self)
 
     @property
     def height(self) -> int:
-        """How many levels it has, its own included."""
+        """The number of levels of the subtree."""
         return 1 + max((child.height for child in self.children), default=0)
 
 
@@ -62,16 +62,16 @@ def get(category_id: UUID) -> CategoryNode:
 
 
 def ids_within(session: Session, category_id: UUID) -> list[UUID]:
-    """The category and all below it; empty where there is none."""
+    """The ids of the category and its descendants; empty if the category does not exist."""
     node = _tree(session).get(category_id)
     return [] if node is None else [each.id for each in node.subtree()]
 
 
 def create(actor: Actor, *, name: str, parent_id: UUID | None) -> CategoryNode:
-    """Add a category, and write it down.
+    """Add a category, with an audit entry.
 
     Raises:
-        InvalidInput: its parent is unknown. Conflict: a sibling has its name, or the tree is full.
+        InvalidInput: the parent is unknown. Conflict: a sibling has its name, or the tree is full or too deep.
     """
     with transaction() as session:
         tree = _lock(session)
@@ -87,48 +87,48 @@ def create(actor: Actor, *, name: str, parent_id: UUID | None) -> CategoryNode:
 def change(
     actor: Actor, category_id: UUID, changes: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
 ) -> CategoryNode:
-    """Rename a category, or move it with all below it; write it down, unless that changes nothing.
+    """Rename a category, or move it with its subtree, with an audit entry. Equal values write nothing.
 
-    No two changes of the tree overlap: so none that is right by itself closes a circle together with another.
+    Changes of the tree are serialised, so two concurrent moves cannot form a cycle.
 
     Raises:
-        NotFound, PreconditionFailed. InvalidInput: its new parent is unknown. Conflict: that is below it, or a sibling
-            has its name, or the tree would be too deep.
+        NotFound, PreconditionFailed. InvalidInput: the parent is unknown. Conflict: the parent is a descendant, a
+            sibling has its name, or the tree would be too deep.
     """
     with transaction() as session:
         tree = _lock(session)
         before = _node(tree, category_id)
-        only_if.check(before.token)
+        only_if.check(before.version)
         if _details(before) == _details(before) | _as_details(changes):
             return before
         _check_move(tree, before, changes.get("parent_id", before.parent_id))
-        repository.update_category(session, category_id, dict(changes))
+        repository.update_category(session, category_id, changes)
         after = _node(_tree(session), category_id)
-        told = {"before": _details(before), "after": _details(after)}
-        audit.record(session, actor, Action.CATEGORY_CHANGED, category_id, **told)
+        details = {"before": _details(before), "after": _details(after)}
+        audit.record(session, actor, Action.CATEGORY_CHANGED, category_id, **details)
         return after
 
 
 def delete(actor: Actor, category_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
-    """Remove a category that is not in use, and write it down.
+    """Delete a category, with an audit entry.
 
     Raises:
-        NotFound, PreconditionFailed. Conflict: there is a listing in it, or a category below it.
+        NotFound, PreconditionFailed. Conflict: it has listings or child categories.
     """
     with transaction() as session:
         before = _node(_lock(session), category_id)
-        only_if.check(before.token)
+        only_if.check(before.version)
         repository.delete_category(session, category_id)
         audit.record(session, actor, Action.CATEGORY_DELETED, category_id, before=_details(before))
 
 
 def _lock(session: Session) -> Tree:
-    repository.lock_tree(session)
+    repository.lock_categories(session)
     return _tree(session)
 
 
 def _tree(session: Session) -> Tree:
-    """Every category by its id, in the order of their names."""
+    """Every category by id, ordered by name."""
     nodes = {row.id: CategoryNode(**row._mapping) for row in repository.list_categories(session)}
     for node in nodes.values():
         if node.parent_id in nodes:
@@ -143,7 +143,7 @@ def _node(tree: Tree, category_id: UUID) -> CategoryNode:
 
 
 def _check_move(tree: Tree, node: CategoryNode, parent_id: UUID | None) -> None:
-    """Refuse a new parent that is below the category, or too deep for it."""
+    """Raise Conflict if the parent is in the category's subtree, or if the tree would be too deep."""
     if parent_id == node.parent_id:
         return
     if parent_id in {each.id for each in node.subtree()}:
@@ -153,7 +153,7 @@ def _check_move(tree: Tree, node: CategoryNode, parent_id: UUID | None) -> None:
 
 
 def _check_depth(tree: Tree, parent_id: UUID | None, *, height: int) -> None:
-    """Refuse to hang so many levels below a category, where that is too deep, or where there is none."""
+    """Raise Conflict if `height` levels do not fit below the parent, InvalidInput if the parent is unknown."""
     depth = 0
     while parent_id is not None:
         if parent_id not in tree:

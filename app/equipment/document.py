@@ -26,20 +26,10 @@ class EquipmentDocument(NamedTuple):
     version: int
     json: str
 
-
-def item_body(item: EquipmentDocument) -> bytes:
-    """The body of a response."""
-    return item.json.encode()
-
-
-@dataclass(frozen=True, kw_only=True)
-class EquipmentState:
-    """The columns of a listing that a write checks or records."""
-
-    owner_id: UUID
-    title: str
-    is_available: bool
-    version: int
+    @property
+    def body(self) -> bytes:
+        """The body of a response."""
+        return self.json.encode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +37,13 @@ class EquipmentPage(Page[EquipmentDocument]):
     """A page of listings. Concurrent identical requests share one instance, so each property is computed once."""
 
     @cached_property
-    def token(self) -> str:
+    def version(self) -> str:
         """Changes whenever the page's content changes."""
         versions = [(item.id, item.version) for item in self.items]
         return digest(self.total, self.page, self.limit, self.next_cursor, versions)
 
     @cached_property
-    def json(self) -> bytes:
+    def body(self) -> bytes:
         """The body of a response."""
         items = ",".join([item.json for item in self.items])
         counts = f'"total":{self.total},"page":{self.page},"limit":{self.limit},"total_pages":{self.total_pages}'

@@ -1,4 +1,4 @@
-"""A listing's photos: in a stable order, one of them primary as long as there is any."""
+"""A listing's photos: in a stable order, exactly one of them primary unless there is none."""
 
 from uuid import UUID
 
@@ -13,17 +13,18 @@ from app.models import EquipmentPhoto
 MAX_PHOTOS = 20
 
 
-def add(who: Identity, equipment_id: UUID, *, photo_url: str, is_primary: bool) -> EquipmentPhoto:
-    """Add a photo behind the others. The first is primary by itself; a new primary one takes the old one's place.
+def add(identity: Identity, equipment_id: UUID, *, photo_url: str, is_primary: bool) -> EquipmentPhoto:
+    """Add a photo after the others. The first photo is primary; a new primary photo replaces the previous one.
 
     Raises:
-        NotFound, Forbidden. Conflict: the listing has `MAX_PHOTOS` already.
+        NotFound, Forbidden. Conflict: the listing has `MAX_PHOTOS` photos.
     """
     with transaction() as session:
-        service.lock_for(who, session, equipment_id, Action.PHOTO_ADDED)
+        listing = service.lock_for_edit(session, identity, equipment_id)
         photos = repository.list_photos(session, equipment_id)
         if len(photos) >= MAX_PHOTOS:
             raise Conflict(f"A listing has at most {MAX_PHOTOS} photos; remove one first.")
+        service.record_edit(session, identity, listing, Action.PHOTO_ADDED)
         if is_primary:
             repository.clear_primary_photo(session, equipment_id)
         return repository.add_photo(
@@ -35,15 +36,16 @@ def add(who: Identity, equipment_id: UUID, *, photo_url: str, is_primary: bool) 
         )
 
 
-def remove(who: Identity, equipment_id: UUID, photo_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
-    """Remove a photo; was it the primary one, the next in order becomes it. The condition is one of the listing.
+def remove(identity: Identity, equipment_id: UUID, photo_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+    """Remove a photo. If it was the primary one, the next in order becomes primary. `only_if` is of the listing.
 
     Raises:
         NotFound, Forbidden, PreconditionFailed.
     """
     with transaction() as session:
-        service.lock_for(who, session, equipment_id, Action.PHOTO_REMOVED, only_if=only_if)
+        listing = service.lock_for_edit(session, identity, equipment_id, only_if=only_if)
         was_primary = repository.delete_photo(session, equipment_id, photo_id)
+        service.record_edit(session, identity, listing, Action.PHOTO_REMOVED)
         remaining = repository.list_photos(session, equipment_id)
         if was_primary and remaining:
             repository.set_primary_photo(session, remaining[0].id)

@@ -1,20 +1,38 @@
-"""SQL of listings and their photos."""
+"""SQL of listings, their photos and categories."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Connection, Uuid, any_, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Row,
+    Uuid,
+    any_,
+    bindparam,
+    delete,
+    false,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from app.db import prepared
 from app.db.prepared import PreparedStatement
 from app.db.session import translate_integrity_errors
-from app.equipment.document import EquipmentDocument, EquipmentPage, EquipmentState, document_columns
+from app.equipment.document import EquipmentDocument, EquipmentPage, document_columns
 from app.equipment.search import Search, query_shape, query_values, search_statement
-from app.errors import InvalidInput, NotFound
-from app.models import Equipment, EquipmentPhoto, Role, User
+from app.errors import Conflict, InvalidInput, NotFound, Problem
+from app.models import Category, Equipment, EquipmentPhoto, Role, User
 from app.paging import Position, encode_cursor
+
+MAX_CATEGORIES = 5_000
 
 _IS_ONE_OF = Equipment.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
 _GET_ITEMS = PreparedStatement("get_items", select(*document_columns()).where(_IS_ONE_OF))
@@ -38,13 +56,13 @@ def search(executor: Session | Connection, wanted: Search) -> EquipmentPage:
 
 
 def get_items(executor: Session | Connection, ids: Sequence[UUID]) -> dict[UUID, EquipmentDocument]:
-    """Those of these listings that there are, with their photos, in one statement."""
+    """The listings with these ids, with their photos; missing ones are left out."""
     rows = prepared.execute(executor, _GET_ITEMS, {"ids": list(ids)})
     return {row.id: EquipmentDocument(*row) for row in rows}
 
 
 def get_versions(executor: Session | Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
-    """The versions of those of these listings that there are; a listing's photos are part of it."""
+    """The versions of the listings with these ids, which cover their photos; missing ones are left out."""
     rows = prepared.execute(executor, _GET_VERSIONS, {"ids": list(ids)})
     return {row.id: row.version for row in rows}
 
@@ -53,60 +71,60 @@ def get_item(executor: Session | Connection, equipment_id: UUID) -> EquipmentDoc
     """One listing with its photos. Raises NotFound."""
     found = get_items(executor, [equipment_id]).get(equipment_id)
     if found is None:
-        raise no_such_equipment()
+        raise unknown_equipment()
     return found
 
 
-def lock_state(session: Session, equipment_id: UUID) -> EquipmentState:
-    """What a listing is at this moment; it and its photos change by no other hand until the transaction ends.
-
-    Raises:
-        NotFound.
-    """
-    columns = Equipment.owner_id, Equipment.title, Equipment.is_available, Equipment.version
-    row = session.execute(select(*columns).where(Equipment.id == equipment_id).with_for_update()).one_or_none()
-    if row is None:
-        raise no_such_equipment()
-    return EquipmentState(**row._mapping)
+def lock_equipment(session: Session, equipment_id: UUID) -> Equipment:
+    """One listing, which no other transaction changes until this one ends, nor its photos. Raises NotFound."""
+    listing = session.get(Equipment, equipment_id, with_for_update=True)
+    if listing is None:
+        raise unknown_equipment()
+    return listing
 
 
 def lock_role(session: Session, user_id: UUID) -> Role:
     """A user's role, which no other transaction changes until this one ends. Raises NotFound."""
     role = session.scalar(select(User.role).where(User.id == user_id).with_for_update(read=True))
     if role is None:
-        raise _no_such_owner()
+        raise _unknown_owner()
     return role
 
 
-def add_equipment(session: Session, owner_id: UUID, values: dict[str, Any]) -> UUID:
-    """A new listing's id.
+def add_equipment(session: Session, owner_id: UUID, values: Mapping[str, Any]) -> UUID:
+    """Insert a listing and return its id.
 
     Raises:
-        InvalidInput: its category is unknown. NotFound: its owner was deleted meanwhile.
+        InvalidInput: the category is unknown. NotFound: the owner was deleted.
     """
-    with translate_integrity_errors(fk_equipment_category_id=_unknown_category, fk_equipment_owner_id=_no_such_owner):
-        return session.execute(
-            insert(Equipment).values(owner_id=owner_id, **values).returning(Equipment.id)
-        ).scalar_one()
+    statement = insert(Equipment).values(owner_id=owner_id, **values).returning(Equipment.id)
+    with translate_integrity_errors(fk_equipment_category_id=_unknown_category, fk_equipment_owner_id=_unknown_owner):
+        return session.execute(statement).scalar_one()
 
 
-def update_equipment(session: Session, equipment_id: UUID, values: dict[str, Any]) -> None:
-    """Change a listing. Raises InvalidInput when its new category is unknown."""
+def update_equipment(session: Session, equipment_id: UUID, values: Mapping[str, Any]) -> bool:
+    """Change a listing and return whether a value differs. Equal values write nothing: the version stays.
+
+    Raises:
+        InvalidInput: the category is unknown.
+    """
+    differs = or_(false(), *(getattr(Equipment, name).is_distinct_from(value) for name, value in values.items()))
+    statement = update(Equipment).where(Equipment.id == equipment_id, differs).values(**values).returning(Equipment.id)
     with translate_integrity_errors(fk_equipment_category_id=_unknown_category):
-        session.execute(update(Equipment).where(Equipment.id == equipment_id).values(**values))
+        return session.scalar(statement, execution_options={"synchronize_session": False}) is not None
 
 
 def delete_equipment(session: Session, equipment_id: UUID) -> None:
-    """Remove a listing; its photos go with it."""
+    """Delete a listing with its photos."""
     session.execute(delete(Equipment).where(Equipment.id == equipment_id))
 
 
-def no_such_equipment() -> NotFound:
-    """The one error of an unknown listing."""
+def unknown_equipment() -> NotFound:
+    """The error for an unknown listing."""
     return NotFound("There is no such equipment.")
 
 
-def _no_such_owner() -> NotFound:
+def _unknown_owner() -> NotFound:
     return NotFound("There is no such user.")
 
 
@@ -115,19 +133,19 @@ def _unknown_category() -> InvalidInput:
 
 
 def list_photos(session: Session, equipment_id: UUID) -> list[EquipmentPhoto]:
-    """A listing's photos in their order (`photos.MAX_PHOTOS` at most)."""
-    of_this = select(EquipmentPhoto).where(EquipmentPhoto.equipment_id == equipment_id)
-    return list(session.scalars(of_this.order_by(EquipmentPhoto.order_index)))
+    """A listing's photos in their order: `photos.MAX_PHOTOS` at most."""
+    photos = select(EquipmentPhoto).where(EquipmentPhoto.equipment_id == equipment_id)
+    return list(session.scalars(photos.order_by(EquipmentPhoto.order_index)))
 
 
 def add_photo(session: Session, equipment_id: UUID, **values: Any) -> EquipmentPhoto:
-    """A new photo of a listing that the transaction has locked."""
+    """Insert a photo of a locked listing."""
     statement = insert(EquipmentPhoto).values(equipment_id=equipment_id, **values).returning(EquipmentPhoto)
     return session.scalars(statement).one()
 
 
 def delete_photo(session: Session, equipment_id: UUID, photo_id: UUID) -> bool:
-    """Remove a photo of this listing, and tell whether it was the primary one. Raises NotFound."""
+    """Delete a photo of a listing and return whether it was the primary one. Raises NotFound."""
     was_primary: bool | None = session.scalar(
         delete(EquipmentPhoto)
         .where(EquipmentPhoto.equipment_id == equipment_id, EquipmentPhoto.id == photo_id)
@@ -139,11 +157,69 @@ def delete_photo(session: Session, equipment_id: UUID, photo_id: UUID) -> bool:
 
 
 def clear_primary_photo(session: Session, equipment_id: UUID) -> None:
-    """Leave a listing without a primary photo, for the one that comes next in the transaction."""
+    """Make a listing's primary photo an ordinary one."""
     primary = EquipmentPhoto.equipment_id == equipment_id, EquipmentPhoto.is_primary
     session.execute(update(EquipmentPhoto).where(*primary).values(is_primary=False))
 
 
 def set_primary_photo(session: Session, photo_id: UUID) -> None:
-    """Make a photo the primary one; there must be no other."""
+    """Make a photo the primary one of a listing that has none."""
     session.execute(update(EquipmentPhoto).where(EquipmentPhoto.id == photo_id).values(is_primary=True))
+
+
+def list_categories(session: Session) -> Sequence[Row[UUID, str, UUID | None, datetime]]:
+    """Id, name, parent id and creation time of every category, by name: `MAX_CATEGORIES` at most."""
+    columns = Category.id, Category.name, Category.parent_id, Category.created_at
+    return session.execute(select(*columns).order_by(Category.name, Category.id).limit(MAX_CATEGORIES)).all()
+
+
+def lock_categories(session: Session) -> None:
+    """Let no other transaction change a category until this one ends.
+
+    Reads go on, and so do inserts of listings (PostgreSQL, "Table-Level Locks").
+    """
+    session.execute(text("LOCK TABLE categories IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def add_category(session: Session, values: Mapping[str, Any]) -> UUID:
+    """Insert a category and return its id. Raises InvalidInput: unknown parent. Conflict: a sibling has its name."""
+    with _translate_place_errors():
+        return session.execute(insert(Category).values(**values).returning(Category.id)).scalar_one()
+
+
+def update_category(session: Session, category_id: UUID, values: Mapping[str, Any]) -> None:
+    """Change a category. Raises as `add_category`."""
+    with _translate_place_errors():
+        session.execute(update(Category).where(Category.id == category_id).values(**values))
+
+
+def delete_category(session: Session, category_id: UUID) -> None:
+    """Delete a category. Raises Conflict: it has listings or child categories."""
+    with translate_integrity_errors(fk_equipment_category_id=_has_listings, fk_categories_parent_id=_has_children):
+        session.execute(delete(Category).where(Category.id == category_id))
+
+
+def unknown_parent() -> InvalidInput:
+    """The error for a parent category that does not exist."""
+    return InvalidInput.of("parent_id", "There is no such category.", "unknown_reference")
+
+
+def _translate_place_errors() -> AbstractContextManager[None]:
+    return translate_integrity_errors(
+        fk_categories_parent_id=unknown_parent,
+        uq_categories_root_name=_name_taken,
+        uq_categories_parent_id_name=_name_taken,
+    )
+
+
+def _name_taken() -> Conflict:
+    message = "There is a category of this name in the same place."
+    return Conflict(message, details=[Problem("name", message, "taken")])
+
+
+def _has_listings() -> Conflict:
+    return Conflict("There are listings in this category; move them to another one first.")
+
+
+def _has_children() -> Conflict:
+    return Conflict("There are categories below this one; move or delete them first.")

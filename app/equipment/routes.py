@@ -9,7 +9,6 @@ from flask import url_for
 
 from app.auth.identity import caller, public
 from app.equipment import categories, geojson, photos, schemas, service
-from app.equipment.document import item_body
 from app.equipment.search import Search
 from app.models import EquipmentPhoto
 from app.web.api import BASE_PATH, Blueprint
@@ -34,8 +33,8 @@ categories_blueprint = Blueprint(
 @blueprint.alt_response(200, schema=geojson.FeatureCollection, content_type=GEO_JSON, success=True)
 def search_equipment(search: Search) -> Any:
     """Find equipment by place, price, kind, words and condition, in any combination."""
-    body = geojson.feature_collection if response_media_type() == GEO_JSON else attrgetter("json")
-    return page_response(service.search(search), version=attrgetter("token"), body=body)
+    body = geojson.feature_collection if response_media_type() == GEO_JSON else attrgetter("body")
+    return page_response(service.search(search), version=attrgetter("version"), body=body)
 
 
 @blueprint.route("/<uuid:equipment_id>")
@@ -47,7 +46,7 @@ def get_equipment(equipment_id: UUID) -> Any:
         lambda: service.get(equipment_id),
         peek=lambda: service.version(equipment_id),
         version=attrgetter("version"),
-        body=item_body,
+        body=attrgetter("body"),
     )
 
 
@@ -59,7 +58,7 @@ def create_equipment(values: dict[str, Any]) -> Any:
     """List equipment for rent, as an owner."""
     item = service.create(caller(), values)
     location = url_for("equipment.get_equipment", equipment_id=item.id)
-    return write_response(item, item.version, body=item_body, status=HTTPStatus.CREATED, Location=location)
+    return write_response(item, item.version, body=attrgetter("body"), status=HTTPStatus.CREATED, Location=location)
 
 
 @blueprint.route("/<uuid:equipment_id>", methods=["PUT"])
@@ -69,7 +68,7 @@ def create_equipment(values: dict[str, Any]) -> Any:
 def change_equipment(values: dict[str, Any], equipment_id: UUID) -> Any:
     """Change any part of a listing."""
     item = service.change(caller(), equipment_id, values, only_if=precondition())
-    return write_response(item, item.version, body=item_body)
+    return write_response(item, item.version, body=attrgetter("body"))
 
 
 @blueprint.route("/<uuid:equipment_id>", methods=["DELETE"])
@@ -103,7 +102,7 @@ def delete_photo(equipment_id: UUID, photo_id: UUID) -> None:
 @categories_blueprint.response(200, schemas.Category(many=True))
 def list_categories() -> Any:
     """List every category, each with those below it."""
-    return list_response(categories.list_all(), version=attrgetter("token"))
+    return list_response(categories.list_all(), version=attrgetter("version"))
 
 
 @categories_blueprint.route("/<uuid:category_id>")
@@ -111,4 +110,4 @@ def list_categories() -> Any:
 @categories_blueprint.response(200, schemas.Category)
 def get_category(category_id: UUID) -> Any:
     """Show one category, with those below it."""
-    return resource_response(lambda: categories.get(category_id), version=attrgetter("token"))
+    return resource_response(lambda: categories.get(category_id), version=attrgetter("version"))

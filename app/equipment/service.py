@@ -1,4 +1,4 @@
-"""Listings: who may do what with them."""
+"""Listings: reads, writes and permissions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -13,43 +13,43 @@ from app.common.precondition import UNCONDITIONAL, Precondition
 from app.db.batching import BatchLoader, SingleFlight
 from app.db.session import single_statement, transaction
 from app.equipment import repository
-from app.equipment.document import EquipmentDocument, EquipmentPage, EquipmentState
+from app.equipment.document import EquipmentDocument, EquipmentPage
 from app.equipment.search import Filters, Search, Sort
 from app.errors import Forbidden
-from app.models import Role
+from app.models import Equipment, Role
 from app.paging import PageRequest
 
 Found = TypeVar("Found")
 
 
 def can_list_equipment(role: Role) -> bool:
-    """Owners rent things out; admins may, too."""
+    """Owners and admins may offer equipment."""
     return role in (Role.OWNER, Role.ADMIN)
 
 
-def can_edit(who: Identity, owner_id: UUID) -> bool:
-    """A listing is its owner's to change, and an admin's."""
-    return who.is_admin or who.user_id == owner_id
+def can_edit(identity: Identity, owner_id: UUID) -> bool:
+    """A listing's owner and admins may change it."""
+    return identity.is_admin or identity.user_id == owner_id
 
 
 def search(wanted: Search) -> EquipmentPage:
-    """Find listings; those who ask for the same at once share one search. Raises InvalidInput for a bad cursor."""
+    """Find listings; concurrent identical searches share one query. Raises InvalidInput for an invalid cursor."""
     return _searches.get(wanted)
 
 
-def list_own(who: Identity, page: PageRequest) -> EquipmentPage:
+def list_own(identity: Identity, page: PageRequest) -> EquipmentPage:
     """The caller's own listings, newest first."""
-    return search(Search(filters=Filters(owner_id=who.user_id), sort=Sort.NEWEST, page=page))
+    return search(Search(filters=Filters(owner_id=identity.user_id), sort=Sort.NEWEST, page=page))
 
 
 def get(equipment_id: UUID) -> EquipmentDocument:
-    """One listing, read together with those that others ask for at once. Raises NotFound."""
-    return _there(_items.get(equipment_id))
+    """One listing; concurrent reads share a batch. Raises NotFound."""
+    return _existing(_items.get(equipment_id))
 
 
 def version(equipment_id: UUID) -> int:
-    """A listing's version: another one whenever it shows anything else, its photos among it. Raises NotFound."""
-    return _there(_versions.get(equipment_id))
+    """A listing's version, which changes with the listing and with its photos. Raises NotFound."""
+    return _existing(_versions.get(equipment_id))
 
 
 def _search(wanted: Search) -> EquipmentPage:
@@ -72,103 +72,102 @@ _items = BatchLoader(_get_items)
 _versions = BatchLoader(_get_versions)
 
 
-def _there(found: Found | None) -> Found:
+def _existing(found: Found | None) -> Found:
     if found is None:
-        raise repository.no_such_equipment()
+        raise repository.unknown_equipment()
     return found
 
 
-def create(who: Identity, values: Mapping[str, Any]) -> EquipmentDocument:
-    """List something, as the caller's. The caller's role cannot change before the listing is committed.
+def create(identity: Identity, values: Mapping[str, Any]) -> EquipmentDocument:
+    """Add a listing of the caller's, whose role cannot change before it is committed.
 
     Raises:
         Forbidden: the caller is a renter. InvalidInput: the category is unknown. NotFound: the caller was deleted.
     """
     with transaction() as session:
-        if not can_list_equipment(repository.lock_role(session, who.user_id)):
+        if not can_list_equipment(repository.lock_role(session, identity.user_id)):
             raise Forbidden("Only owners list equipment: save an owner profile first.")
-        equipment_id = repository.add_equipment(session, who.user_id, _columns(values))
+        equipment_id = repository.add_equipment(session, identity.user_id, _columns(values))
         return repository.get_item(session, equipment_id)
 
 
 def change(
-    who: Identity, equipment_id: UUID, values: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
+    identity: Identity, equipment_id: UUID, values: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
 ) -> EquipmentDocument:
-    """Change what is given, and nothing else.
+    """Change the given fields. If all of them have these values already, nothing is written.
 
     Raises:
-        NotFound, Forbidden, PreconditionFailed. InvalidInput: for an unknown category.
+        NotFound, Forbidden, PreconditionFailed. InvalidInput: the category is unknown.
     """
     with transaction() as session:
-        lock_for(
-            who, session, equipment_id, Action.EQUIPMENT_CHANGED, after=audit.changed_fields(values), only_if=only_if
-        )
-        repository.update_equipment(session, equipment_id, _columns(values))
+        listing = lock_for_edit(session, identity, equipment_id, only_if=only_if)
+        if repository.update_equipment(session, equipment_id, _columns(values)):
+            after = audit.changed_fields(values)
+            record_edit(session, identity, listing, Action.EQUIPMENT_CHANGED, after=after)
         return repository.get_item(session, equipment_id)
 
 
-def delete(who: Identity, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
-    """Take a listing down for good. Raises NotFound, Forbidden, PreconditionFailed."""
+def delete(identity: Identity, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+    """Delete a listing. Raises NotFound, Forbidden, PreconditionFailed."""
     with transaction() as session:
-        lock_for(who, session, equipment_id, Action.EQUIPMENT_DELETED, only_if=only_if)
+        listing = lock_for_edit(session, identity, equipment_id, only_if=only_if)
+        record_edit(session, identity, listing, Action.EQUIPMENT_DELETED)
         repository.delete_equipment(session, equipment_id)
 
 
 def set_availability(
     session: Session, actor: Actor, equipment_id: UUID, *, is_available: bool, only_if: Precondition = UNCONDITIONAL
 ) -> None:
-    """Offer anyone's listing or not, for a moderator, and write it down; where it is so already, do neither.
+    """Set whether any listing is available, for a moderator, with an audit entry; an equal value changes nothing.
 
     Raises:
         NotFound, PreconditionFailed.
     """
-    listing = repository.lock_state(session, equipment_id)
-    only_if.check(str(listing.version))
-    if listing.is_available is is_available:
-        return
-    repository.update_equipment(session, equipment_id, {"is_available": is_available})
+    listing = _lock(session, equipment_id, only_if)
     before = _details(listing)
-    after = {**before, "is_available": is_available}
-    audit.record(session, actor, Action.EQUIPMENT_AVAILABILITY_CHANGED, equipment_id, before=before, after=after)
+    if repository.update_equipment(session, equipment_id, {"is_available": is_available}):
+        after = {**before, "is_available": is_available}
+        audit.record(session, actor, Action.EQUIPMENT_AVAILABILITY_CHANGED, equipment_id, before=before, after=after)
 
 
 def take_down(session: Session, actor: Actor, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
-    """Remove anyone's listing for good, for a moderator, and write it down. Raises NotFound, PreconditionFailed."""
-    listing = repository.lock_state(session, equipment_id)
-    only_if.check(str(listing.version))
+    """Delete any listing, for a moderator, with an audit entry. Raises NotFound, PreconditionFailed."""
+    listing = _lock(session, equipment_id, only_if)
     repository.delete_equipment(session, equipment_id)
     audit.record(session, actor, Action.EQUIPMENT_DELETED, equipment_id, before=_details(listing))
 
 
-def _details(listing: EquipmentState) -> dict[str, str | bool]:
+def lock_for_edit(
+    session: Session, identity: Identity, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL
+) -> Equipment:
+    """Lock a listing for a change by this caller. Raises NotFound, Forbidden, PreconditionFailed."""
+    listing = repository.lock_equipment(session, equipment_id)
+    if not can_edit(identity, listing.owner_id):
+        raise Forbidden("This is somebody else's equipment.")
+    only_if.check(str(listing.version))
+    return listing
+
+
+def record_edit(
+    session: Session, identity: Identity, listing: Equipment, action: Action, *, after: audit.Details | None = None
+) -> None:
+    """Add an audit entry, unless the caller is the listing's owner."""
+    if listing.owner_id != identity.user_id:
+        before = {"owner_id": str(listing.owner_id)}
+        audit.record(session, audit.actor(identity.user_id), action, listing.id, before=before, after=after)
+
+
+def _lock(session: Session, equipment_id: UUID, only_if: Precondition) -> Equipment:
+    listing = repository.lock_equipment(session, equipment_id)
+    only_if.check(str(listing.version))
+    return listing
+
+
+def _details(listing: Equipment) -> dict[str, str | bool]:
     return {"owner_id": str(listing.owner_id), "title": listing.title, "is_available": listing.is_available}
 
 
-def lock_for(
-    who: Identity,
-    session: Session,
-    equipment_id: UUID,
-    action: Action,
-    *,
-    after: audit.Details | None = None,
-    only_if: Precondition = UNCONDITIONAL,
-) -> None:
-    """Hold the listing for a change by this caller; one of somebody else's, by an admin, is written down.
-
-    Raises:
-        NotFound, Forbidden, PreconditionFailed.
-    """
-    listing = repository.lock_state(session, equipment_id)
-    if not can_edit(who, listing.owner_id):
-        raise Forbidden("This is somebody else's equipment.")
-    only_if.check(str(listing.version))
-    if listing.owner_id != who.user_id:
-        owner = {"owner_id": str(listing.owner_id)}
-        audit.record(session, audit.actor(who.user_id), action, equipment_id, before=owner, after=after)
-
-
 def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A listing's fields as its table has them."""
     columns = dict(values)
     if columns.get("coordinates") is not None:
         columns["coordinates"] = columns["coordinates"].as_geography()

@@ -43,7 +43,7 @@ def change_user(values: dict[str, Any], user_id: UUID) -> Any:
 def list_own_equipment(query: dict[str, Any]) -> Any:
     """List one's own equipment, newest first."""
     found = equipment.list_own(caller(), page_request(query))
-    return page_response(found, version=attrgetter("token"), body=attrgetter("json"))
+    return page_response(found, version=attrgetter("version"), body=attrgetter("body"))
 
 
 @blueprint.route("/me/owner-profile")

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from app.db.session import transaction
 from app.equipment.categories import MAX_DEPTH
-from app.equipment.category_repository import MAX_CATEGORIES
+from app.equipment.repository import MAX_CATEGORIES
 from app.models import Category
 from tests.support.admin_api import ADMIN, audit_log
 from tests.support.assertions import assert_error, assert_invalid, problems

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from marshmallow import RAISE
 
 from app.equipment.photos import MAX_PHOTOS
-from app.equipment.schemas import Item
+from app.equipment.schemas import EquipmentChanges, Item
 from app.geo import Point
 from tests.support import UNKNOWN_ID
 from tests.support.assertions import assert_error, assert_invalid, assert_ok
@@ -89,6 +89,25 @@ def test_put_changes_what_is_given_and_nothing_else(
         changed = assert_ok(client.put(url, json=changes, headers=owner.headers))
         listing |= {**changes, "updated_at": changed["updated_at"]}
         assert client.get(url).json == changed == listing
+
+
+def test_a_put_that_changes_nothing_keeps_the_version_and_the_time(
+    client: FlaskClient, owner: Person, admin: Person, listing: dict[str, Any], url: str
+) -> None:
+    editable = EquipmentChanges().fields
+    same = {name: value for name, value in listing.items() if name in editable}
+    before = client.get(url)
+    for who in (owner, admin):
+        for changes in ({}, same, *({name: value} for name, value in same.items())):
+            answer = client.put(url, json=changes, headers=who.headers)
+            assert (assert_ok(answer), answer.headers["ETag"]) == (listing, before.headers["ETag"])
+    log = f"/api/v1/admin/audit-log?subject_id={listing['id']}"
+    assert assert_ok(client.get(log, headers=admin.headers))["total"] == 0
+
+    placeless = client.put(url, json={"coordinates": None}, headers=admin.headers)
+    again = client.put(url, json={"coordinates": None}, headers=owner.headers)
+    assert placeless.headers["ETag"] == again.headers["ETag"] != before.headers["ETag"]
+    assert assert_ok(client.get(log, headers=admin.headers))["total"] == 1
 
 
 @pytest.mark.parametrize(
