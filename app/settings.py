@@ -1,23 +1,37 @@
-"""The service's settings: read from the environment once, checked, frozen.
+"""The service's settings: read from the environment once, validated, frozen.
 
-`Settings.from_env()` is the only place that reads an environment variable for the service itself
-(`deploy/gunicorn.conf.py` reads those of the server). `deploy/env.example` documents each of them.
+`Settings.from_env()` is the only code that reads environment variables of the service; `deploy/gunicorn.conf.py` reads
+those of the server. `deploy/env.example` documents each of them. No error repeats a value, which may be a secret.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self
 
-from environs import Env, EnvValidationError
-
-from app import setting_rules as rules
+from environs import Env, EnvValidationError, ValidationError
+from limits import parse_many
+from marshmallow.validate import Range, Regexp
+from sentry_sdk.utils import BadDsn, Dsn
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 REALM = "gearyard"
+MAX_DEMO_ACCOUNTS = 10
+MAX_PORT = 65_535
+# A host in lower case or an IPv6 address, and an optional port.
+_HOST = r"([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?"
+_ORIGIN = re.compile(rf"https?://{_HOST}")
+_REDIS_URL = re.compile(
+    r"rediss?://([^\s/?#@]*@)?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*(:(?P<port>[1-9][0-9]{0,4}))?(/[0-9]{1,3})?"
+)
+_DEMO_ACCOUNT = re.compile(r"[^\s@:,]+@[^\s@:,]+:\S+")
 
 
 class AppEnv(StrEnum):
-    """Where the service runs; only production has stricter rules."""
+    """Where the service runs. Production has stricter rules."""
 
     DEVELOPMENT = "development"
     TEST = "test"
@@ -25,7 +39,7 @@ class AppEnv(StrEnum):
 
 
 class OwnerSignup(StrEnum):
-    """How a renter becomes an owner: by the first owner profile, or by an admin's approval."""
+    """How a renter becomes an owner: by saving an owner profile, or by an admin's approval."""
 
     OPEN = "open"
     APPROVAL = "approval"
@@ -33,7 +47,7 @@ class OwnerSignup(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class SocketLimits:
-    """What one socket, one user and one worker may take up; times in seconds, sizes in bytes."""
+    """Limits of one socket, one user and one worker; times in seconds, sizes in bytes."""
 
     messages_per_second: int
     message_burst: int
@@ -51,9 +65,9 @@ class SocketLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimits:
-    """How often one caller may ask, in the notation of the `limits` library (`10/minute`); by whom it is counted:
+    """Rate limits in the notation of the `limits` library (`10/minute;100/day`).
 
-    `public_search`, `anonymous` and `auth` by client address, `authenticated` by user.
+    `public_search`, `anonymous` and `auth` count by client address, `authenticated` counts by user.
     """
 
     enabled: bool
@@ -65,7 +79,7 @@ class RateLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class LoginLimits:
-    """How many failures one account may have from one address, and what follows them."""
+    """How many failures an account may have from one address, and how long the address is then locked out of it."""
 
     max_failures: int
     lockout_seconds: int
@@ -74,7 +88,7 @@ class LoginLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class MetricsAccess:
-    """Who may read `/metrics`: private addresses, whoever has the token, or, with neither, everyone."""
+    """Who may read `/metrics`: private addresses, holders of the token, or, with neither, every client."""
 
     allow_private_only: bool
     admin_token: str | None = field(repr=False)
@@ -82,24 +96,27 @@ class MetricsAccess:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoAccount:
-    """An account that development's pages offer to everybody, password included."""
+    """An account that the pages of a development service show, with its password."""
 
     email: str
     password: str = field(repr=False)
 
     @property
     def name(self) -> str:
-        """What the account is called on a button."""
+        """The label of the account's button."""
         return self.email.partition("@")[0]
 
 
 class InvalidSettings(SystemExit):
-    """A setting is missing or wrong: ends the process with one line that names it, and no traceback."""
+    """A setting is missing or invalid. Ends the process with one line that names it, and no traceback."""
+
+    def __init__(self, problems: str) -> None:
+        super().__init__(f"Invalid settings (see deploy/env.example): {problems}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Every setting, typed. Secrets, and URLs that may hold one, are left out of the repr."""
+    """Every setting, typed. The repr leaves out secrets, and URLs that may hold one."""
 
     app_env: AppEnv
     database_url: str = field(repr=False)
@@ -131,149 +148,191 @@ class Settings:
 
     @classmethod
     def from_env(cls) -> Self:
-        """Read and check every setting.
-
-        Raises:
-            InvalidSettings: with one line naming each missing or wrong variable, never its value.
-        """
+        """Read and validate every setting. Raises InvalidSettings, which names each missing or invalid variable."""
         env = Env(eager=False)
-        values = _read(env)
-        refuse_wrong(env)
-        settings = cls(**values)
+        app_env = env.enum("APP_ENV", enum=AppEnv, by_value=True, default=AppEnv.PRODUCTION)
+        settings = cls(
+            app_env=app_env,
+            database_url=_database_url(env),
+            redis_url=env.str("REDIS_URL", "", validate=_redis_url) or None,
+            auth0_issuer=_issuer(env),
+            auth0_audience=env.str("AUTH0_AUDIENCE", validate=_not_blank),
+            auth0_client_id=env.str("AUTH0_CLIENT_ID", validate=_not_blank),
+            auth0_client_secret=env.str("AUTH0_CLIENT_SECRET", validate=_not_blank),
+            auth0_connection=env.str("AUTH0_CONNECTION", "Username-Password-Authentication", validate=_not_blank),
+            jwks_cache_ttl_seconds=env.int("JWKS_CACHE_TTL_SECONDS", 3600, validate=Range(1, 86_400)),
+            cors_allowed_origins=tuple(_items(env.list("CORS_ALLOWED_ORIGINS", [], subcast=str, validate=_origins))),
+            trusted_proxy_count=env.int("TRUSTED_PROXY_COUNT", 0, validate=Range(0, 10)),
+            owner_signup=env.enum("OWNER_SIGNUP", enum=OwnerSignup, by_value=True, default=OwnerSignup.OPEN),
+            db_pool_size=env.int("DB_POOL_SIZE", 5, validate=Range(1, 100)),
+            db_max_overflow=env.int("DB_MAX_OVERFLOW", 5, validate=Range(0, 100)),
+            db_pool_timeout_seconds=env.int("DB_POOL_TIMEOUT_SECONDS", 3, validate=Range(1, 60)),
+            db_pool_recycle_seconds=env.int("DB_POOL_RECYCLE_SECONDS", 1800, validate=Range(1, 86_400)),
+            db_pool_pre_ping=env.bool("DB_POOL_PRE_PING", True),
+            db_statement_timeout_ms=env.int("DB_STATEMENT_TIMEOUT_MS", 5000, validate=Range(1, 600_000)),
+            db_prepare_statements=env.bool("DB_PREPARE_STATEMENTS", True),
+            log_level=env.str("LOG_LEVEL", "info", validate=_log_level),
+            log_json=env.bool("LOG_JSON", app_env is AppEnv.PRODUCTION),
+            sentry_dsn=env.str("SENTRY_DSN", "", validate=_sentry_dsn) or None,
+            sockets=_socket_limits(env),
+            rate_limits=_rate_limits(env),
+            logins=LoginLimits(
+                max_failures=env.int("LOGIN_MAX_FAILURES", 5, validate=Range(1, 1000)),
+                lockout_seconds=env.int("LOGIN_LOCKOUT_SECONDS", 300, validate=Range(1, 86_400)),
+                backoff_base_ms=env.int("LOGIN_BACKOFF_BASE_MS", 200, validate=Range(0, 60_000)),
+            ),
+            metrics=MetricsAccess(
+                allow_private_only=env.bool("METRICS_ALLOW_PRIVATE_ONLY", True),
+                admin_token=env.str("METRICS_ADMIN_TOKEN", "", validate=_metrics_token) or None,
+            ),
+            demo_accounts=tuple(_demo_accounts(env)),
+        )
+        refuse_invalid(env)
         settings._check_together()
         return settings
 
     def _check_together(self) -> None:
         """The rules that span more than one setting."""
-        if self.app_env is AppEnv.PRODUCTION and not self.auth0_issuer.startswith("https://"):
-            raise InvalidSettings("Invalid settings: AUTH0_ISSUER: must be an https URL in production.")
+        is_production = self.app_env is AppEnv.PRODUCTION
+        if is_production and not self.auth0_issuer.startswith("https://"):
+            raise InvalidSettings("AUTH0_ISSUER: must be an https URL in production.")
         if self.demo_accounts and self.app_env is not AppEnv.DEVELOPMENT:
-            raise InvalidSettings("Invalid settings: DEMO_ACCOUNTS: shown to everybody, so only in development.")
+            raise InvalidSettings("DEMO_ACCOUNTS: shown to every client, so allowed in development only.")
         if self.auth0_audience == self.auth0_client_id:
-            # An ID token's audience is the client: were they one, an ID token would pass as an access token.
-            raise InvalidSettings("Invalid settings: AUTH0_AUDIENCE: must differ from AUTH0_CLIENT_ID.")
-        if self.app_env is AppEnv.PRODUCTION and not self.metrics.allow_private_only and not self.metrics.admin_token:
-            raise InvalidSettings(
-                "Invalid settings: METRICS_ADMIN_TOKEN: needed where any address may ask for metrics."
-            )
+            # The audience of an ID token is the client: it would pass as an access token.
+            raise InvalidSettings("AUTH0_AUDIENCE: must differ from AUTH0_CLIENT_ID.")
+        if is_production and not self.metrics.allow_private_only and not self.metrics.admin_token:
+            raise InvalidSettings("METRICS_ADMIN_TOKEN: required where any address may read metrics.")
         if self.sockets.silence_seconds <= self.sockets.ping_interval_seconds:
-            raise InvalidSettings("Invalid settings: WS_SILENCE_SECONDS: must be above WS_PING_INTERVAL_SECONDS.")
+            raise InvalidSettings("WS_SILENCE_SECONDS: must be above WS_PING_INTERVAL_SECONDS.")
 
 
 def database_url() -> str:
-    """`DATABASE_URL` alone, as SQLAlchemy wants it: migrations need a database and nothing else.
-
-    Raises:
-        InvalidSettings: when it is missing or no PostgreSQL URL.
-    """
+    """`DATABASE_URL` alone, as SQLAlchemy takes it, for migrations. Raises InvalidSettings."""
     env = Env(eager=False)
     url = _database_url(env)
-    refuse_wrong(env)
+    refuse_invalid(env)
     return url
 
 
-def refuse_wrong(env: Env) -> None:
-    """Raise InvalidSettings, in one line, for all that was found wrong with what was read by `env`."""
+def refuse_invalid(env: Env) -> None:
+    """Raise InvalidSettings, in one line, for all that is missing or invalid among what was read by `env`."""
     try:
         env.seal()
     except EnvValidationError as error:
         found = error.error_messages if isinstance(error.error_messages, Mapping) else {}
         problems = (f"{name}: {' '.join(map(str, messages))}" for name, messages in found.items())
-        raise InvalidSettings(f"Invalid settings (see deploy/env.example): {'; '.join(problems)}") from None
+        raise InvalidSettings("; ".join(problems)) from None
 
 
-def _read(env: Env) -> dict[str, Any]:
-    app_env = env.enum("APP_ENV", enum=AppEnv, by_value=True, default=AppEnv.PRODUCTION)
-    return {
-        "app_env": app_env,
-        "database_url": _database_url(env),
-        "redis_url": env.str("REDIS_URL", "", validate=rules.blank_or_redis_url) or None,
-        "auth0_issuer": _issuer(env),
-        "auth0_audience": env.str("AUTH0_AUDIENCE", validate=rules.not_blank),
-        "auth0_client_id": env.str("AUTH0_CLIENT_ID", validate=rules.not_blank),
-        "auth0_client_secret": env.str("AUTH0_CLIENT_SECRET", validate=rules.not_blank),
-        "auth0_connection": env.str("AUTH0_CONNECTION", "Username-Password-Authentication", validate=rules.not_blank),
-        "jwks_cache_ttl_seconds": env.int("JWKS_CACHE_TTL_SECONDS", 3600, validate=rules.between(1, 86_400)),
-        "cors_allowed_origins": tuple(_origins(env)),
-        "trusted_proxy_count": env.int("TRUSTED_PROXY_COUNT", 0, validate=rules.between(0, 10)),
-        "owner_signup": env.enum("OWNER_SIGNUP", enum=OwnerSignup, by_value=True, default=OwnerSignup.OPEN),
-        "db_pool_size": env.int("DB_POOL_SIZE", 5, validate=rules.between(1, 100)),
-        "db_max_overflow": env.int("DB_MAX_OVERFLOW", 5, validate=rules.between(0, 100)),
-        "db_pool_timeout_seconds": env.int("DB_POOL_TIMEOUT_SECONDS", 3, validate=rules.between(1, 60)),
-        "db_pool_recycle_seconds": env.int("DB_POOL_RECYCLE_SECONDS", 1800, validate=rules.between(1, 86_400)),
-        "db_pool_pre_ping": env.bool("DB_POOL_PRE_PING", True),
-        "db_statement_timeout_ms": env.int("DB_STATEMENT_TIMEOUT_MS", 5000, validate=rules.between(1, 600_000)),
-        "db_prepare_statements": env.bool("DB_PREPARE_STATEMENTS", True),
-        "log_level": env.str("LOG_LEVEL", "info", validate=rules.log_level),
-        "log_json": env.bool("LOG_JSON", app_env is AppEnv.PRODUCTION),
-        "sentry_dsn": env.str("SENTRY_DSN", "", validate=rules.blank_or_sentry_dsn) or None,
-        "sockets": SocketLimits(**_read_socket_limits(env)),
-        "rate_limits": RateLimits(**_read_rate_limits(env)),
-        "logins": LoginLimits(**_read_login_limits(env)),
-        "metrics": MetricsAccess(
-            allow_private_only=env.bool("METRICS_ALLOW_PRIVATE_ONLY", True),
-            admin_token=env.str("METRICS_ADMIN_TOKEN", "", validate=rules.blank_or_long_token) or None,
-        ),
-        "demo_accounts": tuple(_demo_accounts(env)),
-    }
+def _socket_limits(env: Env) -> SocketLimits:
+    return SocketLimits(
+        messages_per_second=env.int("WS_MESSAGES_PER_SECOND", 5, validate=Range(1, 10_000)),
+        message_burst=env.int("WS_MESSAGE_BURST", 10, validate=Range(1, 10_000)),
+        frames_per_second=env.int("WS_FRAMES_PER_SECOND", 30, validate=Range(1, 10_000)),
+        max_sockets_per_user=env.int("WS_MAX_SOCKETS_PER_USER", 10, validate=Range(1, 100_000)),
+        max_sockets_per_worker=env.int("WS_MAX_SOCKETS_PER_WORKER", 4000, validate=Range(1, 100_000)),
+        outbox_frames=env.int("WS_OUTBOX_FRAMES", 256, validate=Range(8, 100_000)),
+        outbox_bytes=env.int("WS_OUTBOX_BYTES", 1_048_576, validate=Range(524_288, 1_073_741_824)),
+        write_timeout_seconds=env.int("WS_WRITE_TIMEOUT_SECONDS", 10, validate=Range(1, 600)),
+        ping_interval_seconds=env.int("WS_PING_INTERVAL_SECONDS", 25, validate=Range(1, 600)),
+        silence_seconds=env.int("WS_SILENCE_SECONDS", 90, validate=Range(2, 3600)),
+        auth_timeout_seconds=env.int("WS_AUTH_TIMEOUT_SECONDS", 10, validate=Range(1, 600)),
+        token_warning_seconds=env.int("WS_TOKEN_WARNING_SECONDS", 60, validate=Range(0, 3600)),
+    )
 
 
-def _read_rate_limits(env: Env) -> dict[str, Any]:
-    return {
-        "enabled": env.bool("RATE_LIMIT_ENABLED", True),
-        "public_search": env.str("RATE_LIMIT_PUBLIC_SEARCH", "120/minute", validate=rules.rate_limit),
-        "anonymous": env.str("RATE_LIMIT_ANONYMOUS", "300/minute", validate=rules.rate_limit),
-        "authenticated": env.str("RATE_LIMIT_AUTHENTICATED", "1000/minute", validate=rules.rate_limit),
-        "auth": env.str("RATE_LIMIT_AUTH", "10/minute", validate=rules.rate_limit),
-    }
-
-
-def _read_login_limits(env: Env) -> dict[str, Any]:
-    return {
-        "max_failures": env.int("LOGIN_MAX_FAILURES", 5, validate=rules.between(1, 1000)),
-        "lockout_seconds": env.int("LOGIN_LOCKOUT_SECONDS", 300, validate=rules.between(1, 86_400)),
-        "backoff_base_ms": env.int("LOGIN_BACKOFF_BASE_MS", 200, validate=rules.between(0, 60_000)),
-    }
-
-
-def _read_socket_limits(env: Env) -> dict[str, Any]:
-    return {
-        "messages_per_second": env.int("WS_MESSAGES_PER_SECOND", 5, validate=rules.between(1, 10_000)),
-        "message_burst": env.int("WS_MESSAGE_BURST", 10, validate=rules.between(1, 10_000)),
-        "frames_per_second": env.int("WS_FRAMES_PER_SECOND", 30, validate=rules.between(1, 10_000)),
-        "max_sockets_per_user": env.int("WS_MAX_SOCKETS_PER_USER", 10, validate=rules.between(1, 100_000)),
-        "max_sockets_per_worker": env.int("WS_MAX_SOCKETS_PER_WORKER", 4000, validate=rules.between(1, 100_000)),
-        "outbox_frames": env.int("WS_OUTBOX_FRAMES", 256, validate=rules.between(8, 100_000)),
-        "outbox_bytes": env.int("WS_OUTBOX_BYTES", 1_048_576, validate=rules.between(524_288, 1_073_741_824)),
-        "write_timeout_seconds": env.int("WS_WRITE_TIMEOUT_SECONDS", 10, validate=rules.between(1, 600)),
-        "ping_interval_seconds": env.int("WS_PING_INTERVAL_SECONDS", 25, validate=rules.between(1, 600)),
-        "silence_seconds": env.int("WS_SILENCE_SECONDS", 90, validate=rules.between(2, 3600)),
-        "auth_timeout_seconds": env.int("WS_AUTH_TIMEOUT_SECONDS", 10, validate=rules.between(1, 600)),
-        "token_warning_seconds": env.int("WS_TOKEN_WARNING_SECONDS", 60, validate=rules.between(0, 3600)),
-    }
+def _rate_limits(env: Env) -> RateLimits:
+    return RateLimits(
+        enabled=env.bool("RATE_LIMIT_ENABLED", True),
+        public_search=env.str("RATE_LIMIT_PUBLIC_SEARCH", "120/minute", validate=_rate_limit),
+        anonymous=env.str("RATE_LIMIT_ANONYMOUS", "300/minute", validate=_rate_limit),
+        authenticated=env.str("RATE_LIMIT_AUTHENTICATED", "1000/minute", validate=_rate_limit),
+        auth=env.str("RATE_LIMIT_AUTH", "10/minute", validate=_rate_limit),
+    )
 
 
 def _database_url(env: Env) -> str:
-    url: str = env.str("DATABASE_URL", validate=rules.postgresql_url) or ""
-    # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3; `postgres://` is what many hosts hand out.
+    url: str = env.str("DATABASE_URL", validate=_postgresql_url) or ""
+    # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3; many hosts provide `postgres://`.
     return "postgresql+psycopg2://" + url.partition("://")[2]
 
 
 def _issuer(env: Env) -> str:
     """`AUTH0_ISSUER`, or `https://{AUTH0_DOMAIN}/`. Auth0's issuers end in a slash, and `iss` must match exactly."""
-    issuer: str | None = env.str("AUTH0_ISSUER", "", validate=rules.blank_or_http_url)
-    if issuer is None or issuer:  # wrong, or given: the domain does not matter
+    issuer: str | None = env.str("AUTH0_ISSUER", "", validate=_http_url)
+    if issuer is None or issuer:  # invalid, or given: the domain does not matter
         return (issuer or "").rstrip("/") + "/"
-    domain: str = env.str("AUTH0_DOMAIN", validate=rules.host_name)
+    domain: str = env.str("AUTH0_DOMAIN", validate=_host_name)
     return f"https://{domain}/"
 
 
-def _origins(env: Env) -> list[str]:
-    values = env.list("CORS_ALLOWED_ORIGINS", [], subcast=str, validate=rules.exact_origins)
+def _demo_accounts(env: Env) -> list[DemoAccount]:
+    accounts = _items(env.list("DEMO_ACCOUNTS", [], subcast=str, validate=_demo_account_list))
+    pairs = (account.partition(":") for account in accounts)
+    return [DemoAccount(email=email, password=password) for email, _, password in pairs]
+
+
+def _items(values: list[str] | None) -> list[str]:
     return [value.strip() for value in values or [] if value.strip()]
 
 
-def _demo_accounts(env: Env) -> list[DemoAccount]:
-    values = env.list("DEMO_ACCOUNTS", [], subcast=str, validate=rules.demo_accounts)
-    pairs = (value.strip().partition(":") for value in values or [] if value.strip())
-    return [DemoAccount(email=email, password=password) for email, _, password in pairs]
+# --- Validators: each raises ValidationError with a sentence that does not repeat the value ---
+
+_not_blank = Regexp(r"\s*\S", error="Must not be blank.")
+_http_url = Regexp(rf"(https?://{_HOST}/?)?\Z", error="Must be a URL like https://tenant.eu.auth0.com/.")
+_host_name = Regexp(rf"{_HOST}\Z", error="Must be a host name like tenant.eu.auth0.com, without https://.")
+# RFC 6750 §2.1: the characters of a bearer token.
+_metrics_token = Regexp(
+    r"((?=.{16})[A-Za-z0-9._~+/-]+=*)?\Z", error="Must be at least 16 letters, digits and any of -._~+/=."
+)
+_log_level = Regexp(
+    r"(debug|info|warning|error|critical)\Z",
+    re.IGNORECASE | re.ASCII,
+    error="Must be one of debug, info, warning, error, critical.",
+)
+
+
+def _rate_limit(value: str) -> None:
+    try:
+        found = parse_many(value)
+    except ValueError:
+        found = []
+    if not found or any(limit.amount < 1 or limit.multiples < 1 for limit in found):
+        raise ValidationError("Must be a limit like 10/minute, or several like 10/minute;100/day.")
+
+
+def _postgresql_url(value: str) -> None:
+    try:
+        url = make_url(value)
+        PGDialect_psycopg2().create_connect_args(url)  # type: ignore[no-untyped-call]  # parses several hosts as well
+    except (ArgumentError, ValueError):
+        url = None
+    if url is None or url.drivername.partition("+")[0] not in ("postgresql", "postgres") or not url.database:
+        raise ValidationError("Must be a URL like postgresql://user:password@host:5432/database.")
+
+
+def _redis_url(value: str) -> None:
+    found = _REDIS_URL.fullmatch(value)
+    if value and (found is None or int(found["port"] or 0) > MAX_PORT):
+        raise ValidationError("Must be a URL like redis://:password@host:6379/0.")
+
+
+def _sentry_dsn(value: str) -> None:
+    try:
+        if value:
+            Dsn(value)
+    except (BadDsn, ValueError):
+        raise ValidationError("Must be a DSN like https://key@errors.example.com/1.") from None
+
+
+def _origins(values: list[str]) -> None:
+    # Exact origins only (RFC 6454 §6.2): a pattern or `null` lets in more than it says.
+    if not all(map(_ORIGIN.fullmatch, _items(values))):
+        raise ValidationError("Must be origins like https://app.example.com, separated by commas.")
+
+
+def _demo_account_list(values: list[str]) -> None:
+    accounts = _items(values)
+    if len(accounts) > MAX_DEMO_ACCOUNTS or not all(map(_DEMO_ACCOUNT.fullmatch, accounts)):
+        raise ValidationError(f"Must be at most {MAX_DEMO_ACCOUNTS} like email:password, separated by commas.")

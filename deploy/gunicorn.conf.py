@@ -20,7 +20,7 @@ from marshmallow import validate  # noqa: E402
 from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics  # noqa: E402
 
 from app.observability.logging import dict_config, keep_secrets_of  # noqa: E402
-from app.settings import Settings, refuse_wrong  # noqa: E402
+from app.settings import Settings, refuse_invalid  # noqa: E402
 from app.web import server_errors  # noqa: E402
 
 _settings = Settings.from_env()  # a wrong setting stops the start here, with one line
@@ -60,7 +60,7 @@ keepalive = _number("GUNICORN_KEEPALIVE_SECONDS", 5, 1, 3600)
 limit_request_line = _number("GUNICORN_LIMIT_REQUEST_LINE", 8190, 512, 8190)  # no more is possible
 limit_request_field_size = _number("GUNICORN_LIMIT_REQUEST_FIELD_SIZE", 16_384, 512, 65_535)
 limit_request_fields = _number("GUNICORN_LIMIT_REQUEST_FIELDS", 100, 10, 32_768)
-refuse_wrong(_env)
+refuse_invalid(_env)
 
 # Not for an environment to say: the service is built on these (see `on_starting`).
 worker_class = "gevent"
