@@ -1,4 +1,4 @@
-"""A page of listings as a map takes it: a FeatureCollection of RFC 7946, to be shown as it is."""
+"""A page of listings as a GeoJSON FeatureCollection (RFC 7946)."""
 
 from typing import Any
 
@@ -12,40 +12,40 @@ from app.geo import BoundingBox, Point
 from app.paging import Page
 
 
-def _is(name: str) -> fields.Constant[str]:
+def _type(name: str) -> fields.Constant[str]:
     return fields.Constant(name, required=True, metadata={"type": "string", "enum": [name]})
 
 
 class PointGeometry(ma.Schema):
-    """A place: longitude, latitude (§3.1.1)."""
+    """A position: longitude, latitude (§3.1.1)."""
 
-    type = _is("Point")
+    type = _type("Point")
     coordinates = fields.List(fields.Float(), required=True, metadata={"minItems": 2, "maxItems": 2})
 
 
 class FeatureProperties(Item):
-    """A listing as everywhere else, but for its place. Its id is here, too: some maps drop a feature's that is text."""
+    """A listing without its coordinates. It repeats the id, because some maps drop a feature id that is a string."""
 
     class Meta:
         exclude = ("coordinates",)
 
 
 class Feature(ma.Schema):
-    """A listing; without a place it has no geometry (§3.2)."""
+    """A listing; its geometry is null without coordinates (§3.2)."""
 
-    type = _is("Feature")
+    type = _type("Feature")
     id = fields.UUID(required=True)
     geometry = fields.Nested(PointGeometry, required=True, allow_none=True)
     properties = fields.Nested(FeatureProperties, required=True)
 
 
 class FeatureCollection(ItemPage):  # type: ignore[misc, valid-type]
-    """A page of listings; what says which page it is are foreign members (§6.1)."""
+    """A page of listings; `total`, `page` and the like are foreign members (§6.1)."""
 
     class Meta:
         exclude = ("items",)
 
-    type = _is("FeatureCollection")
+    type = _type("FeatureCollection")
     bbox = fields.List(
         fields.Float(),
         metadata={"description": "West, south, east, north; west is above east across the antimeridian (§5.2).",
@@ -55,20 +55,19 @@ class FeatureCollection(ItemPage):  # type: ignore[misc, valid-type]
 
 
 def feature_collection(page: Page[EquipmentDocument]) -> bytes:
-    """The page as GeoJSON."""
+    """The page as GeoJSON: the JSON of its listings, rearranged."""
     items = [orjson.loads(document.json) for document in page.items]
-    places = [Point(**item["coordinates"]) for item in items if item["coordinates"] is not None]
+    points = [Point(**item["coordinates"]) for item in items if item["coordinates"] is not None]
     counts = {name: getattr(page, name) for name in ("total", "page", "limit", "total_pages", "next_cursor")}
-    box = {"bbox": _box(places)} if places else {}
+    box = {"bbox": _bbox(BoundingBox.around(points))} if points else {}
     return orjson.dumps({"type": "FeatureCollection", **counts, **box, "features": list(map(_feature, items))})
 
 
 def _feature(item: dict[str, Any]) -> dict[str, Any]:
-    place = item.pop("coordinates")
-    geometry = place and {"type": "Point", "coordinates": [place["longitude"], place["latitude"]]}
+    point = item.pop("coordinates")
+    geometry = point and {"type": "Point", "coordinates": [point["longitude"], point["latitude"]]}
     return {"type": "Feature", "id": item["id"], "geometry": geometry, "properties": item}
 
 
-def _box(places: list[Point]) -> list[float]:
-    box = BoundingBox.around(places)
+def _bbox(box: BoundingBox) -> list[float]:
     return [box.west, box.south, box.east, box.north]

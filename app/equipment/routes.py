@@ -20,7 +20,7 @@ from app.web.openapi.responses import headers
 
 blueprint = Blueprint("equipment", __name__, url_prefix=f"{BASE_PATH}/equipment", description="Listings.")
 categories_blueprint = Blueprint(
-    "categories", __name__, url_prefix=f"{BASE_PATH}/categories", description="Kinds of equipment."
+    "categories", __name__, url_prefix=f"{BASE_PATH}/categories", description="Categories of equipment."
 )
 
 
@@ -32,7 +32,7 @@ categories_blueprint = Blueprint(
 @blueprint.response(200, schemas.ItemPage)
 @blueprint.alt_response(200, schema=geojson.FeatureCollection, content_type=GEO_JSON, success=True)
 def search_equipment(search: Search) -> Any:
-    """Find equipment by place, price, kind, words and condition, in any combination."""
+    """Search equipment by location, price, category, words and condition, in any combination."""
     body = geojson.feature_collection if response_media_type() == GEO_JSON else attrgetter("body")
     return page_response(service.search(search), version=attrgetter("version"), body=body)
 
@@ -66,7 +66,7 @@ def create_equipment(values: dict[str, Any]) -> Any:
 @blueprint.arguments(schemas.EquipmentChanges)
 @blueprint.response(200, schemas.Item)
 def change_equipment(values: dict[str, Any], equipment_id: UUID) -> Any:
-    """Change any part of a listing."""
+    """Change some fields of a listing."""
     item = service.change(caller(), equipment_id, values, only_if=precondition())
     return write_response(item, item.version, body=attrgetter("body"))
 
@@ -75,7 +75,7 @@ def change_equipment(values: dict[str, Any], equipment_id: UUID) -> Any:
 @conditional
 @blueprint.response(204)
 def delete_equipment(equipment_id: UUID) -> None:
-    """Take a listing down for good."""
+    """Delete a listing."""
     service.delete(caller(), equipment_id, only_if=precondition())
 
 
@@ -93,7 +93,7 @@ def add_photo(photo: dict[str, Any], equipment_id: UUID) -> EquipmentPhoto:
 @conditional
 @blueprint.response(204)
 def delete_photo(equipment_id: UUID, photo_id: UUID) -> None:
-    """Remove a photo from a listing, whose tag it is that a condition names."""
+    """Remove a photo from a listing. If-Match takes the ETag of the listing."""
     photos.remove(caller(), equipment_id, photo_id, only_if=precondition())
 
 
@@ -101,7 +101,7 @@ def delete_photo(equipment_id: UUID, photo_id: UUID) -> None:
 @public
 @categories_blueprint.response(200, schemas.Category(many=True))
 def list_categories() -> Any:
-    """List every category, each with those below it."""
+    """List every category, each with its subtree."""
     return list_response(categories.list_all(), version=attrgetter("version"))
 
 
@@ -109,5 +109,5 @@ def list_categories() -> Any:
 @public
 @categories_blueprint.response(200, schemas.Category)
 def get_category(category_id: UUID) -> Any:
-    """Show one category, with those below it."""
+    """Show one category with its subtree."""
     return resource_response(lambda: categories.get(category_id), version=attrgetter("version"))

@@ -1,4 +1,4 @@
-"""The shapes of listings, photos, categories and their search."""
+"""Schemas of listings, photos, categories and the search."""
 
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from app.web.schemas import Body, Flag, HttpsUrl, Money, Number, Text
 
 MAX_DAILY_RATE = Decimal("99999999.99")
 MAX_QUERY_LENGTH = 200
-MAX_QUERY_WORDS = 20  # each is a part of the statement
+MAX_QUERY_WORDS = 20  # each word is a term of the SQL
 
 
 def _latitude(**options: Any) -> Number:
@@ -27,19 +27,19 @@ def _longitude(**options: Any) -> Number:
 
 
 class Coordinates(Body):
-    """A place in degrees of WGS 84."""
+    """A point in degrees of WGS 84."""
 
     latitude = _latitude(required=True)
     longitude = _longitude(required=True)
 
     @ma.post_load
     def to_point(self, data: dict[str, float], **_: Any) -> Point:
-        """Give the domain's value."""
+        """Convert to the domain's value."""
         return Point(**data)
 
 
 class Photo(ma.Schema):
-    """A picture of a listing."""
+    """A photo of a listing."""
 
     id = fields.String(required=True, metadata={"format": "uuid"})
     photo_url = fields.String(required=True)
@@ -48,14 +48,14 @@ class Photo(ma.Schema):
 
 
 class NewPhoto(Body):
-    """A picture to add. The first of a listing becomes its primary one by itself."""
+    """A photo to add. The first photo of a listing is primary."""
 
     photo_url = HttpsUrl(required=True)
     is_primary = Flag(load_default=False)
 
 
 class _EquipmentFields(Body):
-    """What an owner says of a listing."""
+    """The fields of a listing that its owner sets."""
 
     category_id = fields.UUID(required=True)
     title = Text(min_length=3, max_length=200, required=True)
@@ -68,19 +68,19 @@ class _EquipmentFields(Body):
 
 
 class NewEquipment(_EquipmentFields):
-    """A listing to make."""
+    """A listing to add."""
 
 
 class EquipmentChanges(_EquipmentFields):
-    """Any part of a listing; what is not given stays as it is."""
+    """Some fields of a listing; the others stay unchanged."""
 
     def __init__(self, **options: Any) -> None:
-        # By name, because True would go down into `coordinates`, and half a point is none.
+        # `partial=True` would apply to `coordinates`, too, and accept a latitude without a longitude.
         super().__init__(**{"partial": tuple(_EquipmentFields().fields), **options})
 
 
 class Item(ma.Schema):
-    """A listing, the same from every endpoint. It describes what `app.equipment.document` writes."""
+    """A listing, the same from every endpoint: the schema of the JSON that `app.equipment.document` builds."""
 
     id = fields.UUID(required=True)
     owner_id = fields.UUID(required=True)
@@ -102,7 +102,7 @@ ItemPage = ma.Schema.from_dict(page_fields(Item), name="EquipmentPage")
 
 
 class Category(ma.Schema):
-    """A kind of equipment, with the kinds below it."""
+    """A category with its subtree."""
 
     id = fields.UUID(required=True)
     name = fields.String(required=True)
@@ -112,7 +112,7 @@ class Category(ma.Schema):
 
 
 class _BoundingBoxField(fields.String):
-    """Four edges, each read as the single coordinates are."""
+    """Four edges, each validated like a coordinate."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Any:
         edges = super()._deserialize(value, attr, data, **options).split(",")
@@ -127,7 +127,7 @@ class _BoundingBoxField(fields.String):
 
 
 class EquipmentQuery(PageQuery):
-    """The public search: filters that all combine, an order, a page."""
+    """The query of the search: filters, an order and a page."""
 
     ALIASES: ClassVar = {"latitude": "lat", "longitude": "lng"}
     loads_value = True
@@ -153,8 +153,8 @@ class EquipmentQuery(PageQuery):
     )  # fmt: skip
 
     @ma.validates_schema
-    def what_goes_together(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse half a point, a range turned round, and an order by what was not given."""
+    def check_combination(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse half a point, an inverted range, too many words, and an order without its filter."""
         for half, other in (("lat", "lng"), ("lng", "lat")):
             if half in data and other not in data:
                 raise ValidationError(f"Goes with {half}: give both.", other)
@@ -171,7 +171,7 @@ class EquipmentQuery(PageQuery):
 
     @ma.post_load
     def to_search(self, data: dict[str, Any], **_: Any) -> Search:
-        """Give the domain's value."""
+        """Convert to the domain's value."""
         lat, lng = data.pop("lat", None), data.pop("lng", None)
         point = None if lat is None else Point(longitude=lng, latitude=lat)
         radius_km = data.pop("radius_km", None)

@@ -1,4 +1,4 @@
-"""Words of a search: what they match in a listing's title, description and place (PostgreSQL, "Full Text Search")."""
+"""The `tsquery` of a search's words (PostgreSQL, "Full Text Search")."""
 
 import re
 from collections.abc import Callable
@@ -11,46 +11,46 @@ from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
 from app.models import PUNCTUATION, SEARCH_EXACT, SEARCH_STEMMED
 
 _PUNCTUATION = re.compile(PUNCTUATION)
-_NOTHING = cast(literal_column("''"), TSQUERY)  # asks for nothing; alone, it matches nothing
+_EMPTY = cast(literal_column("''"), TSQUERY)  # neutral in a conjunction; matches nothing by itself
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a query, parted as those of a listing are. So nothing in them is an operator or a wildcard."""
+    """The words of a query, split like the text of a listing: no operator or wildcard is left in them."""
     return _PUNCTUATION.sub(" ", text).split()
 
 
 def word_values(text: str) -> dict[str, str]:
-    """The values of the `tsquery` of so many words."""
+    """The values of the parameters of `tsquery`, for the words of this text."""
     words = split_words(text)
     if words:
         words[-1] = f"'{words[-1]}':*"
     return {_name(number): word for number, word in enumerate(words)}
 
 
-def tsquery(number_of_words: int) -> ColumnElement[Any]:
-    """All of so many words, the last one as a prefix.
+def tsquery(count: int) -> ColumnElement[Any]:
+    """The conjunction of `count` words, the last one as a prefix.
 
-    A word matches stemmed (drills finds drill) or as it is written. An English stop word asks for nothing, unless it
-    is the only word. See PostgreSQL, "Parsing Queries".
+    A word matches by its stem ("drills" matches "drill") or literally. An English stop word is ignored unless it is
+    the only word (PostgreSQL, "Parsing Queries").
     """
-    if not number_of_words:
-        return _NOTHING
-    *whole, last = (bindparam(_name(number), type_=String()) for number in range(number_of_words))
+    if not count:
+        return _EMPTY
+    *whole, last = (bindparam(_name(number), type_=String()) for number in range(count))
     prefix = _either(func.to_tsquery, last)
     if not whole:
         return prefix
-    asked = [_unless_stop_word(word, func.phraseto_tsquery, _either(func.phraseto_tsquery, word)) for word in whole]
-    asked.append(_unless_stop_word(last, func.to_tsquery, prefix))
-    return reduce(lambda left, right: left.op("&&", return_type=TSQUERY())(right), asked)
+    terms = [_unless_stop_word(word, func.phraseto_tsquery, _either(func.phraseto_tsquery, word)) for word in whole]
+    terms.append(_unless_stop_word(last, func.to_tsquery, prefix))
+    return reduce(lambda left, right: left.op("&&", return_type=TSQUERY())(right), terms)
 
 
 def _name(number: int) -> str:
     return f"word_{number}"
 
 
-def _unless_stop_word(word: ColumnElement[str], parse: Callable[..., Any], asked: ColumnElement[Any]) -> Any:
+def _unless_stop_word(word: ColumnElement[str], parse: Callable[..., Any], term: ColumnElement[Any]) -> Any:
     is_stop_word = func.numnode(parse(_config(SEARCH_STEMMED), word)) == 0
-    return case((is_stop_word, _NOTHING), else_=asked)
+    return case((is_stop_word, _EMPTY), else_=term)
 
 
 def _either(parse: Callable[..., Any], word: ColumnElement[str]) -> ColumnElement[Any]:
