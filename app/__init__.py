@@ -11,7 +11,7 @@ from app.demo import commands as demo
 from app.equipment import routes as equipment
 from app.messages import asyncapi, live, socket
 from app.messages import routes as messages
-from app.observability import error_tracking, health, logging, metrics
+from app.observability import error_tracking, health, logging, metrics_endpoint
 from app.settings import Settings
 from app.users import commands as users_commands
 from app.users import routes as users
@@ -43,13 +43,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     proxies.init_app(app, settings)
 
     # The base: hooks run before a request in this order, and after it in the reverse.
+    metrics_endpoint.init_app(app, settings)
     cors.init_app(app, settings)
     errors.init_app(app)
     limits.init_app(app, settings)
     identity.init_app(app, settings)
     etags.init_app(app)
     health.init_app(app, settings, is_draining=lambda: live.hub().is_draining, is_tenant_away=identity.is_tenant_away)
-    metrics.init_app(app, settings)
     docs.init_app(app)
     live.init_app(app, settings)
 

@@ -18,7 +18,7 @@ from requests.auth import AuthBase
 
 from app.auth.bounded_http import BearerAuth, BoundedAdapter
 from app.errors import Conflict, Forbidden, InvalidCredentials, InvalidInput, TooManyRequests, Unavailable
-from app.observability import dependency_metrics
+from app.observability.metrics import IDENTITY_PROVIDER_CALLS, CallOutcome
 from app.settings import Settings
 
 JWKS_TIMEOUT_SECONDS = 3
@@ -179,7 +179,7 @@ class Auth0Client:
 def _answered(
     call: Any, url: str, *, endpoint: str, timeout_seconds: int = API_TIMEOUT_SECONDS, **arguments: Any
 ) -> Any:
-    began_at, outcome = time.perf_counter(), dependency_metrics.FAILED
+    began_at, outcome = time.perf_counter(), CallOutcome.FAILED
     try:
         # The limit that covers everything, headers that come byte by byte included.
         with Timeout(timeout_seconds + GRACE_SECONDS):
@@ -187,20 +187,20 @@ def _answered(
         outcome = _outcome(answer)
         return answer
     except OAuthError:
-        outcome = dependency_metrics.REFUSED
+        outcome = CallOutcome.REFUSED
         raise
     except (Exception, Timeout) as error:
         # requests, urllib3 and Authlib each have their own words for "no proper answer".
         raise _unavailable(type(error).__name__) from error
     finally:
-        dependency_metrics.observe_tenant_call(endpoint, outcome, time.perf_counter() - began_at)
+        IDENTITY_PROVIDER_CALLS.labels(endpoint, outcome).observe(time.perf_counter() - began_at)
 
 
-def _outcome(answer: Any) -> str:
+def _outcome(answer: Any) -> CallOutcome:
     """What to count it as. What is no response is a token, which Authlib has taken out of one."""
     if not isinstance(answer, requests.Response) or answer.status_code == requests.codes.ok:
-        return dependency_metrics.OK
-    return dependency_metrics.REFUSED if 400 <= answer.status_code < 500 else dependency_metrics.FAILED
+        return CallOutcome.OK
+    return CallOutcome.REFUSED if 400 <= answer.status_code < 500 else CallOutcome.FAILED
 
 
 def _json_object(response: requests.Response) -> Mapping[str, Any]:

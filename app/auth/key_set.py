@@ -11,7 +11,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
 from app.errors import InvalidToken, Unavailable
-from app.observability import dependency_metrics
+from app.observability import metrics
 
 MIN_RSA_BITS = 2048
 COOL_DOWN_SECONDS = 10
@@ -94,7 +94,7 @@ class KeySetCache:
             log.warning("key_set_fetch_failed", reason=str(error), age_seconds=round(self._age_seconds(), 1))
         else:
             self._keys, self._fetched_at, self._last_failed = keys, self._clock(), False
-        dependency_metrics.count_key_fetch(is_ok=not self._last_failed)
+        metrics.count_key_fetch(is_ok=not self._last_failed)
         if self._last_failed or kid not in self._keys:
             self._cool_down_until = self._clock() + COOL_DOWN_SECONDS
 

@@ -26,7 +26,7 @@ from app.auth.login_attempts import AttemptKey, Counters
 from app.client_address import network_of
 from app.db.session import delete_in_batches, transaction
 from app.errors import Forbidden, InvalidCredentials, TooManyRequests, Unavailable
-from app.observability import counters as metrics
+from app.observability import metrics
 from app.settings import LoginLimits
 
 # An account with this many times `max_failures` failures is under attack from many addresses.
@@ -125,7 +125,7 @@ def _settle(limits: LoginLimits, key: AttemptKey, reservation: Reservation, outc
         log.warning("login_attempt_not_settled", outcome=outcome, reason=type(error).__name__)
         return
     if outcome is Outcome.FAILED and reservation.begins_lockout and counters.pair.blocked_until is not None:
-        metrics.count_login_lockout()
+        metrics.LOGIN_LOCKOUTS.inc()
         account = key.account.hex()[:LOGGED_DIGEST_CHARACTERS]
         log.warning("login_locked_out", account=account, address=key.address, seconds=limits.lockout_seconds)
 

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection, QueuePool
 
-from app.observability import dependency_metrics, query_counts
+from app.observability import metrics, query_counts
 from app.settings import Settings
 
 CONNECT_TIMEOUT_SECONDS = 3
@@ -84,14 +84,15 @@ class CountedPool(QueuePool):
         finally:
             self._waiting -= 1
             self.show()
-            dependency_metrics.observe_pool_wait(time.perf_counter() - began_at)
+            metrics.POOL_WAIT.observe(time.perf_counter() - began_at)
 
     def show(self) -> None:
         """Show how many connections are in use, and how many are waited for; where it is not shown already."""
         state = self.checkedout(), self._waiting
         if state != self._shown:
             self._shown = state
-            dependency_metrics.show_pool(in_use=state[0], waiting=state[1])
+            metrics.POOL_IN_USE.set(state[0])
+            metrics.POOL_WAITING.set(state[1])
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         now = record.info[_RETURNED_AT] = time.monotonic()

@@ -22,7 +22,7 @@ from app.db.engine import is_unavailable
 from app.messages import frames, service
 from app.messages.progress import Progress
 from app.messages.projection import MessageView
-from app.observability import realtime_metrics
+from app.observability import metrics
 from app.observability.failures import report_unexpected
 from app.realtime.bus import Event as BusEvent
 from app.realtime.close_codes import CloseCode
@@ -65,7 +65,7 @@ class _Target:
             if seq > last_seq:
                 self.heard.append((seq, heard_at))
             else:
-                realtime_metrics.observe_bus_lag(time.perf_counter() - heard_at)
+                metrics.BUS_LAG.observe(time.perf_counter() - heard_at)
 
 
 class Delivery:
@@ -208,7 +208,7 @@ class Delivery:
             self.expect(change.conversation_id, change.last_seq, users_of_it, seq_before=change.seq_before)
         if missed := len(self._targets) - before:
             self.reconciled += missed
-            realtime_metrics.count_reconciled(missed)
+            metrics.WAKE_UPS_RECONCILED.inc(missed)
             log.info("wake_ups_reconciled", conversations=missed)
         for reader in self._hub.subscribers_of(gone):
             reader.connection.close(CloseCode.REVOKED, "the account is gone")

@@ -10,7 +10,7 @@ from app.messages.criteria import MessagePage
 from app.messages.progress import FOLLOWED_CONVERSATIONS
 from app.messages.projection import MessageView
 from app.messages.session import ChatSession
-from app.observability import realtime_metrics
+from app.observability import metrics
 
 REPLAY_MESSAGES = 100  # on a page
 READ_AT_ONCE = 50
@@ -37,7 +37,7 @@ def begin(session: ChatSession, caller: Authenticated, *, is_first: bool, cursor
             )
         )
     if cursors:
-        realtime_metrics.count_resume()
+        metrics.RESUMES.inc()
     last_seqs = {head.id: head.last_seq for head in heads}
     behind = {one: seq for one, seq in cursors.items() if seq != last_seqs.get(one)}
     for conversation_id, seq in behind.items():

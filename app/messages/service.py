@@ -25,7 +25,7 @@ from app.messages.projection import (
     SentMessage,
     timestamp,
 )
-from app.observability import realtime_metrics
+from app.observability import metrics
 from app.realtime.bus import Bus, Event
 
 MAX_PARTICIPANTS = 20
@@ -109,7 +109,7 @@ def send(
 
 
 def _tell(bus: Bus, sent: SentMessage) -> None:
-    realtime_metrics.count_message_stored()
+    metrics.MESSAGES_STORED.inc()
     conversation_id, data = sent.message.conversation_id, {"seq": sent.message.seq}
     bus.publish(Event(kind="message", conversation_id=conversation_id, to=sent.participant_ids, data=data))
 

@@ -7,14 +7,14 @@ import gevent
 import structlog
 from flask import Blueprint, Flask, request
 from flask_sock import Sock
+from prometheus_flask_exporter import PrometheusMetrics
 from simple_websocket import ConnectionClosed
 
 from app.auth.identity import Authenticated, public
 from app.errors import TooManyRequests
 from app.messages import frames, handlers, handshake, live
 from app.messages.session import ChatSession
-from app.observability import realtime_metrics
-from app.observability.counters import OTHER
+from app.observability import metrics
 from app.observability.failures import report_unexpected
 from app.realtime import websocket
 from app.realtime.close_codes import CloseCode
@@ -40,6 +40,7 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(blueprint)
 
 
+@PrometheusMetrics.do_not_track()  # the life of a socket is no duration of a request
 @public
 def _open(ws: websocket.WebSocket) -> None:
     """Serve one socket to its end, in this request's greenlet and context."""
@@ -86,7 +87,7 @@ def serve(session: ChatSession, caller: Authenticated | None) -> None:
 def _note_end(session: ChatSession, received: int) -> None:
     """Count it and write its one line; who it was, and the request's id, are bound to every line of this greenlet."""
     connection = session.connection
-    realtime_metrics.count_socket_end(connection.close_code, is_code_ours=connection.is_code_ours)
+    metrics.count_socket_end(connection.close_code, is_code_ours=connection.is_code_ours)
     log.info(
         "socket_closed",
         code=connection.close_code,
@@ -132,9 +133,9 @@ def handle(session: ChatSession, message: str | bytes) -> None:
 
 def _parse(message: str | bytes) -> tuple[str, dict[str, Any]]:
     """As `handlers.parse`, and counted: whatever it is, and before anything comes of it."""
-    kind = OTHER
+    kind = metrics.OTHER
     try:
         kind, payload = handlers.parse(message)
         return kind, payload
     finally:
-        realtime_metrics.count_frame_received(kind)
+        metrics.count_frame_received(kind)

@@ -1,68 +1,191 @@
-"""`GET /metrics`, for Prometheus: right over all workers of this service, whichever of them answers."""
+"""Metric definitions, free of Flask: any module may import them and count.
+
+Label values come from a fixed, small set, never from a client. Under gunicorn, each worker writes its values to files
+of its own in PROMETHEUS_MULTIPROC_DIR (deploy/gunicorn.conf.py), which `/metrics` merges. Elsewhere `REGISTRY` holds
+them. `metrics_endpoint` adds the request metrics of prometheus_flask_exporter.
+"""
 
 import os
-import struct
-from http import HTTPStatus
+import time
+from enum import StrEnum
+from functools import cache, partial
+from glob import escape, glob
 
-import gevent
-from flask import Flask, Response, request
-from prometheus_flask_exporter import PrometheusMetrics
-from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
+# prometheus_client reads this once, at its import. Only deploy/gunicorn.conf.py creates such a directory. A command
+# (`flask`, `alembic`) that inherits the operator's setting keeps its values in memory and needs no directory.
+MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
+if not os.path.basename(os.environ.get(MULTIPROC_DIR, "")).startswith("gearyard-metrics-"):
+    os.environ.pop(MULTIPROC_DIR, None)
 
-from app.auth.identity import public
-from app.errors import Unavailable
-from app.observability import counters, dependency_metrics, metrics_access
-from app.settings import Settings
+import prometheus_client  # noqa: E402
+from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
 
-PATH = "/metrics"
-READ_ATTEMPTS, READ_PAUSE_SECONDS = 5, 0.02
-RETRY_AFTER_SECONDS = 1
+# Not the library's default registry: a reload imports this module again, and that registry refuses a known name.
+REGISTRY = prometheus_client.CollectorRegistry()
+Counter = partial(prometheus_client.Counter, registry=REGISTRY)
+Gauge = partial(prometheus_client.Gauge, registry=REGISTRY)
+Histogram = partial(prometheus_client.Histogram, registry=REGISTRY)
 
-
-def init_app(app: Flask, settings: Settings) -> None:
-    """Serve the counts to whom the settings let read them."""
-    exporter = _exporter()
-
-    @app.get(PATH)
-    @public  # towards access tokens: this has rules of its own
-    def metrics() -> Response:
-        """Show what was counted, in the text format.
-
-        Raises:
-            Forbidden, InvalidToken: as `metrics_access.check`. Unavailable: as `_generate`.
-        """
-        metrics_access.check(
-            settings.metrics,
-            headers=request.headers,
-            client_address=request.remote_addr,
-            proxies=settings.trusted_proxy_count,
-        )
-        dependency_metrics.show_key_age()
-        # Always the same format: the library fails on versions in `Accept` that are no numbers.
-        text, content_type = _generate(exporter)
-        return Response(text, status=HTTPStatus.OK, content_type=content_type)
+OTHER = "other"
+# From a query of one row to the longest timeout that a client can meet: the identity provider's, 8.5 s.
+LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+SHORT_WAIT_BUCKETS_SECONDS = (0.001, 0.0025, *LATENCY_BUCKETS_SECONDS)
+AUTHENTICATION_FAILURE_CODES = frozenset({"UNAUTHORIZED", "TOKEN_EXPIRED", "INVALID_TOKEN", "INVALID_CREDENTIALS"})
+RATE_LIMITED = "RATE_LIMITED"
+KEYS_FETCHED_AT = "gearyard_jwks_fetched_timestamp_seconds"
+FRAME_TYPES_RECEIVED = frozenset({"auth", "message", "sendMessage", "typing", "read", "sync", "ping"})
+FRAME_TYPES_SENT = frozenset(
+    {"ack", "draining", "error", "message", "pong", "read", "ready", "sync", "token_expiring", "typing"}
+)
+# RFC 6455 §7.4.1 and IANA's WebSocket Close Code Number Registry.
+STANDARD_CLOSE_CODES = frozenset({*range(1000, 1004), *range(1005, 1016)})
+TOO_SLOW = 4002
+OWN_CLOSE_CODES = frozenset({4001, TOO_SLOW, 4003, 4004, *range(4500, 4505)})  # realtime's CloseCode
 
 
-def _generate(exporter: PrometheusMetrics) -> tuple[str, str]:
-    """The text and its content type. Raises Unavailable while a worker's file has no head.
+class CallOutcome(StrEnum):
+    """Result of a call of the identity provider."""
 
-    A worker creates its file empty and then writes the head. The library fails on a file that it reads in between.
-    """
-    for _ in range(READ_ATTEMPTS):
-        try:
-            generated: tuple[str, str] = exporter.generate_metrics()
-        except struct.error:
-            gevent.sleep(READ_PAUSE_SECONDS)
-        else:
-            return generated
-    raise Unavailable("A worker is starting; ask again in a moment.", retry_after_seconds=RETRY_AFTER_SECONDS)
+    OK = "ok"
+    REFUSED = "refused"
+    FAILED = "failed"
 
 
-def _exporter() -> PrometheusMetrics:
-    """The one that adds up the workers' files where deploy/gunicorn.conf.py has made room for them.
+AUTHENTICATION_FAILURES = Counter(
+    "gearyard_authentication_failures", "Requests refused for their credentials.", ["reason"]
+)
+RATE_LIMIT_REFUSALS = Counter("gearyard_rate_limit_refusals", "Requests answered 429.")
+LOGIN_LOCKOUTS = Counter("gearyard_login_lockouts", "Accounts locked for an address.")
 
-    Its own metrics stay off: they have labels for whatever method a client makes up, and none for the route.
-    """
-    if counters.MULTIPROC_DIR in os.environ:
-        return GunicornInternalPrometheusMetrics(app=None, export_defaults=False)
-    return PrometheusMetrics(app=None, path=None, export_defaults=False, registry=counters.REGISTRY)
+IDENTITY_PROVIDER_CALLS = Histogram(
+    "gearyard_tenant_call_duration_seconds",
+    "Duration of calls of the identity provider. ok: status 200; refused: a 4xx; failed: no usable response.",
+    ["endpoint", "outcome"],
+    buckets=LATENCY_BUCKETS_SECONDS,
+)
+KEY_FETCHES = Counter(
+    "gearyard_jwks_fetches", "Fetches of the identity provider's signing keys; ok if usable keys came.", ["outcome"]
+)
+KEY_AGE = Gauge(
+    "gearyard_jwks_age_seconds",
+    "Age of the oldest signing keys of any worker, at this scrape; NaN while no worker has keys.",
+    multiprocess_mode="livemostrecent",
+)
+
+POOL_IN_USE = Gauge(
+    "gearyard_db_pool_connections_in_use",
+    "Database connections checked out of the pools or being opened.",
+    multiprocess_mode="livesum",
+)
+POOL_WAITING = Gauge(
+    "gearyard_db_pool_waiting",
+    "Checkouts waiting for a free connection, a new one, or its liveness check.",
+    multiprocess_mode="livesum",
+)
+POOL_WAIT = Histogram(
+    "gearyard_db_pool_wait_seconds",
+    "Duration of checkouts, failed ones included: waiting, connecting and checking liveness.",
+    buckets=SHORT_WAIT_BUCKETS_SECONDS,
+)
+
+OPEN_SOCKETS = Gauge(
+    "gearyard_open_sockets", "Open WebSockets, unauthenticated ones included.", multiprocess_mode="livesum"
+)
+SOCKET_LIMIT = Gauge(
+    "gearyard_socket_limit",
+    "Maximum of open WebSockets, over all workers (WS_MAX_SOCKETS_PER_WORKER each).",
+    multiprocess_mode="livesum",
+)
+FRAMES_RECEIVED = Counter("gearyard_socket_frames_received", "Protocol frames received from clients.", ["type"])
+FRAMES_SENT = Counter("gearyard_socket_frames_sent", "Protocol frames written to sockets.", ["type"])
+OUTBOX_DROPS = Counter("gearyard_socket_outbox_drops", "Typing frames dropped because their socket lagged.")
+SLOW_CLOSES = Counter("gearyard_socket_slow_closes", "Sockets closed with 4002 because their client read too slowly.")
+SOCKET_ENDS = Counter(
+    "gearyard_socket_ends", "Closed sockets by close code; codes that a client made up count as other.", ["code"]
+)
+RESUMES = Counter("gearyard_socket_resumes", "Sessions that began with cursors.")
+MESSAGES_STORED = Counter("gearyard_messages_stored", "Messages committed; a retry of one counts once.")
+WAKE_UPS_RECONCILED = Counter(
+    "gearyard_bus_wake_ups_reconciled",
+    "Conversations that the comparison with the log found undelivered: their wake-ups were late or lost.",
+)
+BUS_LAG = Histogram(
+    "gearyard_bus_lag_seconds",
+    "From the arrival of a message's wake-up at a worker until the message is in its sockets' outboxes."
+    " Excludes the way to the worker, as the clocks of several machines may differ.",
+    buckets=SHORT_WAIT_BUCKETS_SECONDS,
+)
+
+# A rate needs a first value to grow from, so every label of a fixed set starts at 0.
+_key_fetches = {outcome: KEY_FETCHES.labels(outcome) for outcome in (CallOutcome.OK, CallOutcome.FAILED)}
+_frames_received = {kind: FRAMES_RECEIVED.labels(kind) for kind in sorted(FRAME_TYPES_RECEIVED | {OTHER})}
+_frames_sent = {kind: FRAMES_SENT.labels(kind) for kind in sorted(FRAME_TYPES_SENT | {OTHER})}
+_socket_ends = {code: SOCKET_ENDS.labels(str(code)) for code in sorted(STANDARD_CLOSE_CODES | OWN_CLOSE_CODES)}
+_other_socket_ends = SOCKET_ENDS.labels(OTHER)
+
+
+# These two are minima over the workers and start at 0, so a process defines each only when it has a value: gunicorn's
+# master imports this module, too.
+@cache
+def _bus_connected() -> prometheus_client.Gauge:
+    help_text = "1 if every worker is connected to the bus, else 0."
+    return Gauge("gearyard_bus_connected", help_text, multiprocess_mode="livemin")
+
+
+@cache
+def _keys_fetched_at() -> prometheus_client.Gauge:
+    help_text = "Time at which the oldest signing keys of any worker were fetched."
+    return Gauge(KEYS_FETCHED_AT, help_text, multiprocess_mode="livemin")
+
+
+def count_refusal(code: str) -> None:
+    """Count an error response by its code, if the code is an authentication failure or a rate limit."""
+    if code in AUTHENTICATION_FAILURE_CODES:
+        AUTHENTICATION_FAILURES.labels(code).inc()
+    elif code == RATE_LIMITED:
+        RATE_LIMIT_REFUSALS.inc()
+
+
+def count_key_fetch(*, is_ok: bool) -> None:
+    """Count a fetch of the signing keys, and record the time of a successful one."""
+    _key_fetches[CallOutcome.OK if is_ok else CallOutcome.FAILED].inc()
+    if is_ok:
+        _keys_fetched_at().set(time.time())
+
+
+def update_key_age() -> None:
+    """Set the age of the oldest keys of all workers, for the scrape that follows."""
+    fetched_at = _oldest_fetch()
+    KEY_AGE.set(time.time() - fetched_at if fetched_at else float("nan"))
+
+
+def _oldest_fetch() -> float | None:
+    directory = os.environ.get(MULTIPROC_DIR)
+    if directory is None:
+        return REGISTRY.get_sample_value(KEYS_FETCHED_AT)
+    files = glob(f"{escape(directory)}/gauge_livemin_*.db")
+    merged = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+    return next((metric.samples[0].value for metric in merged if metric.name == KEYS_FETCHED_AT), None)
+
+
+def set_bus_connected(is_connected: bool) -> None:
+    """Show whether this worker is connected to the bus."""
+    _bus_connected().set(is_connected)
+
+
+def count_frame_received(kind: str) -> None:
+    """Count a frame of a client by its type; an unknown type or an unreadable frame counts as `other`."""
+    _frames_received.get(kind, _frames_received[OTHER]).inc()
+
+
+def count_frame_sent(kind: str) -> None:
+    """Count a frame written to a socket by its type."""
+    _frames_sent.get(kind, _frames_sent[OTHER]).inc()
+
+
+def count_socket_end(code: int, *, is_code_ours: bool) -> None:
+    """Count a closed socket. The service's own codes count only if the service chose them."""
+    is_counted = code in STANDARD_CLOSE_CODES or (is_code_ours and code in OWN_CLOSE_CODES)
+    (_socket_ends[code] if is_counted else _other_socket_ends).inc()
+    if is_code_ours and code == TOO_SLOW:
+        SLOW_CLOSES.inc()

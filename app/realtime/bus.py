@@ -16,7 +16,7 @@ import orjson
 import structlog
 from sqlalchemy.orm import Session
 
-from app.observability import realtime_metrics
+from app.observability import metrics
 from app.observability.failures import report_unexpected
 
 CHANNEL = "gearyard_realtime"
@@ -89,16 +89,16 @@ def keep_listening(listen_once: Callable[[Callable[[], None]], None]) -> None:
     def connected() -> None:
         nonlocal pause
         pause = FIRST_RETRY_SECONDS
-        realtime_metrics.show_bus_connected(True)
+        metrics.set_bus_connected(True)
         log.info("bus_connected")
 
-    realtime_metrics.show_bus_connected(False)
+    metrics.set_bus_connected(False)
     while True:
         try:
             listen_once(connected)
         except Exception as error:  # noqa: BLE001 - whatever it was, the next connection may do
             log.warning("bus_lost", reason=type(error).__name__, retry_in=round(pause, 2))
-        realtime_metrics.show_bus_connected(False)
+        metrics.set_bus_connected(False)
         gevent.sleep(uniform(pause / 2, pause))  # noqa: S311 - spreads load, guards nothing
         pause = min(2 * pause, LONGEST_RETRY_SECONDS)
 

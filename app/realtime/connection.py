@@ -14,7 +14,7 @@ from gevent.event import Event
 from simple_websocket import ConnectionClosed
 from wsproto.frame_protocol import CloseReason
 
-from app.observability import realtime_metrics
+from app.observability import metrics
 from app.realtime.close_codes import CloseCode
 from app.realtime.websocket import WebSocket
 from app.settings import SocketLimits
@@ -177,7 +177,7 @@ class Connection:
 
     def _count_drops(self, frames: int) -> None:
         self.frames_dropped += frames
-        realtime_metrics.count_outbox_drops(frames)
+        metrics.OUTBOX_DROPS.inc(frames)
 
     def _empty_outbox(self) -> None:
         self._outbox.clear()
@@ -196,7 +196,7 @@ class Connection:
                 self._outbox_bytes -= waiting.size
                 self._ws.send(waiting.text)
                 self.frames_sent += 1
-                realtime_metrics.count_frame_sent(kind_of(waiting.text))
+                metrics.count_frame_sent(kind_of(waiting.text))
                 if not self.is_lagging:
                     self._has_room.set()
                     self.on_room()

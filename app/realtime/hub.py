@@ -10,7 +10,7 @@ from random import uniform
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
-from app.observability import realtime_metrics
+from app.observability import metrics
 from app.realtime.close_codes import CloseCode
 from app.realtime.connection import Connection, encode
 from app.realtime.token_bucket import Allowance
@@ -52,7 +52,7 @@ class Hub(Generic[Sub]):
         self._places: Counter[UUID] = Counter()
         self._allowances: dict[UUID, Allowance] = {}
         self.is_draining = False
-        realtime_metrics.show_socket_limit(limits.max_sockets_per_worker)
+        metrics.SOCKET_LIMIT.set(limits.max_sockets_per_worker)
 
     def __len__(self) -> int:
         """How many sockets are open, those included that have not said whose they are."""
@@ -76,7 +76,7 @@ class Hub(Generic[Sub]):
     def open(self, subscriber: Sub) -> None:
         """Count a socket, from its handshake on."""
         self._open[subscriber.connection] = subscriber
-        realtime_metrics.show_open_sockets(len(self))
+        metrics.OPEN_SOCKETS.set(len(self))
         if self.is_draining:
             self._dismiss(subscriber)
 
@@ -98,7 +98,7 @@ class Hub(Generic[Sub]):
     def forget(self, subscriber: Sub, user_id: UUID | None) -> None:
         """Give back the place of a socket that has ended, and, if it had joined, this user's."""
         self._open.pop(subscriber.connection, None)
-        realtime_metrics.show_open_sockets(len(self))
+        metrics.OPEN_SOCKETS.set(len(self))
         if user_id is not None:
             self._places[user_id] -= 1
             if not self._places[user_id]:

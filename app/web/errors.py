@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from app import errors
 from app.db.engine import is_unavailable
 from app.errors import GearyardError, Problem
-from app.observability import counters
+from app.observability import metrics
 from app.observability.failures import report_unexpected
 from app.settings import REALM
 from app.web.json import json_response
@@ -138,7 +138,7 @@ def _media_type() -> str:
 
 def _domain_error(error: GearyardError) -> Response:
     row = next(_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE)
-    counters.count_refusal(row.code)
+    metrics.count_refusal(row.code)
     response = error_response(
         row.status, row.code, error.message, details=error.details, retry_after_seconds=error.retry_after_seconds
     )

@@ -15,12 +15,11 @@ from flask import Flask, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from app.common.request_id import current_request_id
-from app.observability import counters, query_counts
+from app.observability import query_counts
 from app.observability.query_counts import QueryCount
 
 HEADER = "X-Request-Id"
 LOGGER = "app.request"
-UNMATCHED = "unmatched"
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{8,128}", re.ASCII)
 _RECORD = "gearyard.request_record"
 
@@ -29,7 +28,7 @@ log = structlog.get_logger(LOGGER)
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What is logged and counted of a request.
+    """What is logged of a request.
 
     `began_at` is a value of `time.perf_counter`. `route` is the matched URL rule, because a client chooses the path.
     """
@@ -79,9 +78,8 @@ def _note_route() -> None:
 
 
 def _finish(record: RequestRecord, environ: dict[str, Any], status: int) -> None:
-    """Count and log the request. The line has the path without its query, which may hold a secret."""
+    """Log the request. The line has the path without its query, which may hold a secret."""
     duration_seconds = time.perf_counter() - record.began_at
-    counters.count_request(environ["REQUEST_METHOD"], record.route or UNMATCHED, status, duration_seconds)
     log.info(
         "request",
         method=environ["REQUEST_METHOD"],

@@ -15,7 +15,7 @@ from app.auth import login_attempts, login_throttle
 from app.db.session import transaction
 from app.errors import InvalidCredentials, Unavailable
 from app.models import LoginAttempts
-from app.observability import counters
+from app.observability import metrics
 from app.settings import Settings
 from tests.conftest import StatementCounter
 from tests.support.login_attempts import flood
@@ -198,11 +198,11 @@ class TestWhatIsTold:
     def test_a_lockout_is_logged_and_counted_once_and_without_the_email(
         self, logins: Logins, caplog: pytest.LogCaptureFixture, email: str
     ) -> None:
-        counted = counters.REGISTRY.get_sample_value("gearyard_login_lockouts_total") or 0
+        counted = metrics.REGISTRY.get_sample_value("gearyard_login_lockouts_total") or 0
         with caplog.at_level(logging.INFO):
             logins.fail(MAX_FAILURES, email)
             logins.attempt(email, WRONG)
-        assert counters.REGISTRY.get_sample_value("gearyard_login_lockouts_total") == counted + 1
+        assert metrics.REGISTRY.get_sample_value("gearyard_login_lockouts_total") == counted + 1
         events = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
         (line,) = [event for event in events if event["event"] == "login_locked_out"]
         assert (line["address"], line["seconds"]) == (HOME, LOCKOUT_SECONDS)

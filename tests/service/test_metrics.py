@@ -38,7 +38,7 @@ def service_settings(parent: Path) -> dict[str, str]:
     return {"METRICS_ADMIN_TOKEN": TOKEN, "PROMETHEUS_MULTIPROC_DIR": str(parent)}
 
 
-def of_health(series: dict[str, float], name: str = "gearyard_http_requests_total") -> float:
+def of_health(series: dict[str, float], name: str = "gearyard_http_request_duration_seconds_count") -> float:
     return sum(value for key, value in series.items() if key.startswith(f"{name} ") and "'/health'" in key)
 
 
@@ -79,7 +79,7 @@ def test_a_worker_that_is_killed_leaves_the_metrics_and_its_counts(service: Serv
     asked = ask_both_workers(service, parent)
     before = service.worker_pids()
     # As if it had been killed between making a file and writing its head.
-    (directory_of(parent) / f"gauge_max_{before[0]}.db").touch()
+    (directory_of(parent) / f"gauge_min_{before[0]}.db").touch()
     os.kill(before[0], signal.SIGKILL)
     until(lambda: len(service.worker_pids()) == 2 and before[0] not in service.worker_pids())
     assert {of_health(read(service)) for _ in range(READINGS)} == {asked}

@@ -13,7 +13,8 @@ from marshmallow import Schema
 from app.messages import frames, handlers, schemas
 from app.messages.asyncapi import document
 from app.messages.socket import PATHS
-from app.observability.realtime_metrics import KINDS_RECEIVED, KINDS_SENT
+from app.observability import metrics
+from app.observability.metrics import FRAME_TYPES_RECEIVED, FRAME_TYPES_SENT
 from app.realtime.close_codes import CloseCode
 from app.web.openapi import fields
 from tests.support.asyncapi_checks import check_frame, closed
@@ -46,7 +47,7 @@ def converted(schema: type[Schema] | Schema) -> dict[str, Any]:
     return dict(converter.schema2jsonschema(schema))  # type: ignore[no-untyped-call]
 
 
-@pytest.mark.parametrize("kind", KINDS_RECEIVED)
+@pytest.mark.parametrize("kind", FRAME_TYPES_RECEIVED)
 def test_each_payload_of_a_client_is_what_its_schema_takes(kind: str) -> None:
     schema, _ = handlers.HANDLERS[kind]
     described = MESSAGES[f"client-{kind}"]["payload"]
@@ -71,8 +72,8 @@ def test_a_message_is_described_as_over_rest() -> None:
 
 
 def test_every_frame_is_described_and_no_other() -> None:
-    described = {*(f"client-{kind}" for kind in KINDS_RECEIVED), *(f"server-{kind}" for kind in KINDS_SENT)}
-    assert set(handlers.HANDLERS) == KINDS_RECEIVED
+    described = {*(f"client-{kind}" for kind in FRAME_TYPES_RECEIVED), *(f"server-{kind}" for kind in FRAME_TYPES_SENT)}
+    assert set(handlers.HANDLERS) == FRAME_TYPES_RECEIVED
     assert set(MESSAGES) == described
     operations = document()["operations"]
     for channel in document()["channels"].values():
@@ -91,7 +92,10 @@ def test_every_close_code_is_described_and_no_other_of_our_own() -> None:
     _, _, ends = document()["info"]["description"].partition("\n## Ends\n")
     described = {int(code) for row in re.findall(r"^\| (\d[\d, ]*) \|", ends, re.MULTILINE) for code in row.split(",")}
     assert set(CloseCode) <= described
-    assert {code for code in described if code >= 3000} == {code for code in CloseCode if code >= 3000}
+    own = {code for code in CloseCode if code >= 3000}
+    assert {code for code in described if code >= 3000} == own
+    assert own == metrics.OWN_CLOSE_CODES
+    assert metrics.TOO_SLOW == CloseCode.TOO_SLOW
 
 
 def test_every_path_is_a_channel() -> None:

@@ -16,7 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from websockets.exceptions import ConnectionClosed
 
 from app.messages import frames, handlers
-from app.observability import realtime_metrics
+from app.observability import metrics
 from app.realtime.connection import kind_of
 from tests.support.metrics import directory_of, read
 from tests.support.processes.redis import RedisProcess
@@ -97,7 +97,7 @@ class Growth:
 
 
 def test_the_fixed_types_are_those_of_the_protocol() -> None:
-    assert handlers.HANDLERS.keys() == realtime_metrics.KINDS_RECEIVED
+    assert handlers.HANDLERS.keys() == metrics.FRAME_TYPES_RECEIVED
     assert kind_of(frames.pong()) == "pong"
     assert kind_of(frames.token_expiring(1)) == "token_expiring"
     assert kind_of("x") == kind_of("") == ""

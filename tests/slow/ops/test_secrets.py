@@ -90,7 +90,7 @@ def test_everything_was_tried(evidence: Evidence) -> None:
 @pytest.mark.attack("secrets")
 @pytest.mark.parametrize(
     ("place", "shown"),
-    [("log", "Listening at"), ("metrics", "gearyard_http_requests_total"), ("tenant_log", "oauth/token")],
+    [("log", "Listening at"), ("metrics", "gearyard_http_request_total"), ("tenant_log", "oauth/token")],
 )
 def test_no_planted_value_is_in_the_logs_or_the_metrics(evidence: Evidence, place: str, shown: str) -> None:
     text = getattr(evidence, place)
