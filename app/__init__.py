@@ -49,7 +49,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     limits.init_app(app, settings)
     identity.init_app(app, settings)
     etags.init_app(app)
-    health.init_app(app, settings, is_draining=lambda: live.hub().is_draining, is_tenant_away=identity.is_tenant_away)
+    health.init_app(
+        app,
+        settings,
+        is_draining=lambda: live.hub().is_draining,
+        probe_identity_provider=identity.identity_provider(app).fetch_metadata,
+    )
     docs.init_app(app)
     live.init_app(app, settings)
 

@@ -1,12 +1,15 @@
-"""The tenant's HTTP client: Auth0's Authentication API, and nothing of what this service makes of its answers.
+"""HTTP client of Auth0's Authentication API.
 
-Every call is bounded in time and in size and follows no redirect. None is made while a database connection is held.
+Every call has a total deadline and a limit of the response's size, and follows no redirect. Environment variables for
+proxies and .netrc files are not used. Callers hold no database connection.
 """
 
+import io
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import requests
@@ -14,9 +17,8 @@ import structlog
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 from gevent import Timeout
-from requests.auth import AuthBase
+from requests.adapters import HTTPAdapter
 
-from app.auth.bounded_http import BearerAuth, BoundedAdapter
 from app.errors import Conflict, Forbidden, InvalidCredentials, InvalidInput, TooManyRequests, Unavailable
 from app.observability.metrics import IDENTITY_PROVIDER_CALLS, CallOutcome
 from app.settings import Settings
@@ -24,9 +26,10 @@ from app.settings import Settings
 JWKS_TIMEOUT_SECONDS = 3
 METADATA_TIMEOUT_SECONDS = 3
 GRACE_SECONDS = 0.5
-API_TIMEOUT_SECONDS = 8  # a sign-up or login hashes a password at the other end
+API_TIMEOUT_SECONDS = 8  # Auth0 hashes a password at sign-up and login
 RETRY_AFTER_SECONDS = 10
-_REFUSALS = (requests.codes.unauthorized, requests.codes.forbidden, requests.codes.not_found)
+MAX_RESPONSE_BYTES = 256 * 1024
+_NO_USERINFO = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 PASSWORD_REALM_GRANT = "http://auth0.com/oauth/grant-type/password-realm"  # noqa: S105 - the name of a grant
 SCOPE = "openid profile email offline_access"
 
@@ -37,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class NewAccount:
-    """An account as the tenant made it; `issuer` and `subject` are what its tokens will carry."""
+    """An account created by Auth0. Its tokens carry `issuer` and `subject`."""
 
     issuer: str
     subject: str
@@ -46,7 +49,7 @@ class NewAccount:
 
 
 class Auth0Client:
-    """Speaks to one tenant as one application. Safe to share between greenlets: no call leaves state behind."""
+    """Client of one Auth0 tenant as one application. Calls share no state, so greenlets can share the client."""
 
     def __init__(self, settings: Settings) -> None:
         self._issuer = settings.auth0_issuer
@@ -54,52 +57,52 @@ class Auth0Client:
         self._client_id = settings.auth0_client_id
         self._client_secret = settings.auth0_client_secret
         self._connection = settings.auth0_connection
-        self._adapter = BoundedAdapter()
+        self._adapter = HTTPAdapter()
 
     def fetch_key_set(self) -> Mapping[str, Any]:
         """`GET /.well-known/jwks.json`.
 
         Raises:
-            Unavailable: no answer within `JWKS_TIMEOUT_SECONDS`, or not a JSON object.
+            Unavailable: no response within `JWKS_TIMEOUT_SECONDS`, or not a JSON object.
         """
-        return self._get(".well-known/jwks.json", endpoint="jwks", timeout_seconds=JWKS_TIMEOUT_SECONDS)
+        return _json_object(self._get(".well-known/jwks.json", endpoint="jwks", timeout_seconds=JWKS_TIMEOUT_SECONDS))
 
     def fetch_metadata(self) -> Mapping[str, Any]:
-        """`GET /.well-known/openid-configuration` (OpenID Connect Discovery §4): what costs a tenant least to answer.
+        """`GET /.well-known/openid-configuration` (OpenID Connect Discovery §4), the cheapest request to answer.
 
         Raises:
             Unavailable: as `fetch_key_set`.
         """
         path = ".well-known/openid-configuration"
-        return self._get(path, endpoint="discovery", timeout_seconds=METADATA_TIMEOUT_SECONDS)
+        return _json_object(self._get(path, endpoint="discovery", timeout_seconds=METADATA_TIMEOUT_SECONDS))
 
     def fetch_userinfo(self, access_token: str) -> Mapping[str, Any]:
-        """`GET /userinfo` (OpenID Connect Core §5.3); nothing, where the tenant will not say.
+        """`GET /userinfo` (OpenID Connect Core §5.3); empty if the token is not accepted there.
 
         Raises:
-            Unavailable: no answer.
+            Unavailable: no response.
         """
-        auth = BearerAuth(access_token)
-        return self._get("userinfo", endpoint="userinfo", timeout_seconds=API_TIMEOUT_SECONDS, auth=auth)
+        headers = {"Authorization": f"Bearer {access_token}"}
+        response = self._get("userinfo", endpoint="userinfo", accepted_errors=_NO_USERINFO, headers=headers)
+        return _json_object(response) if response.status_code == requests.codes.ok else {}
 
     def sign_up(self, email: str, password: str) -> NewAccount:
         """`POST /dbconnections/signup`.
 
         Raises:
-            Conflict: there is such an account. InvalidInput: the password or e-mail is refused by the tenant's rules.
+            Conflict: the account exists. InvalidInput: the tenant's rules refuse the password or the e-mail.
             TooManyRequests, Unavailable.
         """
         form = {"client_id": self._client_id, "connection": self._connection, "email": email, "password": password}
-        response = _answered(
-            self._plain_session().post, f"{self._issuer}dbconnections/signup", endpoint="signup", json=form
-        )
+        post = self._configured(requests.Session()).post
+        response = _call(post, f"{self._issuer}dbconnections/signup", endpoint="signup", json=form)
         body = _json_object(response)
         if response.status_code != requests.codes.ok:
             raise _sign_up_refusal(response.status_code, body)
         identifier = body.get("_id")
         if not isinstance(identifier, str) or not identifier:
             raise _unavailable("a sign-up without an identifier")
-        # The answer's `_id` lacks the connection's prefix that the token's `sub` has.
+        # `_id` lacks the prefix of the connection that the token's `sub` has.
         return NewAccount(
             issuer=self._issuer,
             subject=f"auth0|{identifier}",
@@ -108,14 +111,14 @@ class Auth0Client:
         )
 
     def log_in(self, email: str, password: str, *, client_address: str) -> Mapping[str, Any]:
-        """`POST /oauth/token` with the password-realm grant: the tenant's token response (RFC 6749 §5.1).
+        """`POST /oauth/token` with the password-realm grant. Returns the token response (RFC 6749 §5.1).
 
-        `client_address` is passed on where it is known, else the tenant's brute-force protection sees only this server.
+        `client_address` is forwarded, so that Auth0's brute-force protection counts the client and not this server.
 
         Raises:
             InvalidCredentials, Forbidden, TooManyRequests, Unavailable.
         """
-        return self._token(
+        return self._fetch_token(
             grant_type=PASSWORD_REALM_GRANT,
             realm=self._connection,
             username=email,
@@ -131,44 +134,45 @@ class Auth0Client:
         Raises:
             InvalidCredentials, Forbidden, TooManyRequests, Unavailable.
         """
-        return self._token(grant_type="refresh_token", refresh_token=refresh_token)
+        return self._fetch_token(grant_type="refresh_token", refresh_token=refresh_token)
 
-    def _plain_session(self) -> requests.Session:
-        return self._mounted(requests.Session())
+    def _configured(self, session: Session) -> Session:
+        """A new session for each call, because a session keeps cookies and tokens. All share the connection pool."""
+        session.trust_env = False
+        session.mount(self._issuer, self._adapter)
+        session.hooks["response"] = [_read_bounded]
+        return session
 
-    def _oauth_session(self) -> OAuth2Session:
-        return self._mounted(
+    def _get(
+        self,
+        path: str,
+        *,
+        endpoint: str,
+        timeout_seconds: int = API_TIMEOUT_SECONDS,
+        accepted_errors: Sequence[int] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        get = self._configured(requests.Session()).get
+        url = self._issuer + path
+        response: requests.Response = _call(
+            get, url, endpoint=endpoint, timeout_seconds=timeout_seconds, headers=headers
+        )
+        if response.status_code not in (requests.codes.ok, *accepted_errors):
+            raise _unavailable(f"status {response.status_code}")
+        return response
+
+    def _fetch_token(self, *, headers: Mapping[str, str] | None = None, **parameters: str) -> Mapping[str, Any]:
+        session = self._configured(
             OAuth2Session(
                 self._client_id,
                 self._client_secret,
                 token_endpoint_auth_method="client_secret_post",  # noqa: S106 - the name of a method
             )
         )
-
-    def _mounted(self, session: Session) -> Session:
-        """A session of its own for each call, for it keeps cookies and tokens; the adapter's connections are shared."""
-        session.mount(self._issuer, self._adapter)
-        return session
-
-    def _get(
-        self, path: str, *, endpoint: str, timeout_seconds: int, auth: AuthBase | None = None
-    ) -> Mapping[str, Any]:
-        get = self._plain_session().get
-        response = _answered(get, self._issuer + path, endpoint=endpoint, timeout_seconds=timeout_seconds, auth=auth)
-        if auth is not None and response.status_code in _REFUSALS:
-            return {}
-        if response.status_code != requests.codes.ok:
-            raise _unavailable(f"status {response.status_code}")
-        return _json_object(response)
-
-    def _token(self, *, headers: Mapping[str, str] | None = None, **parameters: str) -> Mapping[str, Any]:
-        url = f"{self._issuer}oauth/token"
+        fetch = partial(session.fetch_token, **parameters)
         headers = {"Accept": "application/json", **(headers or {})}
-        fetch_token = self._oauth_session().fetch_token
         try:
-            token: Mapping[str, Any] = _answered(
-                partial(fetch_token, **parameters), url, endpoint="token", headers=headers
-            )
+            token: Mapping[str, Any] = _call(fetch, f"{self._issuer}oauth/token", endpoint="token", headers=headers)
         except OAuthError as error:
             raise _token_refusal(error) from error
         if not isinstance(token.get("access_token"), str):
@@ -176,31 +180,40 @@ class Auth0Client:
         return token
 
 
-def _answered(
-    call: Any, url: str, *, endpoint: str, timeout_seconds: int = API_TIMEOUT_SECONDS, **arguments: Any
+def _read_bounded(response: requests.Response, **_: Any) -> None:
+    """Read the body before requests does, which has no limit of its size."""
+    body = response.raw.read(MAX_RESPONSE_BYTES + 1, decode_content=True)
+    if len(body) > MAX_RESPONSE_BYTES:
+        response.close()
+        raise requests.ConnectionError("The response is too large.")
+    response.raw = io.BytesIO(body)
+
+
+def _call(
+    send: Callable[..., Any], url: str, *, endpoint: str, timeout_seconds: int = API_TIMEOUT_SECONDS, **options: Any
 ) -> Any:
     began_at, outcome = time.perf_counter(), CallOutcome.FAILED
     try:
-        # The limit that covers everything, headers that come byte by byte included.
+        # requests' timeout is one for each read; this is the deadline of all reads together.
         with Timeout(timeout_seconds + GRACE_SECONDS):
-            answer = call(url, timeout=timeout_seconds, allow_redirects=False, **arguments)
-        outcome = _outcome(answer)
-        return answer
+            result = send(url, timeout=timeout_seconds, allow_redirects=False, **options)
+        outcome = _outcome(result)
+        return result
     except OAuthError:
         outcome = CallOutcome.REFUSED
         raise
     except (Exception, Timeout) as error:
-        # requests, urllib3 and Authlib each have their own words for "no proper answer".
+        # requests, urllib3 and Authlib have exceptions of their own for a failed request or an invalid response.
         raise _unavailable(type(error).__name__) from error
     finally:
         IDENTITY_PROVIDER_CALLS.labels(endpoint, outcome).observe(time.perf_counter() - began_at)
 
 
-def _outcome(answer: Any) -> CallOutcome:
-    """What to count it as. What is no response is a token, which Authlib has taken out of one."""
-    if not isinstance(answer, requests.Response) or answer.status_code == requests.codes.ok:
+def _outcome(result: Any) -> CallOutcome:
+    """The label of the metric. A result that is not a response is a token."""
+    if not isinstance(result, requests.Response) or result.status_code == requests.codes.ok:
         return CallOutcome.OK
-    return CallOutcome.REFUSED if 400 <= answer.status_code < 500 else CallOutcome.FAILED
+    return CallOutcome.REFUSED if 400 <= result.status_code < 500 else CallOutcome.FAILED
 
 
 def _json_object(response: requests.Response) -> Mapping[str, Any]:
@@ -219,7 +232,7 @@ def _unavailable(reason: str) -> Unavailable:
 
 
 def _sign_up_refusal(status: int, body: Mapping[str, Any]) -> Exception:
-    """Auth0's "Signup" errors as ours. An existing user is `user_exists`, or `invalid_signup` by newer tenants."""
+    """The domain error of Auth0's "Signup" error. Newer tenants say `invalid_signup` for an existing user."""
     match status, body.get("code"):
         case _, "user_exists" | "username_exists" | "invalid_signup":
             return Conflict("There is an account with this e-mail already.")
@@ -235,14 +248,14 @@ def _sign_up_refusal(status: int, body: Mapping[str, Any]) -> Exception:
 
 
 def _token_refusal(error: OAuthError) -> Exception:
-    """The token endpoint's errors (RFC 6749 §5.2 and Auth0's own) as ours."""
+    """The domain error of the token endpoint's error (RFC 6749 §5.2 and Auth0's own)."""
     match error.error:
         case "invalid_grant":
-            return InvalidCredentials("E-mail, password or refresh token are not right.")
+            return InvalidCredentials("Invalid credentials.")
         case "too_many_attempts" | "too_many_requests":
             return TooManyRequests("Too many attempts.", retry_after_seconds=60)
         case "unauthorized" | "mfa_required" | "access_denied_by_rule":
             return Forbidden("The identity provider does not let this account in.")
-    # All else is about this application's own registration, which no client can mend.
+    # All other errors are about this application's registration with Auth0.
     log.error("tenant_refused_application", error=str(error.error)[:100])
     return _unavailable("token endpoint refusal")

@@ -20,7 +20,6 @@ from app.auth import service
 from app.auth.auth0 import Auth0Client
 from app.auth.key_set import KeySetCache
 from app.auth.principal import Identity
-from app.auth.tenant_watch import TenantWatch
 from app.auth.tokens import TokenVerifier, VerifiedToken
 from app.errors import AmbiguousCredentials, Unauthenticated
 from app.settings import REALM, Settings
@@ -48,14 +47,9 @@ def caller() -> Identity:
     return identity
 
 
-def tenant() -> Auth0Client:
-    """The tenant's client of the current app."""
-    return _guard().tenant
-
-
-def is_tenant_away() -> bool:
-    """Tell whether the tenant of the current app gave no proper answer lately; waits for nothing."""
-    return _guard().tenant_watch.is_away()
+def identity_provider(app: Flask = current_app) -> Auth0Client:
+    """The app's client of the identity provider."""
+    return _guard(app).identity_provider
 
 
 def id_tokens() -> TokenVerifier:
@@ -67,15 +61,14 @@ def id_tokens() -> TokenVerifier:
 class Guard:
     """What it takes to know who is calling; one for each app."""
 
-    tenant: Auth0Client
-    tenant_watch: TenantWatch
+    identity_provider: Auth0Client
     access_tokens: TokenVerifier
     id_tokens: TokenVerifier
     protector: ResourceProtector
 
     def identify(self, token_string: str, token: VerifiedToken) -> Identity:
         """Find the user that a verified access token stands for; as `service.identify`."""
-        return service.identify(token, fetch_userinfo=lambda: self.tenant.fetch_userinfo(token_string))
+        return service.identify(token, fetch_userinfo=lambda: self.identity_provider.fetch_userinfo(token_string))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +136,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     access_tokens = TokenVerifier(keys.key, issuer=settings.auth0_issuer, audience=settings.auth0_audience)
     protector.register_token_validator(_AccessTokenValidator(access_tokens))
     app.extensions["guard"] = Guard(
-        tenant=client,
-        tenant_watch=TenantWatch(client.fetch_metadata),
+        identity_provider=client,
         access_tokens=access_tokens,
         id_tokens=TokenVerifier(keys.key, issuer=settings.auth0_issuer, audience=settings.auth0_client_id),
         protector=protector,
@@ -152,8 +144,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.before_request(_require_identity)
 
 
-def _guard() -> Guard:
-    guard: Guard = current_app.extensions["guard"]
+def _guard(app: Flask = current_app) -> Guard:
+    guard: Guard = app.extensions["guard"]
     return guard
 
 

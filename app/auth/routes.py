@@ -6,7 +6,7 @@ from typing import Any
 from flask import Response, request
 
 from app.auth import schemas, service
-from app.auth.identity import caller, id_tokens, public, tenant
+from app.auth.identity import caller, id_tokens, identity_provider, public
 from app.web.api import BASE_PATH, Blueprint, settings
 from app.web.json import json_response
 from app.web.limits import limited
@@ -22,7 +22,7 @@ blueprint = Blueprint("auth", __name__, url_prefix=f"{BASE_PATH}/auth", descript
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def sign_up(account: dict[str, Any]) -> dict[str, Any]:
     """Make an account."""
-    return service.sign_up(tenant(), **{"username": None, "full_name": None, **account})
+    return service.sign_up(identity_provider(), **{"username": None, "full_name": None, **account})
 
 
 @blueprint.route("/auth0/login", methods=["POST"])
@@ -34,7 +34,7 @@ def sign_up(account: dict[str, Any]) -> dict[str, Any]:
 def log_in(credentials: dict[str, Any]) -> Any:
     """Exchange e-mail and password for tokens."""
     address = request.remote_addr or ""
-    return service.log_in(tenant(), id_tokens(), settings().logins, **credentials, client_address=address)
+    return service.log_in(identity_provider(), id_tokens(), settings().logins, **credentials, client_address=address)
 
 
 @blueprint.route("/auth0/refresh", methods=["POST"])
@@ -46,7 +46,7 @@ def log_in(credentials: dict[str, Any]) -> Any:
 @blueprint.doc(operationId="refreshTokens")
 def refresh(grant: dict[str, Any]) -> Any:
     """Exchange a refresh token for a fresh access token."""
-    return service.refresh(tenant(), **grant)
+    return service.refresh(identity_provider(), **grant)
 
 
 @blueprint.route("/me")

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready: for load balancers and operators."""
+"""Liveness and readiness of a worker, for load balancers and operators."""
 
 import time
 from collections.abc import Callable
@@ -19,20 +19,23 @@ from app.settings import Settings
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 FRESH_SECONDS = 0.5
-# A header, since the body says `ready`, and nothing else, to whoever compares it.
+IDENTITY_PROVIDER_PROBE_SECONDS = 15
+# A header, because clients compare the body with `ready`.
 DEGRADED_HEADER = "Gearyard-Degraded"
-TENANT = "tenant"
+IDENTITY_PROVIDER = "tenant"
 
 log = structlog.get_logger(__name__)
 
 
 def init_app(
-    app: Flask, settings: Settings, *, is_draining: Callable[[], bool], is_tenant_away: Callable[[], bool]
+    app: Flask, settings: Settings, *, is_draining: Callable[[], bool], probe_identity_provider: Callable[[], object]
 ) -> None:
-    """Serve `/health` and `/ready`, without the API's base path. Neither question may wait for anything:
+    """Serve `/health` and `/ready`, without the API's base path.
 
-    `is_draining`: is this worker about to end? `is_tenant_away`: did the identity provider not answer lately?
+    `is_draining` tells whether this worker is about to end. `probe_identity_provider` raises Unavailable if there is no
+    answer.
     """
+    identity_provider = IdentityProviderHealth(probe_identity_provider)
     readiness = _Readiness(make_probe_engine(settings), ScriptDirectory(str(MIGRATIONS)))
 
     @app.get("/health")
@@ -44,17 +47,44 @@ def init_app(
     @app.get("/ready")
     @public
     def ready() -> Response:
-        """Answer `ready` when the worker stays, the database answers within a second, and its schema is not behind.
+        """Answer `ready` unless the worker drains, the database does not answer in a second, or its schema is old.
 
-        Without its tenant the service is degraded, and ready: whoever is logged in goes on, and so does the search.
+        Without the identity provider the service is ready but degraded: valid tokens and public routes still work.
         """
         if is_draining():
             raise Unavailable("This worker is about to end.", retry_after_seconds=1)
         readiness.check()
         response = Response("ready", content_type="text/plain")
-        if is_tenant_away():
-            response.headers[DEGRADED_HEADER] = TENANT
+        if identity_provider.is_unavailable():
+            response.headers[DEGRADED_HEADER] = IDENTITY_PROVIDER
         return response
+
+
+class IdentityProviderHealth:
+    """Whether the identity provider answered the last probe.
+
+    A probe runs in the background, when the last one is older than `IDENTITY_PROVIDER_PROBE_SECONDS` and its result is
+    asked for. Callers get the result before it, and do not wait.
+    """
+
+    def __init__(self, probe: Callable[[], object]) -> None:
+        self._probe = probe
+        self._probed_at = float("-inf")
+        self._is_unavailable = False
+
+    def is_unavailable(self) -> bool:
+        """Return the result of the last probe; False before the first one."""
+        if time.monotonic() - self._probed_at >= IDENTITY_PROVIDER_PROBE_SECONDS:
+            self._probed_at = time.monotonic()
+            gevent.spawn(self._run_probe)
+        return self._is_unavailable
+
+    def _run_probe(self) -> None:
+        try:
+            self._probe()
+            self._is_unavailable = False
+        except Unavailable:  # logged and counted by the client
+            self._is_unavailable = True
 
 
 class _Readiness:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -139,6 +140,18 @@ class TestLogin:
         tenant.control("POST", f"users/{email}", {"blocked": True})
         assert_error(post(client, "login", email=email, password=PASSWORD), 403, "FORBIDDEN")
         assert_error(post(client, "refresh", refresh_token=refresh_token), 403, "FORBIDDEN")
+
+    def test_proxies_and_netrc_of_the_environment_are_not_used(
+        self, client: FlaskClient, email: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        made = sign_up(client, email)
+        (tmp_path / "netrc").write_text("default login planted password planted\n")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        assert me(client, log_in(client, email)["access_token"])["id"] == made["id"]
 
     @pytest.mark.parametrize(("path", "endpoint"), [("signup", "signup"), ("login", "token"), ("refresh", "token")])
     def test_the_tenant_s_own_limit_is_passed_on(

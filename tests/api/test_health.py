@@ -10,8 +10,8 @@ from sqlalchemy import event
 from sqlalchemy.pool import NullPool
 
 from app import create_app
-from app.auth import tenant_watch
-from app.auth.tenant_watch import TenantWatch
+from app.observability import health
+from app.observability.health import IdentityProviderHealth
 from app.settings import Settings
 from deploy.local.processes import wait_until
 from tests.support.assertions import assert_error
@@ -54,7 +54,7 @@ def test_many_who_ask_at_once_cost_one_connection(app: Flask, settings: Settings
 def test_without_its_tenant_a_worker_is_degraded_and_still_ready(
     client: FlaskClient, own_tenant: TenantProcess, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    monkeypatch.setattr(tenant_watch, "FRESH_SECONDS", 0)
+    monkeypatch.setattr(health, "IDENTITY_PROVIDER_PROBE_SECONDS", 0)
     own_tenant.fault("discovery", mode)
     assert wait_until(lambda: degraded(client) == "tenant", PATIENCE_SECONDS)
     own_tenant.reset()
@@ -77,10 +77,10 @@ def degraded(client: FlaskClient) -> str | None:
 
 def test_concurrent_questions_to_the_tenant_are_one_and_keep_no_request_waiting() -> None:
     asked: list[None] = []
-    watch = TenantWatch(lambda: asked.append(None))
-    assert watch.is_away() is False
+    identity_provider = IdentityProviderHealth(lambda: asked.append(None))
+    assert identity_provider.is_unavailable() is False
     assert not asked
     for _ in range(20):
         gevent.idle()
-        watch.is_away()
+        identity_provider.is_unavailable()
     assert len(asked) == 1

@@ -17,11 +17,11 @@ import requests
 import structlog
 from flask import Flask
 from flask.testing import FlaskClient
+from requests.adapters import HTTPAdapter
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from app import create_app
-from app.auth.bounded_http import BoundedAdapter
 from app.auth.identity import public
 from app.db.session import transaction
 from app.observability import logging as service_logging
@@ -231,13 +231,14 @@ def test_no_url_that_is_asked_for_holds_a_secret(
     client: FlaskClient, tenant: TenantProcess, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     urls: list[str] = []
-    send = BoundedAdapter.send
+    send = HTTPAdapter.send
 
-    def recording(self: BoundedAdapter, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
-        urls.append(str(request.url))
+    def recording(self: HTTPAdapter, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
+        if "/_control/" not in str(request.url):  # what this test itself sends
+            urls.append(str(request.url))
         return send(self, request, *args, **kwargs)
 
-    monkeypatch.setattr(BoundedAdapter, "send", recording)
+    monkeypatch.setattr(HTTPAdapter, "send", recording)
     email = f"{PLANTED}@example.com"
     credentials = {"email": email, "password": PASSWORD}
     assert client.post("/api/v1/auth/auth0/signup", json=credentials).status_code == 201
