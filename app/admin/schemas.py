@@ -1,11 +1,21 @@
-"""The shapes of what admins see and change."""
+"""The schemas of moderation."""
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
 
 import marshmallow as ma
-from marshmallow import fields
+from marshmallow import ValidationError, fields, validate
 
+from app.audit import Action
 from app.equipment.schemas import MAX_DAILY_RATE
 from app.models import Role
-from app.web.schemas import Body, Flag, Money, Text
+from app.paging import MAX_CURSOR_LENGTH, PageRequest
+from app.web.pagination import page_length, page_number
+from app.web.schemas import Body, Flag, Money, Query, Text
+
+MAX_SEARCH_LENGTH = 254  # an e-mail's (RFC 5321)
+MAX_MOMENT_LENGTH = 40
 
 
 class Stats(ma.Schema):
@@ -111,3 +121,72 @@ class AuditLogPage(_NumberedPage):
 
     entries = fields.List(fields.Nested(AuditLogEntry), required=True, attribute="items")
     next_cursor = fields.String(required=True, allow_none=True)
+
+
+class _NumberedPageQuery(Query):
+    page = page_number()
+    per_page = page_length()
+
+    @ma.post_load
+    def split(self, data: dict[str, Any], **_: Any) -> tuple[dict[str, Any], PageRequest]:
+        """Return the filters that are given, and the page."""
+        page, limit, cursor = data.pop("page", 1), data.pop("per_page"), data.pop("cursor", None)
+        return data, PageRequest(page=page, limit=limit, cursor=cursor)
+
+
+def _search(where: str) -> Text:
+    return Text(
+        max_length=MAX_SEARCH_LENGTH,
+        metadata={"description": f"A part of {where}, in any case; nothing is a wildcard."},
+    )
+
+
+class UserQuery(_NumberedPageQuery):
+    """Which users."""
+
+    search = _search("the e-mail, username or full name")
+    role = fields.Enum(Role, by_value=True, metadata={"description": "In this role."})
+
+
+class ModeratedEquipmentQuery(_NumberedPageQuery):
+    """Which listings."""
+
+    search = _search("the title, or of the owner's e-mail")
+    owner_id = fields.UUID(metadata={"description": "Of this owner."})
+    category_id = fields.UUID(metadata={"description": "This category and all below it."})
+    is_available = fields.Boolean(metadata={"description": "Only what is on offer, or only what is not."})
+
+
+class Moment(fields.AwareDateTime):
+    """An RFC 3339 time, converted to UTC: PostgreSQL reads fewer offsets than Python."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(format="iso", **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> datetime:
+        if len(str(value)) <= MAX_MOMENT_LENGTH:
+            with suppress(OverflowError):  # outside the years 1 to 9999 in UTC
+                return super()._deserialize(value, attr, data, **options).astimezone(UTC)
+        raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
+
+
+class AuditLogQuery(_NumberedPageQuery):
+    """Which entries of the audit log."""
+
+    cursor = fields.String(
+        validate=validate.Length(max=MAX_CURSOR_LENGTH),
+        metadata={"description": "The `next_cursor` of the page before: what is written meanwhile moves nothing."},
+    )
+    actor_id = fields.UUID(metadata={"description": "By whom."})
+    action = fields.Enum(Action, by_value=True, metadata={"description": "What was done to what."})
+    subject_id = fields.UUID(metadata={"description": "What, or who, was changed."})
+    since = Moment(metadata={"description": "From this time on."})
+    until = Moment(metadata={"description": "Before this time."})
+
+    @ma.validates_schema
+    def what_goes_together(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse two ways of paging, and an empty period."""
+        if "page" in data and "cursor" in data:
+            raise ValidationError("Give either page or cursor.", "cursor")
+        if "since" in data and "until" in data and data["since"] > data["until"]:
+            raise ValidationError("Must not be after until.", "since")

@@ -1,12 +1,13 @@
-"""What admins may do. Every change is in the audit log, written by the service that makes it."""
+"""Moderation by admins. The service that makes a change records it in the audit log."""
 
+from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from app.admin import repository
-from app.admin.criteria import AuditSearch, EquipmentFilters, UserFilters
-from app.admin.projection import AuditRow, EquipmentRow, Stats, UserRow
+from app.admin.repository import Filters
 from app.audit import Actor
 from app.auth.principal import Identity
 from app.common.precondition import UNCONDITIONAL, Precondition
@@ -16,40 +17,45 @@ from app.equipment import service as equipment
 from app.errors import Forbidden
 from app.messages import service as messages
 from app.models import Role
-from app.paging import Page, PageRequest
+from app.paging import Page, PageRequest, decode_cursor, fingerprint
 from app.users import service as users
 
 
-def can_moderate(who: Identity) -> bool:
-    """Admins do."""
-    return who.is_admin
+def can_moderate(identity: Identity) -> bool:
+    """Admins moderate."""
+    return identity.is_admin
 
 
-def check_access(who: Identity) -> None:
+def check_access(identity: Identity) -> None:
     """Raise Forbidden, unless the caller moderates."""
-    if not can_moderate(who):
+    if not can_moderate(identity):
         raise Forbidden("This is for admins.")
 
 
-def get_stats() -> Stats:
-    """How much there is."""
+def get_stats() -> Row[Any]:
+    """Counts of users, listings and categories."""
     with transaction() as session:
         return repository.get_stats(session)
 
 
-def list_users(filters: UserFilters, page: PageRequest) -> Page[UserRow]:
+def list_users(filters: Filters, page: PageRequest) -> Page[Row[Any]]:
     """Users, newest first."""
     with transaction() as session:
         return repository.list_users(session, filters, page)
 
 
-def get_user(user_id: UUID) -> UserRow:
+def get_user(user_id: UUID) -> Row[Any]:
     """One user. Raises NotFound."""
     with transaction() as session:
         return repository.get_user(session, user_id)
 
 
-def change_role(actor: Actor, user_id: UUID, role: Role, *, only_if: Precondition = UNCONDITIONAL) -> UserRow:
+def user_version(user: Row[Any]) -> str:
+    """The version of a user and of the count of listings, which changes without the user's row."""
+    return f"{user.version}-{user.equipment_count}"
+
+
+def change_role(actor: Actor, user_id: UUID, role: Role, *, only_if: Precondition = UNCONDITIONAL) -> Row[Any]:
     """Give a user a role. Raises PreconditionFailed, and as `users.service.lock_for_role_change`."""
     with transaction() as session:
         user = users.lock_for_role_change(session, actor, user_id, role)
@@ -61,7 +67,7 @@ def change_role(actor: Actor, user_id: UUID, role: Role, *, only_if: Preconditio
 def delete_user(actor: Actor, user_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
     """Delete a user. Raises PreconditionFailed, and as `users.service.lock_for_deletion`.
 
-    A condition is one of the listings, too, which go with the user: nobody is deleted with more than was seen.
+    The version that a condition names counts the listings, which are deleted with the user.
     """
     with transaction() as session:
         user = users.lock_for_deletion(session, actor, user_id)
@@ -71,35 +77,43 @@ def delete_user(actor: Actor, user_id: UUID, *, only_if: Precondition = UNCONDIT
 
 
 def _check(session: Session, user_id: UUID, only_if: Precondition) -> None:
-    """Compare with the user, whom the transaction holds: who lists something waits for that, too."""
+    """Compare with the version of a locked user. A transaction that adds a listing waits for this lock as well."""
     if only_if != UNCONDITIONAL:
-        only_if.check(repository.get_user(session, user_id).token)
+        only_if.check(user_version(repository.get_user(session, user_id)))
 
 
-def list_equipment(filters: EquipmentFilters, page: PageRequest) -> Page[EquipmentRow]:
-    """Listings, newest first. A category means those below it, too."""
+def list_equipment(filters: Filters, page: PageRequest) -> Page[Row[Any]]:
+    """Listings, newest first. A category includes those below it."""
     with transaction() as session:
-        wanted = filters.category_id
-        category_ids = None if wanted is None else categories.ids_within(session, wanted)
-        return repository.list_equipment(session, filters, page, category_ids=category_ids)
+        conditions = dict(filters)
+        if "category_id" in conditions:
+            conditions["category_ids"] = categories.ids_within(session, conditions.pop("category_id"))
+        return repository.list_equipment(session, conditions, page)
 
 
 def set_availability(
     actor: Actor, equipment_id: UUID, *, is_available: bool, only_if: Precondition = UNCONDITIONAL
-) -> EquipmentRow:
-    """Offer a listing, or not. Raises as `equipment.service.set_availability`."""
+) -> Row[Any]:
+    """Make a listing available or not. Raises as `equipment.service.set_availability`."""
     with transaction() as session:
         equipment.set_availability(session, actor, equipment_id, is_available=is_available, only_if=only_if)
         return repository.get_equipment(session, equipment_id)
 
 
 def delete_equipment(actor: Actor, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
-    """Take a listing down for good. Raises as `equipment.service.take_down`."""
+    """Delete a listing. Raises as `equipment.service.take_down`."""
     with transaction() as session:
         equipment.take_down(session, actor, equipment_id, only_if=only_if)
 
 
-def list_entries(wanted: AuditSearch) -> Page[AuditRow]:
-    """What was changed by whom, newest first. Raises InvalidInput for a cursor of another list."""
+def cursor_scope(filters: Filters) -> str:
+    """The list that a cursor of the audit log belongs to: equal for equal filters."""
+    return fingerprint("audit log", *sorted(filters.items()))
+
+
+def list_entries(filters: Filters, page: PageRequest) -> Page[Row[Any]]:
+    """The audit log, newest first. Raises InvalidInput for a cursor of another list."""
+    scope = cursor_scope(filters)
+    position = decode_cursor(page.cursor, of_list=scope) if page.cursor else None
     with transaction() as session:
-        return repository.list_entries(session, wanted)
+        return repository.list_entries(session, filters, page, position=position, cursor_scope=scope)

@@ -1,4 +1,4 @@
-"""Users as others and as they themselves see them; becoming an owner."""
+"""Users, their profiles and their roles."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,9 +17,9 @@ from app.settings import OwnerSignup
 from app.users import repository
 
 
-def can_change(who: Identity, user_id: UUID) -> bool:
+def can_change(identity: Identity, user_id: UUID) -> bool:
     """Users change themselves; admins change anyone."""
-    return who.is_admin or who.user_id == user_id
+    return identity.is_admin or identity.user_id == user_id
 
 
 def get(user_id: UUID) -> User:
@@ -29,32 +29,36 @@ def get(user_id: UUID) -> User:
 
 
 def version(user_id: UUID) -> int:
-    """A user's version: another one whenever anything of the user is. Raises NotFound."""
+    """A user's version, which changes with the row. Raises NotFound."""
     with transaction() as session:
         return repository.get_version(session, user_id)
 
 
-def change(who: Identity, user_id: UUID, values: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL) -> User:
-    """Change what is given of a user; what an admin changes of another is written down. Raises Forbidden, NotFound,
-    PreconditionFailed, UsernameTaken.
+def change(
+    identity: Identity, user_id: UUID, values: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
+) -> User:
+    """Change the given fields of a user. The audit log records a change of another user's account.
+
+    Raises:
+        Forbidden, NotFound, PreconditionFailed, UsernameTaken.
     """
-    if not can_change(who, user_id):
+    if not can_change(identity, user_id):
         raise Forbidden("This is somebody else's account.")
     with transaction() as session:
         user = repository.lock_user(session, user_id)
         only_if.check(str(user.version))
         repository.update_user(session, user, values)
-        if user_id != who.user_id:
+        if user_id != identity.user_id:
             after = audit.changed_fields(values)
-            audit.record(session, audit.actor(who.user_id), Action.USER_CHANGED, user_id, after=after)
+            audit.record(session, audit.actor(identity.user_id), Action.USER_CHANGED, user_id, after=after)
         return user
 
 
 def promote(email: str, role: Role) -> User:
-    """Give the user with this verified e-mail a role: how an operator makes the first admin.
+    """Give the user with this verified e-mail a role, as an operator.
 
     Raises:
-        NotFound. Conflict: it is the last admin, and the role another.
+        NotFound. Conflict: the last admin would lose the role.
     """
     with transaction() as session:
         user_id = repository.get_id_by_email(session, email)
@@ -63,17 +67,17 @@ def promote(email: str, role: Role) -> User:
 
 
 def lock_for_role_change(session: Session, actor: Actor, user_id: UUID, role: Role) -> User:
-    """The user, who is to have this role, and whom nobody else changes until the transaction ends.
+    """Lock a user and all admins, for `give_role`.
 
     Raises:
-        NotFound. Forbidden: the actor is no admin any more. Conflict: it is the actor, or the last admin, and the
-            role another.
+        NotFound. Forbidden: the actor is no longer an admin. Conflict: the actor, or the last admin, would lose the
+            role.
     """
-    return _hold(session, actor, user_id, still_admin=role is Role.ADMIN)
+    return _lock(session, actor, user_id, still_admin=role is Role.ADMIN)
 
 
 def give_role(session: Session, actor: Actor, user: User, role: Role) -> None:
-    """Give a held user a role, at once, and write it down; where it is the user's already, do neither."""
+    """Give a locked user a role and record it; the user's own role again changes nothing."""
     if user.role is role:
         return
     before, after = {"role": user.role.value}, {"role": role.value}
@@ -82,26 +86,23 @@ def give_role(session: Session, actor: Actor, user: User, role: Role) -> None:
 
 
 def lock_for_deletion(session: Session, actor: Actor, user_id: UUID) -> User:
-    """The user, whom nobody changes, deletes or begins anything with until the transaction ends.
+    """Lock a user and all admins, for `delete`. No row that refers to the user is added meanwhile.
 
     Raises:
-        NotFound. Forbidden: the actor is no admin any more. Conflict: it is the actor, or the last admin.
+        NotFound. Forbidden: the actor is no longer an admin. Conflict: the user is the actor, or the last admin.
     """
-    return _hold(session, actor, user_id, still_admin=False)
+    return _lock(session, actor, user_id, still_admin=False)
 
 
 def delete(session: Session, actor: Actor, user: User) -> None:
-    """Delete a held user, with all that is personal or listed, and write it down. What others were sent stays."""
+    """Delete a locked user with personal data and listings, and record it. Messages to other users stay."""
     before = {"role": user.role.value, "username": user.username}
     repository.delete_user(session, user.id)
     audit.record(session, actor, Action.USER_DELETED, user.id, before=before)
 
 
-def _hold(session: Session, actor: Actor, user_id: UUID, *, still_admin: bool) -> User:
-    """The user, for a change that leaves an admin an admin or not; nobody else's change comes between.
-
-    The actor is asked for once more: whoever was demoted or deleted since the request began changes nothing.
-    """
+def _lock(session: Session, actor: Actor, user_id: UUID, *, still_admin: bool) -> User:
+    """Lock a user and all admins. The actor's role is read again: it may have changed since the request began."""
     user, admin_ids = repository.lock_with_admins(session, user_id)
     if actor.user_id is not None and actor.user_id not in admin_ids:
         raise Forbidden("This is for admins.")
@@ -119,17 +120,17 @@ def owner_profile_version(profile: OwnerProfile) -> str:
     return f"{profile.version}-{profile.user.role.value}"
 
 
-def get_owner_profile(who: Identity) -> OwnerProfile:
+def get_owner_profile(identity: Identity) -> OwnerProfile:
     """The caller's owner profile. Raises NotFound before it is first saved."""
     with transaction() as session:
-        profile = repository.find_owner_profile(session, who.user_id)
+        profile = repository.find_owner_profile(session, identity.user_id)
     if profile is None:
         raise NotFound("There is no owner profile yet; save one to become an owner.")
     return profile
 
 
 def save_owner_profile(
-    who: Identity, values: Mapping[str, Any], *, signup: OwnerSignup, only_if: Precondition = UNCONDITIONAL
+    identity: Identity, values: Mapping[str, Any], *, signup: OwnerSignup, only_if: Precondition = UNCONDITIONAL
 ) -> OwnerProfile:
     """Save the caller's owner profile.
 
@@ -140,8 +141,8 @@ def save_owner_profile(
     """
     with transaction() as session:
         # The user before the profile, in the order that a deletion locks them.
-        user = repository.lock_user(session, who.user_id)
-        profile = repository.find_owner_profile(session, who.user_id)
+        user = repository.lock_user(session, identity.user_id)
+        profile = repository.find_owner_profile(session, identity.user_id)
         only_if.check(None if profile is None else owner_profile_version(profile))
         if signup is OwnerSignup.OPEN and user.role is Role.RENTER:
             user.role = Role.OWNER
@@ -150,14 +151,14 @@ def save_owner_profile(
         return profile
 
 
-def get_renter_profile(who: Identity) -> RenterProfile:
+def get_renter_profile(identity: Identity) -> RenterProfile:
     """The caller's renter profile, which is empty before it is first saved."""
     with transaction() as session:
-        return repository.find_renter_profile(session, who.user_id) or _empty_profile(who.user_id)
+        return repository.find_renter_profile(session, identity.user_id) or _empty_profile(identity.user_id)
 
 
 def save_renter_profile(
-    who: Identity, values: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
+    identity: Identity, values: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
 ) -> RenterProfile:
     """Save the given fields of the caller's renter profile.
 
@@ -165,13 +166,13 @@ def save_renter_profile(
         PreconditionFailed. NotFound: the caller was deleted.
     """
     with transaction() as session:
-        repository.lock_user(session, who.user_id)
-        saved = repository.find_renter_profile(session, who.user_id)
-        empty = _empty_profile(who.user_id)
+        repository.lock_user(session, identity.user_id)
+        saved = repository.find_renter_profile(session, identity.user_id)
+        empty = _empty_profile(identity.user_id)
         only_if.check(str((saved or empty).version))
         if saved is None and not values:
             return empty
-        profile = saved or RenterProfile(user_id=who.user_id, preferences={})
+        profile = saved or RenterProfile(user_id=identity.user_id, preferences={})
         repository.save_profile(session, profile, values)
         return profile
 

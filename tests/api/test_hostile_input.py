@@ -22,7 +22,7 @@ from marshmallow import fields, validate
 from sqlalchemy import func, select
 from werkzeug.routing import UUIDConverter
 
-from app.admin.query_schemas import Moment
+from app.admin.schemas import Moment
 from app.db.session import transaction
 from app.equipment.schemas import EquipmentQuery
 from app.messages.schemas import Cursors
