@@ -1,1 +1,1 @@
-"""Who is calling: tokens, identities, sign-up and login at the tenant."""
+"""Authentication: tokens, identities, sign-up and login at the identity provider."""

@@ -1,4 +1,4 @@
-"""Who somebody is, as frozen values: safe to carry anywhere, a socket's whole life included."""
+"""Identities as frozen values, which outlive a request, for example for the life of a socket."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -8,7 +8,7 @@ from app.models import Role
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """A user as known at the moment of the request; the role is the database's, never a token's."""
+    """A user at the time of the request. The role is the database's, never a token's."""
 
     user_id: UUID
     email: str | None
@@ -20,13 +20,13 @@ class Identity:
 
     @property
     def is_admin(self) -> bool:
-        """Admins may do what owners may, to anyone's listings."""
+        """Whether the user may do to all listings what their owners may."""
         return self.role is Role.ADMIN
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubjectClaims:
-    """What an issuer says of a subject; `email_verified` is never true without an e-mail."""
+    """An issuer's claims about a subject. `email_verified` is true only with an e-mail."""
 
     issuer: str
     subject: str
@@ -35,5 +35,5 @@ class SubjectClaims:
 
     @property
     def verified_email(self) -> str | None:
-        """The e-mail, if the issuer vouches for it; the only one that may link or prove anything."""
+        """The e-mail if the issuer has verified it. Only this one links an identity to a user."""
         return self.email if self.email_verified else None

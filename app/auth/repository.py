@@ -1,4 +1,4 @@
-"""SQL of identities and of the users behind them."""
+"""SQL of identities and their users."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,19 +30,19 @@ LEFT JOIN users u ON u.id = i.user_id
 
 
 class IdentityTaken(Conflict):
-    """Another transaction was first with this identity, or with this verified e-mail."""
+    """Another transaction has just inserted this identity or verified this e-mail."""
 
     def __init__(self) -> None:
         super().__init__("This account is being set up by another request; try again.")
 
 
 class KnownIdentity(NamedTuple):
-    """An identity that was here before, and its user; None if that one was deleted."""
+    """A stored identity and its user, who is None if deleted."""
 
     user: Identity | None
 
-    def user_still_there(self) -> Identity:
-        """Raise InvalidToken if it was deleted: nothing brings that user back."""
+    def existing_user(self) -> Identity:
+        """Return the user. Raises InvalidToken if it was deleted, which is final."""
         if self.user is None:
             raise InvalidToken("The account of this token was deleted.")
         return self.user
@@ -50,20 +50,20 @@ class KnownIdentity(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class EmailHolder:
-    """Who holds an address that nobody else can hold."""
+    """The user with a verified address, which is unique."""
 
     user_id: UUID
     email: str
 
-    def has_proven(self, email: str) -> bool:
-        """Whether it is this address, and not one that the database alone takes for the same."""
+    def has_verified(self, email: str) -> bool:
+        """Whether it is this address, and not another one that the database's collation takes for the same."""
         return is_same_email(self.email, email)
 
 
 def find_identities(
     executor: Session | Connection, identities: Sequence[IdentityKey]
 ) -> dict[IdentityKey, KnownIdentity]:
-    """Those of these identities that were here before: one query, by primary key."""
+    """The stored ones of these identities: one query, by primary key."""
     issuers, subjects = ([key[part] for key in identities] for part in (0, 1))
     rows = prepared.execute(executor, _FIND_IDENTITIES, {"issuers": issuers, "subjects": subjects})
     return {(issuer, subject): KnownIdentity(_identity(*user)) for issuer, subject, *user in rows}
@@ -85,13 +85,13 @@ def _identity(user_id: UUID | None, email: str | None, email_verified: bool, rol
 
 
 def find_identity(session: Session, issuer: str, subject: str) -> Identity | None:
-    """The user of one identity. Raises InvalidToken: it had a user, who was deleted."""
+    """The user of one identity, if it is stored. Raises InvalidToken if the user was deleted."""
     known = find_identities(session, [(issuer, subject)]).get((issuer, subject))
-    return known.user_still_there() if known is not None else None
+    return known.existing_user() if known is not None else None
 
 
 def get_identity(session: Session, issuer: str, subject: str) -> Identity:
-    """As `find_identity`; raises NotFound where there is none."""
+    """As `find_identity`; raises NotFound if it is not stored."""
     identity = find_identity(session, issuer, subject)
     if identity is None:
         raise NotFound("There is no such account.")
@@ -99,16 +99,16 @@ def get_identity(session: Session, issuer: str, subject: str) -> Identity:
 
 
 def find_holder(executor: Session | Connection, email: str) -> EmailHolder | None:
-    """The user whose verified address this is to the database, which allows one: see `EmailHolder.has_proven`."""
+    """The user with this verified address by the database's comparison: see `EmailHolder.has_verified`."""
     row = executor.execute(select(User.id, User.email).where(User.email == email, User.email_verified)).one_or_none()
     return EmailHolder(user_id=row.id, email=row.email) if row is not None else None
 
 
 def add_user(session: Session, claims: SubjectClaims, *, username: str | None, full_name: str | None) -> UUID:
-    """A new renter. Without a username the database makes one up, which says nothing of the e-mail.
+    """Insert a renter. Without a username the database generates one that does not reveal the e-mail.
 
     Raises:
-        UsernameTaken, IdentityTaken: by the unique constraint that refused.
+        UsernameTaken, IdentityTaken: by the violated unique constraint.
     """
     values = {"email": claims.email, "email_verified": claims.email_verified, "full_name": full_name}
     if username is not None:
@@ -118,17 +118,17 @@ def add_user(session: Session, claims: SubjectClaims, *, username: str | None, f
 
 
 def add_identity(session: Session, issuer: str, subject: str, user_id: UUID) -> None:
-    """Bind a subject to a user for good.
+    """Bind a subject to a user, which is final.
 
     Raises:
-        IdentityTaken: it is bound already, or the user was deleted since it was found.
+        IdentityTaken: the subject is bound already, or the user was deleted since it was read.
     """
     with translate_integrity_errors(pk_identities=IdentityTaken, fk_identities_user_id=IdentityTaken):
         session.execute(insert(ExternalIdentity).values(issuer=issuer, subject=subject, user_id=user_id))
 
 
 def confirm_email(session: Session, user_id: UUID, email: str) -> None:
-    """Note that the issuer vouches for the address. Raises IdentityTaken when another user was first to prove it."""
+    """Store an address that the issuer has verified. Raises IdentityTaken if another user has verified it."""
     with translate_integrity_errors(uq_users_verified_email=IdentityTaken):
         session.execute(update(User).where(User.id == user_id).values(email=email, email_verified=True))
 

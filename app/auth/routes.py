@@ -1,14 +1,14 @@
-"""Sign-up, login and refresh at the tenant; who am I."""
+"""Routes for sign-up, login, refresh and the user's own account."""
 
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response, request
+from flask import request
 
 from app.auth import schemas, service
 from app.auth.identity import caller, id_tokens, identity_provider, public
+from app.auth.principal import Identity
 from app.web.api import BASE_PATH, Blueprint, settings
-from app.web.json import json_response
 from app.web.limits import limited
 
 blueprint = Blueprint("auth", __name__, url_prefix=f"{BASE_PATH}/auth", description="Accounts and tokens.")
@@ -52,6 +52,6 @@ def refresh(grant: dict[str, Any]) -> Any:
 @blueprint.route("/me")
 @blueprint.response(200, schemas.Me)
 @blueprint.doc(operationId="getMe")
-def me() -> Response:
-    """Tell who the token stands for."""
-    return json_response(schemas.own_account(caller()))
+def me() -> Identity:
+    """Return the account of the token's user."""
+    return caller()

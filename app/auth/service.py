@@ -1,8 +1,8 @@
-"""Identities: from a token that holds to the user it stands for; sign-up, login and refresh at the tenant.
+"""Users of valid tokens; sign-up, login and refresh at the identity provider.
 
-A user is matched by (issuer, subject) alone. An e-mail links a new identity to an existing user only where both sides
-are proven: the token says `email_verified: true`, and the user's own address was verified before. So neither an
-unverified token, nor an account made beforehand with somebody else's address, takes anything over.
+A user is matched by (issuer, subject) alone. An e-mail links a new identity to an existing user only if both sides are
+verified: the token says `email_verified: true`, and the user's own address was verified before. So neither an
+unverified token nor an account created earlier with another person's address takes a user over.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,13 +22,14 @@ from app.auth.tokens import TokenVerifier, VerifiedToken
 from app.db.batching import BatchLoader
 from app.db.session import single_statement, transaction
 from app.email_address import email_claims
-from app.errors import Forbidden, GearyardError, InvalidInput, UsernameTaken
+from app.errors import Forbidden, GearyardError, InvalidInput, Unavailable, UsernameTaken
 from app.settings import LoginLimits
 
 PROVISIONING_ATTEMPTS = 3
+SIGN_UP_PROVISIONING_ATTEMPTS = 2
 MACHINE_SUBJECT_SUFFIX = "@clients"
-# zxcvbn's time grows steeply with the length, and it gives way to nobody: at the worst, 24 characters take 55 ms, 72
-# take 6 s. What is strong in its beginning is strong.
+# zxcvbn's time grows steeply with the length, and it does not yield to other greenlets: at the worst, 24 characters
+# take 55 ms, 72 take 6 s. A password with a strong beginning is strong.
 ESTIMATED_CHARACTERS = 24
 MIN_PASSWORD_SCORE = 2  # of zxcvbn's 0 to 4: "somewhat guessable" and better
 
@@ -36,25 +37,23 @@ log = structlog.get_logger(__name__)
 
 
 def identify(token: VerifiedToken, *, fetch_userinfo: Callable[[], Mapping[str, Any]]) -> Identity:
-    """Find the user of a token, or make one: first use provisions. One query for a user who is known, and for others
-    who are asked for at the same time.
+    """Return the user of a token, who is created at the first use. Concurrent calls for known users share a query.
 
-    An access token need not carry an e-mail (Auth0's do not, without an Action); then, at first use only, the tenant
-    is asked for it.
+    Auth0's access tokens carry no e-mail without an Action. It is fetched from userinfo, at the first use only.
 
     Raises:
-        Forbidden: the token is an application's own (Auth0, "Client Credentials Flow").
-        InvalidToken: its user was deleted.
-        Unavailable: the tenant is needed and does not answer.
+        Forbidden: the token belongs to an application (Auth0, "Client Credentials Flow").
+        InvalidToken: the user was deleted.
+        Unavailable: the identity provider is needed and does not answer.
     """
     if token.subject.endswith(MACHINE_SUBJECT_SUFFIX):
-        raise Forbidden("This token stands for an application, not for a person.")
+        raise Forbidden("The token belongs to an application, not to a user.")
     claims = _claims_of(token)
     known = _known.get((token.issuer, token.subject))
     if known is not None:
-        user = known.user_still_there()
-        email = _email_to_prove(user, claims)
-        if email is None or _is_proven(email):
+        user = known.existing_user()
+        email = _email_to_verify(user, claims)
+        if email is None or _is_held(email):
             return user
     elif claims.email is None and f"{token.issuer}userinfo" in token.audience:
         claims = _claims_of_userinfo(token, fetch_userinfo())
@@ -69,30 +68,30 @@ def _find_known(keys: Sequence[IdentityKey]) -> Mapping[IdentityKey, KnownIdenti
 _known: BatchLoader[IdentityKey, KnownIdentity] = BatchLoader(_find_known)
 
 
-def _email_to_prove(user: Identity, claims: SubjectClaims) -> str | None:
-    """The address that the issuer vouches for, where the user's own is not proven yet."""
+def _email_to_verify(user: Identity, claims: SubjectClaims) -> str | None:
+    """The address that the issuer has verified, if the user's own is not verified yet."""
     return None if user.email_verified else claims.verified_email
 
 
-def _is_proven(email: str) -> bool:
+def _is_held(email: str) -> bool:
     with single_statement() as connection:
         return repository.find_holder(connection, email) is not None
 
 
 def provision(claims: SubjectClaims, *, username: str | None = None, full_name: str | None = None) -> Identity:
-    """Make sure that the identity has a user: the one it has, the one its verified e-mail proves, or a new one.
+    """Return the identity's user: its own, the one with its verified e-mail, or a new one.
 
-    Any number of calls at once make one user: the unique constraints decide, and who lost reads again.
+    Concurrent calls create one user: the unique constraints decide, and the losers read again.
 
     Raises:
-        InvalidToken: it had a user, who was deleted. Nothing brings that user back.
+        InvalidToken: the identity's user was deleted, which is final.
     """
     for _ in range(PROVISIONING_ATTEMPTS):
         try:
             with transaction() as session:
                 return _find_link_or_create(session, claims, username, full_name)
         except UsernameTaken:
-            username = None  # taken since it was checked; the account exists at the tenant, so a made-up one serves
+            username = None  # taken since it was checked, and the account exists: the database generates a username
         except repository.IdentityTaken:
             continue
     raise repository.IdentityTaken
@@ -103,17 +102,17 @@ def _find_link_or_create(
 ) -> Identity:
     known = repository.find_identity(session, claims.issuer, claims.subject)
     if known is not None:
-        email = _email_to_prove(known, claims)
+        email = _email_to_verify(known, claims)
         if email is None or repository.find_holder(session, email) is not None:
             return known
         repository.confirm_email(session, known.user_id, email)
         return repository.get_identity(session, claims.issuer, claims.subject)
     email = claims.verified_email
     holder = repository.find_holder(session, email) if email is not None else None
-    if email is not None and holder is not None and holder.has_proven(email):
+    if email is not None and holder is not None and holder.has_verified(email):
         user_id = holder.user_id
     else:
-        # A proof of what the database takes for somebody else's address cannot be kept.
+        # The database takes the address for the holder's, so it can be verified for one user only.
         claims = claims if holder is None else replace(claims, email_verified=False)
         user_id = repository.add_user(session, claims, username=username, full_name=full_name)
     repository.add_identity(session, claims.issuer, claims.subject, user_id)
@@ -121,9 +120,9 @@ def _find_link_or_create(
 
 
 def sign_up(
-    tenant: Auth0Client, *, email: str, password: str, username: str | None, full_name: str | None
+    identity_provider: Auth0Client, *, email: str, password: str, username: str | None, full_name: str | None
 ) -> dict[str, Any]:
-    """Make an account at the tenant and its user here, under the subject that its tokens will carry.
+    """Create an account at the identity provider, and its user under the subject that its tokens carry.
 
     Raises:
         Conflict: the e-mail or the username is taken. InvalidInput: the password is weak. TooManyRequests, Unavailable.
@@ -132,11 +131,11 @@ def sign_up(
         with transaction() as session:
             repository.refuse_taken_username(session, username)
     _refuse_weak_password(password, [email, username or "", full_name or ""])
-    account = tenant.sign_up(email, password)
+    account = identity_provider.sign_up(email, password)
     claims = SubjectClaims(
         issuer=account.issuer, subject=account.subject, email=account.email, email_verified=account.email_verified
     )
-    identity = provision(claims, username=username, full_name=full_name)
+    identity = _provision_account(claims, username=username, full_name=full_name)
     return {
         "id": identity.user_id,
         "email": account.email,
@@ -145,8 +144,22 @@ def sign_up(
     }
 
 
+def _provision_account(claims: SubjectClaims, *, username: str | None, full_name: str | None) -> Identity:
+    """Provision an account that exists at the identity provider, where another sign-up would be a conflict.
+
+    Raises:
+        Unavailable: the account has no user yet. Its first login creates one.
+    """
+    for _ in range(SIGN_UP_PROVISIONING_ATTEMPTS):
+        try:
+            return provision(claims, username=username, full_name=full_name)
+        except (SQLAlchemyError, repository.IdentityTaken) as error:
+            log.warning("sign_up_not_provisioned", reason=type(error).__name__)
+    raise Unavailable("The account was created, but is not complete. Log in to complete it.", retry_after_seconds=5)
+
+
 def log_in(
-    tenant: Auth0Client,
+    identity_provider: Auth0Client,
     id_tokens: TokenVerifier,
     limits: LoginLimits,
     *,
@@ -154,28 +167,28 @@ def log_in(
     password: str,
     client_address: str,
 ) -> Mapping[str, Any]:
-    """Exchange e-mail and password for the tenant's tokens. What the ID token says of the e-mail is taken down.
+    """Exchange e-mail and password for tokens. The user is provisioned with the e-mail of the ID token.
 
     Raises:
-        InvalidCredentials, Forbidden, TooManyRequests (the throttle's, or the tenant's own), Unavailable.
+        InvalidCredentials, Forbidden, TooManyRequests (by the throttle or the identity provider), Unavailable.
     """
     with login_throttle.attempt(limits, email=email, client_address=client_address):
-        tokens = tenant.log_in(email, password, client_address=client_address)
+        tokens = identity_provider.log_in(email, password, client_address=client_address)
     try:
         provision(_claims_of(id_tokens.verify(str(tokens.get("id_token")))))
     except (GearyardError, SQLAlchemyError) as error:
-        # The tokens are good all the same, and the first request with them provisions.
+        # The tokens are valid, and the first request with them provisions the user.
         log.warning("login_not_provisioned", reason=type(error).__name__)
     return tokens
 
 
-def refresh(tenant: Auth0Client, refresh_token: str) -> Mapping[str, Any]:
-    """Exchange a refresh token for fresh tokens.
+def refresh(identity_provider: Auth0Client, refresh_token: str) -> Mapping[str, Any]:
+    """Exchange a refresh token for new tokens.
 
     Raises:
-        InvalidCredentials: it is not, or no longer, good. Forbidden, TooManyRequests, Unavailable.
+        InvalidCredentials: it is not valid. Forbidden, TooManyRequests, Unavailable.
     """
-    return tenant.refresh(refresh_token)
+    return identity_provider.refresh(refresh_token)
 
 
 def _refuse_weak_password(password: str, personal: list[str]) -> None:
@@ -191,7 +204,7 @@ def _claims_of(token: VerifiedToken) -> SubjectClaims:
     )
 
 
-def _claims_of_userinfo(token: VerifiedToken, answer: Mapping[str, Any]) -> SubjectClaims:
-    # OpenID Connect Core §5.3.2: an answer about another subject must not be used.
-    email, email_verified = email_claims(answer if answer.get("sub") == token.subject else {})
+def _claims_of_userinfo(token: VerifiedToken, userinfo: Mapping[str, Any]) -> SubjectClaims:
+    # OpenID Connect Core §5.3.2: claims about another subject must not be used.
+    email, email_verified = email_claims(userinfo if userinfo.get("sub") == token.subject else {})
     return SubjectClaims(issuer=token.issuer, subject=token.subject, email=email, email_verified=email_verified)

@@ -4,12 +4,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy.exc import OperationalError
 
-from app.auth import service
+from app.auth import repository, service
 from app.auth.tokens import VerifiedToken
 from tests.support.accounts import AUTH, ask_me, count_users, log_in, me, post, sign_up, user_of
 from tests.support.assertions import assert_error, assert_invalid, assert_ok, problems
@@ -98,6 +99,39 @@ class TestSignUp:
         # `@.` has all that a careless check looks for.
         assert_invalid(post(client, path, email=wrong, password=PASSWORD), "email")
         assert asked(tenant, "signup") + asked(tenant, "token") == 0
+
+    def test_a_provisioning_that_fails_once_is_repeated(
+        self, client: FlaskClient, email: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        failing_provisioning(monkeypatch, times=1)
+        made = sign_up(client, email, username=f"sam-{email[:8]}")
+        assert me(client, log_in(client, email)["access_token"])["id"] == made["id"]
+        assert user_of(made["id"]).username == f"sam-{email[:8]}"
+
+    def test_an_account_whose_provisioning_fails_is_completed_by_its_first_login(
+        self, client: FlaskClient, email: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = count_users()
+        with monkeypatch.context() as patch:
+            failing_provisioning(patch, times=10)
+            answer = post(client, "signup", email=email, password=PASSWORD)
+        body = assert_error(answer, 503, "SERVICE_UNAVAILABLE")
+        assert "Log in" in body["message"]
+        assert count_users() == before
+        assert me(client, log_in(client, email)["access_token"])["email"] == email
+        assert count_users() == before + 1
+
+
+def failing_provisioning(monkeypatch: pytest.MonkeyPatch, *, times: int) -> None:
+    """Lose the connection when a user is inserted, this many times."""
+    add_user, left = repository.add_user, iter(range(times))
+
+    def fail(*args: Any, **kwargs: Any) -> UUID:
+        if next(left, None) is not None:
+            raise OperationalError("INSERT", None, Exception("the connection was lost"))
+        return add_user(*args, **kwargs)
+
+    monkeypatch.setattr(repository, "add_user", fail)
 
 
 BODIES = {
