@@ -18,7 +18,7 @@ from app.users import routes as users
 from app.web import api, cors, docs, errors, etags, headers, limits, proxies, request_context
 from app.web.json import StrictJson
 
-MAX_BODY_BYTES = 1024 * 1024
+MAX_BODY_BYTES = 256 * 1024
 
 
 def create_app(settings: Settings | None = None) -> Flask:

@@ -17,7 +17,7 @@ from joserfc import jws, jwt
 from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import RSAKey
 
-from app import strict_json
+from app.common import strict_json
 from app.email_address import email_claims
 from app.errors import InvalidToken, TokenExpired
 

@@ -130,7 +130,6 @@ class EquipmentQuery(PageQuery):
     """The query of the search: filters, an order and a page."""
 
     ALIASES: ClassVar = {"latitude": "lat", "longitude": "lng"}
-    loads_value = True
 
     category_id = fields.UUID(metadata={"description": "This category and all below it."})
     min_price = Money(maximum=MAX_DAILY_RATE, positive=False, metadata={"description": "At least this a day."})

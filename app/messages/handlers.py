@@ -8,8 +8,8 @@ from uuid import UUID
 from marshmallow import Schema, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import strict_json
 from app.auth.identity import Authenticated, authenticate
+from app.common import strict_json
 from app.errors import (
     GearyardError,
     MalformedRequest,

@@ -29,8 +29,8 @@ from sqlalchemy import BigInteger, Uuid, bindparam, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app import strict_json
 from app.auth.identity import caller
+from app.common import strict_json
 from app.db.session import delete_in_batches, unit_of_work
 from app.errors import Conflict, IdempotencyKeyReused, MalformedRequest, NotFound, TooManyRequests
 from app.models import IdempotencyKey

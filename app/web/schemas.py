@@ -53,8 +53,6 @@ class Query(ma.Schema):
     """A request's query: blank, `null` and `undefined` count as absent; what is not known here is ignored."""
 
     ALIASES: ClassVar[Mapping[str, str]] = {}
-    # Whether it gives an immutable value and not a mapping, so that the same query need not be read again.
-    loads_value: ClassVar[bool] = False
 
     class Meta:
         unknown = ma.EXCLUDE

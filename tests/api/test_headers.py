@@ -20,7 +20,7 @@ API = "/api/v1/equipment"
 ASSET = "/docs/swagger-ui.css"
 ORIGIN = "https://app.example.com"
 READABLE = {"X-Request-Id", "ETag", "Idempotent-Replayed", "Link", "Location", "Retry-After", "WWW-Authenticate"}
-MEGABYTE = 1024 * 1024
+MAX_BODY = 256 * 1024
 # Each is a way to a status that anybody can go: method, path, what else is sent.
 ANSWERS: list[tuple[int, str, str, dict[str, Any]]] = [
     (200, "GET", "/health", {}),
@@ -56,7 +56,7 @@ ANSWERS: list[tuple[int, str, str, dict[str, Any]]] = [
     (405, "TRACE", "/health", {}),
     (409, "GET", "/fail/conflict", {}),
     (412, "GET", "/fail/precondition", {}),
-    (413, "POST", "/api/v1/auth/auth0/login", {"data": b" " * (MEGABYTE + 1), "content_type": "application/json"}),
+    (413, "POST", "/api/v1/auth/auth0/login", {"data": b" " * (MAX_BODY + 1), "content_type": "application/json"}),
     (415, "POST", "/api/v1/auth/auth0/login", {"data": b"{}", "content_type": "text/plain"}),
     (416, "GET", ASSET, {"headers": {"Range": "bytes=99999999-"}}),
     (426, "GET", "/ws", {}),

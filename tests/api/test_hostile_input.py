@@ -34,7 +34,7 @@ from tests.support.rows import Person, add_equipment, new_equipment
 
 EQUIPMENT = "/api/v1/equipment"
 PROFILE = "/api/v1/users/me/renter-profile"
-MEGABYTE = 1024 * 1024
+MAX_BODY = 256 * 1024
 MAX_TEXT_LENGTH = 16 * 1024
 MAX_ITEMS = 1000
 
@@ -164,7 +164,7 @@ BODIES: dict[tuple[int, str], list[tuple[Any, ...]]] = {
         ("a huge exponent", b'{"a":1e400}'),
         ("a huge negative", b'{"a":-1e999999999}'),
         ("a huge integer", b'{"a":1' + b"0" * 400 + b"}"),
-        ("a million digits", b'{"a":' + b"9" * 1_000_000 + b"}"),
+        ("250,000 digits", b'{"a":' + b"9" * 250_000 + b"}"),
         ("a member twice", b'{"a":1,"a":2}'),
         ("a member twice, once escaped", b'{"a":1,"\\u0061":2}'),
         ("half a pair", b'{"a":"\\ud800"}'),
@@ -185,8 +185,8 @@ BODIES: dict[tuple[int, str], list[tuple[Any, ...]]] = {
         ("unknown members", b'{"is_admin":true,"role":0,"__proto__":{}}'),
         ("a query of another database", b'{"$where":"sleep(1000)","$ne":null}'),
         ("a NUL in a name", b'{"a\\u0000":1}'),
-        ("an endless name", b'{"' + b"a" * 1_000_000 + b'":1}'),
-        ("many members", json.dumps({f"a{n}": n for n in range(50_000)}).encode()),
+        ("an endless name", b'{"' + b"a" * 250_000 + b'":1}'),
+        ("many members", json.dumps({f"a{n}": n for n in range(15_000)}).encode()),
     ],
     (415, "UNSUPPORTED_MEDIA_TYPE"): [
         ("no type", b"{}", None),
@@ -204,7 +204,7 @@ BODIES: dict[tuple[int, str], list[tuple[Any, ...]]] = {
         ("a body packed twice", b"{}", JSON, {"Content-Encoding": "gzip, gzip"}),
         ("an encoding that is not there", b"{}", JSON, {"Content-Encoding": "br"}),
     ],
-    (413, "PAYLOAD_TOO_LARGE"): [("more than a megabyte", b" " * (MEGABYTE + 1))],
+    (413, "PAYLOAD_TOO_LARGE"): [("a byte above the limit", b" " * (MAX_BODY + 1))],
 }
 
 
@@ -234,8 +234,10 @@ def test_a_hostile_body_is_refused_by_every_route_that_takes_one(
 @pytest.mark.parametrize(
     "content_type", ["APPLICATION/JSON", "application/json; charset=utf-8", "application/geo+json"]
 )
-def test_a_megabyte_of_json_is_read_by_any_of_its_names(client: FlaskClient, owner: Person, content_type: str) -> None:
-    body = json.dumps(new_equipment()).ljust(MEGABYTE)
+def test_a_body_of_the_largest_size_is_read_by_any_of_its_names(
+    client: FlaskClient, owner: Person, content_type: str
+) -> None:
+    body = json.dumps(new_equipment()).ljust(MAX_BODY)
     headers = {**owner.headers, "Content-Encoding": "identity"}
     answer = client.post(EQUIPMENT, data=body, content_type=content_type, headers=headers)
     assert answer.status_code == 201
@@ -261,7 +263,7 @@ class TestWork:
 
     @pytest.mark.attack("hostile input")
     @pytest.mark.parametrize("mark", [MARK, TIBETAN_MARK, "\u0315\u0300"])
-    @pytest.mark.parametrize("length", [31, 1_000, 5_000, 100_000])
+    @pytest.mark.parametrize("length", [31, 1_000, 5_000, 40_000])
     def test_no_heap_of_marks_is_normalised(
         self, client: FlaskClient, admin: Person, normalised: list[str], mark: str, length: int
     ) -> None:

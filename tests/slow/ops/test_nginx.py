@@ -112,7 +112,7 @@ def test_no_token_of_a_query_is_in_its_log(nginx: NginxProcess, http: requests.S
 
 
 def test_a_body_that_is_too_large_has_the_one_error_body(nginx: NginxProcess, http: requests.Session) -> None:
-    answer = http.post(f"{nginx.url}/api/v1/equipment", data=b"x" * (1024 * 1024 + 1), timeout=20)
+    answer = http.post(f"{nginx.url}/api/v1/equipment", data=b"x" * (256 * 1024 + 1), timeout=20)
     assert_error_with_headers(answer, 413, "PAYLOAD_TOO_LARGE")
 
 
