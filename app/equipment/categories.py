@@ -99,7 +99,7 @@ def change(
         tree = _lock(session)
         before = _node(tree, category_id)
         only_if.check(before.version)
-        if _details(before) == _details(before) | _as_details(changes):
+        if all(getattr(before, name) == value for name, value in changes.items()):
             return before
         _check_move(tree, before, changes.get("parent_id", before.parent_id))
         repository.update_category(session, category_id, changes)
@@ -165,8 +165,4 @@ def _check_depth(tree: Tree, parent_id: UUID | None, *, height: int) -> None:
 
 
 def _details(node: CategoryNode) -> dict[str, str | None]:
-    return _as_details({"name": node.name, "parent_id": node.parent_id})
-
-
-def _as_details(values: Mapping[str, Any]) -> dict[str, str | None]:
-    return {name: None if value is None else str(value) for name, value in values.items()}
+    return {"name": node.name, "parent_id": None if node.parent_id is None else str(node.parent_id)}

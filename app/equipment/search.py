@@ -22,7 +22,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from geoalchemy2 import Geometry
-from sqlalchemy import BindParameter, ColumnElement, Select, SQLColumnExpression, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, bindparam, cast, func, or_, select
 from sqlalchemy.types import TypeEngine
 
 from app.db.prepared import PreparedStatement
@@ -157,23 +157,11 @@ def _parse_key(sort: Sort, key: str | None) -> Any:
     return number if sort in (Sort.DISTANCE, Sort.RELEVANCE) else Decimal(number).quantize(Decimal("0.01"))
 
 
-_TYPES: dict[str, TypeEngine[Any]] = {
-    "owner_id": sa.Uuid(),
-    "category_id": sa.Uuid(),
-    "min_price": sa.Numeric(),
-    "max_price": sa.Numeric(),
-    "point": GeographyText(),
-    "radius_metres": sa.Double(),
-    "is_available": Equipment.is_available.type,
-    "condition": Equipment.condition.type,
-    "fetch_limit": sa.Integer(),
-    "offset": sa.Integer(),
-    "after_id": sa.Uuid(),
-}
-
-
-def _parameter(name: str) -> BindParameter[Any]:
-    return sa.bindparam(name, type_=_TYPES[name])
+# Parameters whose type does not follow from a column that they are compared with.
+_POINT = bindparam("point", type_=GeographyText())
+_RADIUS_METRES: sa.BindParameter[float] = bindparam("radius_metres", type_=sa.Double())
+_OFFSET = bindparam("offset", type_=sa.Integer())
+_FETCH_LIMIT = bindparam("fetch_limit", type_=sa.Integer())
 
 
 @dataclass(frozen=True)
@@ -191,7 +179,7 @@ class _Order:
 
     def after_cursor(self, key: SQLColumnExpression[Any], id_: SQLColumnExpression[Any]) -> ColumnElement[bool]:
         """Whether a row with this key and id is after the position of the cursor, whose key may be NULL, too."""
-        position, is_after_id = sa.bindparam("after_key", type_=self.type), id_ > _parameter("after_id")
+        position, is_after_id = bindparam("after_key", type_=self.type), id_ > bindparam("after_id")
         beyond, not_before = (key < position, key <= position) if self.descending else (key > position, key >= position)
         # `not_before` is redundant, but it is a condition that an index scan can start from.
         is_after = and_(not_before, or_(beyond, is_after_id))
@@ -203,7 +191,7 @@ class _Order:
 def _order(shape: QueryShape) -> _Order:
     match shape.sort:
         case Sort.DISTANCE:
-            return _Order(distance_metres(_parameter("point")), sa.Double(), nullable=True)
+            return _Order(distance_metres(_POINT), sa.Double(), nullable=True)
         case Sort.PRICE_ASC | Sort.PRICE_DESC:
             return _Order(Equipment.daily_rate, sa.Numeric(), descending=shape.sort is Sort.PRICE_DESC)
         case Sort.RELEVANCE:
@@ -223,11 +211,11 @@ def search_statement(shape: QueryShape) -> PreparedStatement:
     order = _order(shape)
     total, candidates = _matches_read_once(shape, order) if shape.reads_all_matches else _matches_counted(shape, order)
     page = select(candidates).order_by(*order.by(candidates))
-    page = page.limit(_parameter("fetch_limit")).offset(_parameter("offset"))
+    page = page.limit(_FETCH_LIMIT).offset(_OFFSET)
     counted, rows = total.subquery("counted"), page.subquery("page")
     distance = None
     if "point" in shape.filters:
-        distance = rows.c.key if shape.sort is Sort.DISTANCE else distance_metres(_parameter("point"))
+        distance = rows.c.key if shape.sort is Sort.DISTANCE else distance_metres(_POINT)
     statement = (
         select(counted.c.total, cast(rows.c.key, sa.Text).label("sort_key"), *document_columns(distance=distance))
         .select_from(counted)
@@ -272,18 +260,18 @@ def _nearest(matches: Select[UUID, Any], order: _Order) -> sa.CompoundSelect[Any
     The index on geography does not serve: at the poles and the antimeridian, PostgreSQL ends its scan by distance with
     "index returned tuples in wrong order".
     """
-    point, needed = _parameter("point"), _parameter("offset") + _parameter("fetch_limit")
+    needed = _OFFSET + _FETCH_LIMIT
     first = (
         matches.with_only_columns(order.key.label("metres"))
         .where(Equipment.coordinates.is_not(None))
-        .order_by(as_geometry().op("<->")(cast(point, Geometry(geometry_type=None))))
+        .order_by(as_geometry().op("<->")(cast(_POINT, Geometry(geometry_type=None))))
         .limit(needed)
         .cte("first")
     )
     reach = select(func.max(first.c.metres) + REACH_MARGIN_METRES).scalar_subquery()
     are_too_few = select(func.count() < needed).select_from(first).scalar_subquery()
     return sa.union_all(
-        matches.where(func.ST_DWithin(Equipment.coordinates, point, reach)),
+        matches.where(func.ST_DWithin(Equipment.coordinates, _POINT, reach)),
         # Listings without coordinates come last, so they matter only if the others do not fill the page.
         matches.where(Equipment.coordinates.is_(None), are_too_few),
     )
@@ -292,18 +280,18 @@ def _nearest(matches: Select[UUID, Any], order: _Order) -> sa.CompoundSelect[Any
 def _conditions(shape: QueryShape) -> Iterator[ColumnElement[bool]]:
     filters = shape.filters
     if "owner_id" in filters:
-        yield Equipment.owner_id == _parameter("owner_id")
+        yield Equipment.owner_id == bindparam("owner_id")
     yield from _category_and_availability(shape, Equipment)
     if "min_price" in filters:
-        yield Equipment.daily_rate >= _parameter("min_price")
+        yield Equipment.daily_rate >= bindparam("min_price")
     if "max_price" in filters:
-        yield Equipment.daily_rate <= _parameter("max_price")
+        yield Equipment.daily_rate <= bindparam("max_price")
     if "radius_metres" in filters:
-        yield func.ST_DWithin(Equipment.coordinates, _parameter("point"), _parameter("radius_metres"))
+        yield func.ST_DWithin(Equipment.coordinates, _POINT, _RADIUS_METRES)
     if "bbox" in filters:
         yield or_(*(_is_inside(number) for number in range(shape.boxes)))
     if "condition" in filters:
-        yield Equipment.condition == _parameter("condition")
+        yield Equipment.condition == bindparam("condition")
     if "words" in filters:
         yield Equipment.search.bool_op("@@")(tsquery(shape.words))
 
@@ -315,12 +303,12 @@ def _category_and_availability(
         # An index scan can start from the elements of an array, and not from the rows of a subquery.
         yield table.category_id == sa.any_(func.array(_SUBTREE))
     if "is_available" in shape.filters:
-        yield table.is_available == _parameter("is_available")
+        yield table.is_available == bindparam("is_available")
 
 
 def _subtree() -> sa.ScalarSelect[Any]:
     """The category and its descendants. UNION, unlike UNION ALL, ends even if the tree has a cycle."""
-    tree = select(Category.id).where(Category.id == _parameter("category_id")).cte("subtree", recursive=True)
+    tree = select(Category.id).where(Category.id == bindparam("category_id")).cte("subtree", recursive=True)
     tree = tree.union(select(Category.id).join(tree, Category.parent_id == tree.c.id))
     return select(tree.c.id).scalar_subquery()
 
@@ -330,7 +318,7 @@ _SUBTREE = _subtree()  # one object, so that a statement with two uses has one C
 
 def _is_inside(number: int) -> ColumnElement[bool]:
     """Whether a listing is in this box, edges included. `&&` uses the index, but compares in single precision."""
-    edges: list[BindParameter[float]] = [sa.bindparam(f"{edge}_{number}", type_=sa.Double()) for edge in EDGES]
+    edges: list[ColumnElement[float]] = [bindparam(f"{edge}_{number}", type_=sa.Double()) for edge in EDGES]
     west, south, east, north = edges
     longitude, latitude = longitude_latitude()
     envelope = func.ST_MakeEnvelope(west, south, east, north, 4326)
