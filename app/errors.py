@@ -1,4 +1,4 @@
-"""What can go wrong, in the words of the domain. Knows no HTTP: `app/web/errors.py` holds the one table that does."""
+"""Domain errors. They know no HTTP: `app/web/errors.py` holds the table of their responses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with one field: its dotted path, a sentence for a person, a word for a program."""
+    """A problem with one field: its dotted path, a sentence for a person, a code for a program."""
 
     field: str
     message: str
@@ -14,7 +14,7 @@ class Problem:
 
 
 class GearyardError(Exception):
-    """The base of every error this service raises on purpose; its message may be shown to a client."""
+    """The base of the errors that the service raises on purpose. A client receives the message."""
 
     def __init__(
         self, message: str, *, details: Sequence[Problem] = (), retry_after_seconds: int | None = None
@@ -26,68 +26,68 @@ class GearyardError(Exception):
 
 
 class InvalidInput(GearyardError):
-    """What was sent breaks a rule; `details` name the fields."""
+    """The input breaks a rule; `details` name the fields."""
 
     @classmethod
     def of(cls, field: str, message: str, code: str = "invalid") -> "InvalidInput":
-        """The usual case: one field, one problem."""
+        """An error with one problem of one field."""
         return cls(f"{field}: {message}", details=[Problem(field, message, code)])
 
 
 class MalformedRequest(GearyardError):
-    """What was sent cannot be read at all: broken JSON, a repeated Authorization header."""
+    """The request cannot be parsed: broken JSON, a repeated Authorization header."""
 
 
 class AmbiguousCredentials(MalformedRequest):
-    """More than one access token was given."""
+    """The request holds more than one access token."""
 
 
 class UnsupportedMediaType(GearyardError):
-    """The body is of a type this service does not read."""
+    """The service does not read this type of body."""
 
 
 class NotAcceptable(GearyardError):
-    """None of the forms that this is given in is one that the caller takes."""
+    """The client accepts no media type that the resource is available in."""
 
 
 class Unauthenticated(GearyardError):
-    """No credentials were given."""
+    """The request has no credentials."""
 
 
 class InvalidToken(GearyardError):
-    """An access token was given and does not hold."""
+    """The access token is invalid."""
 
 
 class TokenExpired(InvalidToken):
-    """The access token was good once."""
+    """The access token has expired."""
 
 
 class InvalidCredentials(GearyardError):
-    """E-mail, password or refresh token are not accepted by the tenant."""
+    """The identity provider refuses the e-mail, the password or the refresh token."""
 
 
 class Forbidden(GearyardError):
-    """Who is calling is known, and may not do this."""
+    """The caller lacks the permission."""
 
 
 class NotFound(GearyardError):
-    """There is no such thing, or none that the caller may know of."""
+    """The resource does not exist, or the caller may not know that it does."""
 
 
 class Conflict(GearyardError):
-    """It clashes with what is already there."""
+    """The request conflicts with the state of a resource."""
 
 
 class PreconditionFailed(GearyardError):
-    """It is not in the state that the caller made a condition of: most often, somebody else has changed it."""
+    """The resource is not in the state that the client made a condition of."""
 
 
 class IdempotencyKeyReused(GearyardError):
-    """The key of a request that was answered came with another request."""
+    """The Idempotency-Key belongs to another request."""
 
 
 class UsernameTaken(Conflict):
-    """Another user has this name."""
+    """Another user has this username."""
 
     def __init__(self) -> None:
         message = "This username is taken."
@@ -95,8 +95,8 @@ class UsernameTaken(Conflict):
 
 
 class TooManyRequests(GearyardError):
-    """Slow down; `retry_after_seconds` says for how long."""
+    """The client exceeds a limit; it may retry after `retry_after_seconds`."""
 
 
 class Unavailable(GearyardError):
-    """Something this service stands on does not answer; trying again later helps."""
+    """A dependency does not answer; the client may retry later."""

@@ -1,8 +1,7 @@
-"""The one table from errors to responses. Every error of every layer leaves through here, with one body."""
+"""The table from errors to responses. Every error of every layer has the same body."""
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
 from typing import Any
@@ -11,7 +10,7 @@ import structlog
 from flask import Flask, Response, request
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, RequestEntityTooLarge
 
 from app import errors
 from app.db.engine import is_unavailable
@@ -24,60 +23,44 @@ from app.web.negotiation import JSON, PROBLEM_JSON, best_match
 from app.web.request_context import request_id
 
 RETRY_AFTER_SECONDS = 2
-# What a client sent comes back in an error, so it is cut.
+# An error repeats names that the client sent, so both are bounded.
 MAX_PROBLEMS = 20
 MAX_FIELD_LENGTH = 100
+MAX_REASON_LENGTH = 200
+HEADERS_OF_ERRORS = frozenset({"Allow", "Retry-After", "Content-Range"})
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class _Row:
-    status: HTTPStatus
-    code: str
-
-
-_TABLE: dict[type[GearyardError], _Row] = {
-    errors.InvalidInput: _Row(HTTPStatus.BAD_REQUEST, "VALIDATION_ERROR"),
-    errors.MalformedRequest: _Row(HTTPStatus.BAD_REQUEST, "BAD_REQUEST"),
-    errors.UnsupportedMediaType: _Row(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE"),
-    errors.NotAcceptable: _Row(HTTPStatus.NOT_ACCEPTABLE, "NOT_ACCEPTABLE"),
-    errors.Unauthenticated: _Row(HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED"),
-    errors.TokenExpired: _Row(HTTPStatus.UNAUTHORIZED, "TOKEN_EXPIRED"),
-    errors.InvalidToken: _Row(HTTPStatus.UNAUTHORIZED, "INVALID_TOKEN"),
-    errors.InvalidCredentials: _Row(HTTPStatus.UNAUTHORIZED, "INVALID_CREDENTIALS"),
-    errors.Forbidden: _Row(HTTPStatus.FORBIDDEN, "FORBIDDEN"),
-    errors.NotFound: _Row(HTTPStatus.NOT_FOUND, "NOT_FOUND"),
-    errors.Conflict: _Row(HTTPStatus.CONFLICT, "CONFLICT"),
-    errors.PreconditionFailed: _Row(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED"),
-    errors.IdempotencyKeyReused: _Row(HTTPStatus.UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED"),
-    errors.TooManyRequests: _Row(HTTPStatus.TOO_MANY_REQUESTS, "RATE_LIMITED"),
-    errors.Unavailable: _Row(HTTPStatus.SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE"),
-}
-# What Flask and Werkzeug raise by themselves: an unknown path, a wrong method, a body too large.
-_CODES_BY_STATUS = {
-    400: "BAD_REQUEST",
-    401: "UNAUTHORIZED",
-    403: "FORBIDDEN",
-    404: "NOT_FOUND",
-    405: "METHOD_NOT_ALLOWED",
-    406: "NOT_ACCEPTABLE",
-    409: "CONFLICT",
-    412: "PRECONDITION_FAILED",
-    413: "PAYLOAD_TOO_LARGE",
-    415: "UNSUPPORTED_MEDIA_TYPE",
-    429: "RATE_LIMITED",
-    500: "INTERNAL_ERROR",
-    503: "SERVICE_UNAVAILABLE",
+# The first code of a status is also the code of Werkzeug's errors with that status.
+_TABLE: dict[type[Exception], tuple[HTTPStatus, str]] = {
+    errors.MalformedRequest: (HTTPStatus.BAD_REQUEST, "BAD_REQUEST"),
+    errors.InvalidInput: (HTTPStatus.BAD_REQUEST, "VALIDATION_ERROR"),
+    errors.Unauthenticated: (HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED"),
+    errors.TokenExpired: (HTTPStatus.UNAUTHORIZED, "TOKEN_EXPIRED"),
+    errors.InvalidToken: (HTTPStatus.UNAUTHORIZED, "INVALID_TOKEN"),
+    errors.InvalidCredentials: (HTTPStatus.UNAUTHORIZED, "INVALID_CREDENTIALS"),
+    errors.Forbidden: (HTTPStatus.FORBIDDEN, "FORBIDDEN"),
+    errors.NotFound: (HTTPStatus.NOT_FOUND, "NOT_FOUND"),
+    MethodNotAllowed: (HTTPStatus.METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
+    errors.NotAcceptable: (HTTPStatus.NOT_ACCEPTABLE, "NOT_ACCEPTABLE"),
+    errors.Conflict: (HTTPStatus.CONFLICT, "CONFLICT"),
+    errors.PreconditionFailed: (HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED"),
+    RequestEntityTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "PAYLOAD_TOO_LARGE"),
+    errors.UnsupportedMediaType: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE"),
+    errors.IdempotencyKeyReused: (HTTPStatus.UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED"),
+    errors.TooManyRequests: (HTTPStatus.TOO_MANY_REQUESTS, "RATE_LIMITED"),
+    InternalServerError: (HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
+    errors.Unavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE"),
 }
 _NOT_IN_A_DESCRIPTION = re.compile(r"[^ !#-\[\]-~]")
 _CHALLENGE_CODES = {errors.InvalidToken: "invalid_token", errors.AmbiguousCredentials: "invalid_request"}
 
 
 def init_app(app: Flask) -> None:
-    """Send every exception through the table."""
+    """Register a handler for every exception."""
     app.register_error_handler(GearyardError, _domain_error)
-    app.register_error_handler(PoolTimeout, _database_away)
+    app.register_error_handler(PoolTimeout, _database_error)
     app.register_error_handler(DBAPIError, _database_error)
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Exception, _unexpected)
@@ -86,7 +69,7 @@ def init_app(app: Flask) -> None:
 def error_body(
     status: HTTPStatus, code: str, message: str, *, request_id: str, path: str, details: Iterable[Problem] = ()
 ) -> dict[str, Any]:
-    """The one error body of this API, which carries RFC 9457's members, too."""
+    """The error body of this API, with the members of RFC 9457."""
     problems = [{"field": problem.field, "message": problem.message, "code": problem.code} for problem in details]
     return {
         "error": status.phrase,
@@ -110,45 +93,39 @@ def error_response(
     details: Iterable[Problem] = (),
     retry_after_seconds: int | None = None,
 ) -> Response:
-    """An error of the request being served; its media type goes by `Accept`."""
+    """An error of the current request, in the media type that Accept prefers."""
     body = error_body(status, code, message, request_id=request_id(), path=request.path, details=details)
-    response = json_response(body, status, content_type=_media_type())
+    response = json_response(body, status, content_type=best_match((JSON, PROBLEM_JSON)) or JSON)
     if retry_after_seconds is not None:
         response.headers["Retry-After"] = str(retry_after_seconds)
     return response
 
 
 def code_of(status: HTTPStatus) -> str:
-    """The code for a status that carries none of its own."""
+    """The code of an error that has a status alone; the fallback of a status without one."""
     fallback = "INTERNAL_ERROR" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "BAD_REQUEST"
-    return _CODES_BY_STATUS.get(status, fallback)
+    return next((code for known, code in _TABLE.values() if known == status), fallback)
 
 
 def codes_by_status() -> dict[int, frozenset[str]]:
     """Every code that an error can have, by its status."""
-    found: dict[int, set[str]] = {status: {code} for status, code in _CODES_BY_STATUS.items()}
-    for row in _TABLE.values():
-        found.setdefault(row.status.value, set()).add(row.code)
-    return {status: frozenset(codes) for status, codes in sorted(found.items())}
-
-
-def _media_type() -> str:
-    return best_match((JSON, PROBLEM_JSON)) or JSON
+    statuses = sorted({status.value for status, _ in _TABLE.values()})
+    return {value: frozenset(code for status, code in _TABLE.values() if status == value) for value in statuses}
 
 
 def _domain_error(error: GearyardError) -> Response:
-    row = next(_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE)
-    metrics.count_refusal(row.code)
+    status, code = next(_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE)
+    metrics.count_refusal(code)
     response = error_response(
-        row.status, row.code, error.message, details=error.details, retry_after_seconds=error.retry_after_seconds
+        status, code, error.message, details=error.details, retry_after_seconds=error.retry_after_seconds
     )
-    if row.status is HTTPStatus.UNAUTHORIZED or isinstance(error, errors.AmbiguousCredentials):
+    if status is HTTPStatus.UNAUTHORIZED or isinstance(error, errors.AmbiguousCredentials):
         response.headers["WWW-Authenticate"] = _challenge(error)
     return response
 
 
 def _challenge(error: GearyardError) -> str:
-    """RFC 6750 §3: the realm always; an error code only where a token was presented, in the characters it allows."""
+    """RFC 6750 §3: the realm, and an error code if a token was presented, in the characters that it allows."""
     code = next((code for kind, code in _CHALLENGE_CODES.items() if isinstance(error, kind)), None)
     description = _NOT_IN_A_DESCRIPTION.sub("?", error.message)
     reason = f', error="{code}", error_description="{description}"' if code else ""
@@ -156,7 +133,7 @@ def _challenge(error: GearyardError) -> str:
 
 
 def http_error(error: HTTPException) -> Response:
-    """Werkzeug's errors, with the headers that belong to them (`Allow`), and webargs' with the fields they name."""
+    """The response to an error of Werkzeug, with its headers (`Allow`), or of webargs, with the fields it names."""
     original = error.get_response()
     if original.status_code < HTTPStatus.BAD_REQUEST:
         return Response(response=original.get_data(), status=original.status_code, headers=original.headers)
@@ -167,9 +144,7 @@ def http_error(error: HTTPException) -> Response:
         return _domain_error(errors.InvalidInput(summary, details=problems))
     status = HTTPStatus(original.status_code)
     response = error_response(status, code_of(status), error.description or status.phrase)
-    for name in ("Allow", "Retry-After", "Content-Range"):
-        if name in original.headers:
-            response.headers[name] = original.headers[name]
+    response.headers.update({name: value for name, value in original.headers if name in HEADERS_OF_ERRORS})
     return response
 
 
@@ -196,29 +171,20 @@ _PROBLEM_CODES = {
 }
 
 
-def _database_error(error: DBAPIError) -> Response:
+def _database_error(error: DBAPIError | PoolTimeout) -> Response:
     if not is_unavailable(error):
         return _unexpected(error)
-    sqlstate = getattr(error.orig, "pgcode", None)
-    log.warning("database_unavailable", sqlstate=sqlstate, reason=str(error.orig).strip()[:200])
-    return _unavailable()
-
-
-def _database_away(error: PoolTimeout) -> Response:
-    log.warning("database_pool_exhausted", reason=str(error)[:200])
-    return _unavailable()
-
-
-def _unavailable() -> Response:
-    return error_response(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "SERVICE_UNAVAILABLE",
-        "The service is busy or restarting; try again shortly.",
-        retry_after_seconds=RETRY_AFTER_SECONDS,
-    )
+    if isinstance(error, PoolTimeout):
+        log.warning("database_pool_exhausted", reason=str(error)[:MAX_REASON_LENGTH])
+    else:
+        sqlstate = getattr(error.orig, "pgcode", None)
+        log.warning("database_unavailable", sqlstate=sqlstate, reason=str(error.orig).strip()[:MAX_REASON_LENGTH])
+    status, code = _TABLE[errors.Unavailable]
+    message = "The service is busy or restarting; try again shortly."
+    return error_response(status, code, message, retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
 def _unexpected(error: Exception) -> Response:
     report_unexpected(error)
     message = "Something went wrong on our side; the request id helps us find it."
-    return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
+    return error_response(*_TABLE[InternalServerError], message)
