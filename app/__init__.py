@@ -11,7 +11,7 @@ from app.demo import commands as demo
 from app.equipment import routes as equipment
 from app.messages import asyncapi, live, socket
 from app.messages import routes as messages
-from app.observability import error_tracking, health, logging, metrics_endpoint
+from app.observability import health, logging, metrics_endpoint, sentry
 from app.settings import Settings
 from app.users import commands as users_commands
 from app.users import routes as users
@@ -33,7 +33,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json = StrictJson(app)
     app.extensions["settings"] = settings
     logging.configure(settings)
-    error_tracking.configure(settings)
+    sentry.configure(settings)
     session.configure(settings)
     prepared.configure(settings)
 

@@ -7,7 +7,7 @@ import gevent
 import structlog
 from sqlalchemy.engine import make_url
 
-from app.observability import error_tracking, exceptions
+from app.observability import exceptions, sentry
 from app.observability.redaction import escape, keep_secret, redact_event, withhold_requests
 from app.settings import Settings
 
@@ -50,7 +50,7 @@ def keep_secrets_of(settings: Settings) -> None:
 
 def _log_greenlet_failure(_context: Any, _kind: Any, error: Any, _traceback: Any) -> None:
     """Gevent's hook for what a greenlet leaves behind. Its context names the greenlet's arguments, so it stays out."""
-    error_tracking.send(error)
+    sentry.send(error)
     log.error("greenlet_failed", exc_info=error)
 
 
@@ -66,7 +66,7 @@ def dict_config(*, level: str, as_json: bool) -> dict[str, Any]:
         "foreign_pre_chain": [*_SHARED, withhold_requests],
         "processors": [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            exceptions.render(as_json=as_json),
+            exceptions.renderer(as_json=as_json),
             redact_event,
             *render,
         ],

@@ -1,12 +1,11 @@
-"""The last line of defence of the log: what looks like a secret is taken out, wherever it came from.
+"""Redaction: structlog processors that remove secrets from log records.
 
-Nothing should need it. Whoever logs is to leave secrets out; these are structlog processors for when somebody did not.
-Linear in the length of a text, as parts of it come from clients.
+A second defence: code that logs leaves secrets out. Linear in the length of a text, parts of which come from clients.
 """
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -18,43 +17,33 @@ SHORTEST_SECRET = 10  # characters; anything shorter may be a word that a senten
 _INVALID_REQUEST = re.compile(r"Invalid request from ip=(\S*): ")
 _QUERY = re.compile(r"\?\S+")
 _KEY = re.compile(r"authorization|passw|secret|token|cookie|credential|api_?key|dsn", re.IGNORECASE)
-# What each needs to match at all comes first: most texts hold none of it, and to look for it costs next to nothing.
-_PATTERNS: tuple[tuple[Callable[[str], bool], re.Pattern[str], str], ...] = (
-    (lambda text: "eyJ" in text, re.compile(r"(?<![\w-])eyJ[\w-]{6,}\.[\w.-]+"), REDACTED),  # a JWT, or its rest
-    (
-        lambda text: len(text.split(maxsplit=1)) > 1,
-        re.compile(r"\b(bearer|basic)\s+[^\s\"',;]+", re.IGNORECASE),
-        rf"\1 {REDACTED}",
-    ),
-    (lambda text: "://" in text, re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]*@"), f"{REDACTED}@"),  # user and password
-    (
-        lambda text: "=" in text,
-        re.compile(r"\b(\w*(?:token|password|passwd|secret))=[^&\s\"']+", re.IGNORECASE),
-        rf"\1={REDACTED}",
-    ),
+_PATTERNS = (
+    (re.compile(r"(?<![\w-])eyJ[\w-]{6,}\.[\w.-]+"), REDACTED),  # a JWT, or its rest
+    (re.compile(r"\b(bearer|basic)\s+[^\s\"',;]+", re.IGNORECASE), rf"\1 {REDACTED}"),
+    (re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]*@"), f"{REDACTED}@"),  # user and password of a URL
+    (re.compile(r"\b(\w*(?:token|password|passwd|secret))=[^&\s\"']+", re.IGNORECASE), rf"\1={REDACTED}"),
 )
 _kept_secret: set[str] = set()
 
 
 def keep_secret(*values: str | None) -> None:
-    """Let none of these appear in the log, in whatever sentence: secrets of the settings, as such or in a URL."""
+    """Redact these values, secrets of the settings, wherever they appear, as such or quoted in a URL."""
     for value in values:
         if value is not None and len(value) >= SHORTEST_SECRET:
             _kept_secret.update((value, quote(value, safe="")))
 
 
 def redact(text: str) -> str:
-    """The text without what looks like a secret."""
+    """Replace secrets of the settings, JWTs, credentials of URLs and values of parameters that name a secret."""
     for secret in _kept_secret:
         text = text.replace(secret, REDACTED)
-    for may_match, pattern, replacement in _PATTERNS:
-        if may_match(text):
-            text = pattern.sub(replacement, text)
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
     return text
 
 
 def redact_event(_logger: Any, _name: str, event: EventDict) -> EventDict:
-    """A structlog processor: `redact` for every text of an event, however deep, and for what its key gives away."""
+    """A structlog processor: `redact` every text of an event, nested ones too, and values whose key names a secret."""
     return {key: _redacted(key, value) for key, value in event.items()}
 
 
@@ -74,9 +63,9 @@ def _redacted(key: Any, value: Any) -> Any:
 
 
 def withhold_requests(_logger: Any, _name: str, event: EventDict) -> EventDict:
-    """A structlog processor for other people's loggers: what a client sent stays out of their sentences.
+    """A structlog processor for records of libraries: remove what a client sent.
 
-    gunicorn repeats the request line or header that it cannot read; others name URLs with their query.
+    gunicorn repeats a request line or header that it cannot read; others log URLs with their query.
     """
     text = str(event.get("event", ""))
     invalid = _INVALID_REQUEST.match(text)
@@ -92,9 +81,9 @@ def withhold_requests(_logger: Any, _name: str, event: EventDict) -> EventDict:
 
 
 def escape(_logger: Any, _name: str, event: EventDict) -> EventDict:
-    """A structlog processor: line breaks and terminal sequences become visible, so a record is one line of plain text.
+    """A structlog processor: escape line breaks and terminal sequences, so that a record is one line of plain text.
 
-    A traceback keeps its lines: each is indented, so that none passes for a record.
+    A traceback keeps its line breaks; its lines are indented, unlike records.
     """
     return {
         key: escaped(value, keep="\n" if key == "exception" else "") if isinstance(value, str) else value
@@ -103,7 +92,7 @@ def escape(_logger: Any, _name: str, event: EventDict) -> EventDict:
 
 
 def escaped(text: str, *, keep: str = "") -> str:
-    """The text with everything escaped that is not printable (line separators, bidirectional marks), but for `keep`."""
+    """Escape unprintable characters (line separators, bidirectional marks), except those of `keep`."""
     if text.isprintable():
         return text
     return "".join(

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, text
 from app import create_app
 from app.auth.identity import public
 from app.db.session import transaction
-from app.observability import error_tracking
+from app.observability import sentry
 from app.observability.failures import report_unexpected
 from app.settings import Settings
 
@@ -73,7 +73,7 @@ def client(settings: Settings, engine: Engine, collector: tuple[str, Queue[bytes
     app.add_url_rule("/fail/<kind>", view_func=fail)
     yield app.test_client()
     sentry_sdk.get_client().close(timeout=ARRIVAL_SECONDS)
-    error_tracking.configure(settings)
+    sentry.configure(settings)
 
 
 @pytest.fixture

@@ -153,8 +153,6 @@ def test_the_text_of_an_exception_is_not_told_where_it_may_hold_a_value(statemen
     [
         ("stranger.nothing", "'Stranger' object has no attribute 'nothing'"),
         ("None.nothing", "'NoneType' object has no attribute 'nothing'"),
-        ("1 + 'x'", "unsupported operand type(s) for +: 'int' and 'str'"),
-        ("len()", "len() takes exactly one argument (0 given)"),
         ("nowhere", "name 'nowhere' is not defined"),
         ("import nowhere", "No module named 'nowhere'"),
         ("[][0]", "list index out of range"),
@@ -163,5 +161,5 @@ def test_the_text_of_an_exception_is_not_told_where_it_may_hold_a_value(statemen
         ("raise RuntimeError('12345')", "(text withheld, 5 characters)"),
     ],
 )
-def test_what_the_interpreter_says_of_the_program_is_told(statement: str, told: str) -> None:
+def test_the_text_of_an_exception_is_told_where_it_is_about_the_program(statement: str, told: str) -> None:
     assert safe_text(raised(statement)) == told
