@@ -9,10 +9,10 @@ from sqlalchemy import ARRAY, Connection, Text, bindparam, exists, insert, selec
 from sqlalchemy.orm import Session
 
 from app.auth.principal import Identity, SubjectClaims
+from app.common.email import is_same_email
 from app.db import prepared
 from app.db.prepared import PreparedStatement
 from app.db.session import translate_integrity_errors
-from app.email_address import is_same_email
 from app.errors import Conflict, InvalidToken, NotFound, UsernameTaken
 from app.models import ExternalIdentity, Role, User
 

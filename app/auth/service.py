@@ -19,9 +19,9 @@ from app.auth.auth0 import Auth0Client
 from app.auth.principal import Identity, SubjectClaims
 from app.auth.repository import IdentityKey, KnownIdentity
 from app.auth.tokens import TokenVerifier, VerifiedToken
+from app.common.email import email_claims
 from app.db.batching import BatchLoader
 from app.db.session import single_statement, transaction
-from app.email_address import email_claims
 from app.errors import Forbidden, GearyardError, InvalidInput, Unavailable, UsernameTaken
 from app.settings import LoginLimits
 

@@ -18,7 +18,7 @@ from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import RSAKey
 
 from app.common import strict_json
-from app.email_address import email_claims
+from app.common.email import email_claims
 from app.errors import InvalidToken, TokenExpired
 
 MAX_TOKEN_BYTES = 8 * 1024

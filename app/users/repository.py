@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
+from app.common.email import is_same_email
 from app.db.session import translate_integrity_errors
-from app.email_address import is_same_email
 from app.errors import NotFound, UsernameTaken
 from app.models import OwnerProfile, RenterProfile, Role, User
 

@@ -12,7 +12,7 @@ import orjson
 from marshmallow import ValidationError, fields, validate
 from webargs.multidictproxy import MultiDictProxy
 
-from app.email_address import acceptable_email
+from app.common.email import acceptable_email
 
 MAX_MEMBERS = 100
 MAX_URL_LENGTH = 2048

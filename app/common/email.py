@@ -1,4 +1,4 @@
-"""What counts as an e-mail address, and as a verified one, the same wherever it comes from."""
+"""E-mail addresses: which are acceptable, equal and verified."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from email_validator import EmailNotValidError, validate_email
 
 
 def acceptable_email(value: object) -> str | None:
-    """The address, normalised, if it is one by its form (RFC 5321, RFC 6531), without any look-up; else None."""
+    """The normalised address if its form is valid (RFC 5321, RFC 6531), else None. There is no DNS look-up."""
     if not isinstance(value, str):
         return None
     try:
@@ -17,9 +17,9 @@ def acceptable_email(value: object) -> str | None:
 
 
 def is_same_email(one: str, other: str) -> bool:
-    """Whether two acceptable addresses differ in the case of letters at most, by Unicode's rules.
+    """Whether two acceptable addresses are equal without regard to case, by Unicode's rules.
 
-    The database's citext goes by its locale, which may make "İ" an "i": that would be somebody else's address.
+    The database's citext compares by its locale, which may take "İ" for "i": another address.
     """
     return one.lower() == other.lower()
 
@@ -27,7 +27,7 @@ def is_same_email(one: str, other: str) -> bool:
 def email_claims(claims: Mapping[str, Any]) -> tuple[str | None, bool]:
     """The `email` of a set of claims, and whether it is verified (OpenID Connect Core §5.1).
 
-    Verified only where there is an acceptable address and `email_verified` is boolean true: no "true" and no 1.
+    It is verified if there is an acceptable address and `email_verified` is boolean true, not "true" or 1.
     """
     email = acceptable_email(claims.get("email"))
     return email, email is not None and claims.get("email_verified") is True
