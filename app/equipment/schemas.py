@@ -95,7 +95,9 @@ class Item(ma.Schema):
     photos = fields.List(fields.Nested(Photo), required=True)
     created_at = fields.AwareDateTime(required=True, format="iso")
     updated_at = fields.AwareDateTime(required=True, format="iso")
-    distance_km = fields.Float(allow_none=True, metadata={"description": "Where a point is given; to the metre."})
+    distance_km = fields.Float(
+        allow_none=True, metadata={"description": "The distance from the point of the search, rounded to a metre."}
+    )
 
 
 ItemPage = ma.Schema.from_dict(page_fields(Item), name="EquipmentPage")
@@ -131,24 +133,24 @@ class EquipmentQuery(PageQuery):
 
     ALIASES: ClassVar = {"latitude": "lat", "longitude": "lng"}
 
-    category_id = fields.UUID(metadata={"description": "This category and all below it."})
-    min_price = Money(maximum=MAX_DAILY_RATE, positive=False, metadata={"description": "At least this a day."})
-    max_price = Money(maximum=MAX_DAILY_RATE, positive=False, metadata={"description": "At most this a day."})
-    lat = _latitude(metadata={"description": "Also `latitude`; goes with `lng`."})
-    lng = _longitude(metadata={"description": "Also `longitude`; goes with `lat`."})
+    category_id = fields.UUID(metadata={"description": "The category; its descendants are included."})
+    min_price = Money(maximum=MAX_DAILY_RATE, positive=False, metadata={"description": "The minimum daily rate."})
+    max_price = Money(maximum=MAX_DAILY_RATE, positive=False, metadata={"description": "The maximum daily rate."})
+    lat = _latitude(metadata={"description": "The point's latitude; also `latitude`. Needs `lng`."})
+    lng = _longitude(metadata={"description": "The point's longitude; also `longitude`. Needs `lat`."})
     radius_km = Number(
         validate=validate.Range(min=0, max=MAX_RADIUS_METRES / METRES_PER_KILOMETRE),
-        metadata={"description": "At most so far from the point, in kilometres; needs `lat` and `lng`."},
+        metadata={"description": "The maximum distance from the point in kilometres. Needs `lat` and `lng`."},
     )
-    bbox = _BoundingBoxField(metadata={"description": "west,south,east,north; may cross the antimeridian."})
-    is_available = fields.Boolean(metadata={"description": "Only what is on offer, or only what is not."})
-    condition = fields.Enum(Condition, by_value=True, metadata={"description": "In this condition."})
-    q = Text(max_length=MAX_QUERY_LENGTH, metadata={"description": "Words of title, description or place."})
+    bbox = _BoundingBoxField(metadata={"description": "west,south,east,north in degrees; may cross the antimeridian."})
+    is_available = fields.Boolean(metadata={"description": "Whether the listing is available."})
+    condition = fields.Enum(Condition, by_value=True, metadata={"description": "The condition of the equipment."})
+    q = Text(max_length=MAX_QUERY_LENGTH, metadata={"description": "Words of the title, description or location."})
     sort = fields.Enum(
         Sort,
         by_value=True,
-        metadata={"description": "The order; by default `distance` where a point is given, else `newest`. `distance` "
-                  "needs a point, `relevance` needs `q`."},
+        metadata={"description": "The order: by default `distance` with a point, otherwise `newest`. `distance` needs "
+                  "a point, `relevance` needs `q`."},
     )  # fmt: skip
 
     @ma.validates_schema
