@@ -1,5 +1,6 @@
 """Security headers on every answer, whatever its status; nothing personal is kept by anybody's cache."""
 
+import dataclasses
 import re
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app import create_app
 from app.settings import Settings
 from app.web.errors import codes_by_status
 from tests.support import UNKNOWN_ID
@@ -110,6 +112,19 @@ def test_every_status_has_its_headers_and_every_error_the_one_body(
             body = assert_error(answer, status, (answer.json or {}).get("code", ""))
             assert body["code"] in codes_by_status().get(status, {"BAD_REQUEST"})
             assert not re.search("secret|QueuePool", str(body))
+
+
+@pytest.mark.parametrize(
+    ("trusted_proxies", "forwarded_proto", "is_https"),
+    [(0, "https", False), (1, "http", False), (1, "https", True), (1, "https, http", False), (1, "javascript", False)],
+)
+@pytest.mark.parametrize("path", ["/health", "/nowhere"])
+def test_hsts_is_sent_over_https_only(
+    settings: Settings, trusted_proxies: int, forwarded_proto: str, is_https: bool, path: str
+) -> None:
+    client = create_app(dataclasses.replace(settings, trusted_proxy_count=trusted_proxies)).test_client()
+    answer = client.get(path, headers={"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": forwarded_proto})
+    assert_secure(answer.headers, is_https=is_https)
 
 
 class TestCaches:

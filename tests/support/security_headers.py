@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from werkzeug.datastructures import Headers
 
 CONTENT_SECURITY_POLICY = "Content-Security-Policy"
+HSTS = "Strict-Transport-Security"
 REQUIRED = {
-    "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
     CONTENT_SECURITY_POLICY: "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -16,8 +16,9 @@ REQUIRED = {
 }
 
 
-def assert_secure(headers: Mapping[str, str] | Headers, *, is_page: bool = False) -> None:
-    """Each header is there, with its value; a page may have a policy of its own (it is tested where the page is)."""
+def assert_secure(headers: Mapping[str, str] | Headers, *, is_page: bool = False, is_https: bool = False) -> None:
+    """Check each header's value. A page may have its own policy. HSTS belongs to HTTPS only (RFC 6797 §7.2)."""
+    assert headers.get(HSTS) == ("max-age=63072000; includeSubDomains" if is_https else None)
     for name, value in REQUIRED.items():
         assert name in headers
         assert headers[name] == value or (is_page and name == CONTENT_SECURITY_POLICY), f"{name}: {headers[name]}"

@@ -12,7 +12,7 @@ import pytest
 import requests
 from websockets.sync.client import connect
 
-from app.web.headers import HEADERS
+from app.web.headers import HEADERS, HSTS
 from deploy.local.processes import wait_until
 from tests.support.assertions import assert_error
 from tests.support.processes.nginx import NginxProcess
@@ -53,7 +53,7 @@ def http(nginx: NginxProcess) -> Iterator[requests.Session]:
 
 def assert_error_with_headers(answer: requests.Response, status: int, code: str) -> None:
     assert_error(answer, status, code)
-    assert answer.headers.keys() >= set(HEADERS)
+    assert answer.headers.keys() >= {HSTS[0], *HEADERS}
 
 
 @contextmanager
