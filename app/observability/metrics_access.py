@@ -1,8 +1,7 @@
-"""Who may read `/metrics`: whoever is on a private network, as far as that can be known, or has the token.
+"""Access to `/metrics`: for clients on a private network and clients with the token.
 
-An address is worth something only if it is the client's own. Behind a proxy that nobody declared, everyone has the
-proxy's address, which is a private one: so whatever shows that a request came another way than the settings say, by
-fewer proxies or by more, counts as public.
+Behind an undeclared proxy every client has the proxy's address, which is private. So a request counts as public if its
+headers show another number of proxies than TRUSTED_PROXY_COUNT.
 """
 
 import hmac
@@ -14,8 +13,8 @@ from app.client_address import parsed
 from app.errors import Forbidden, InvalidToken
 from app.settings import MetricsAccess
 
-# Listed, since Python's `is_private` also takes documentation, benchmark and other reserved ranges for private.
-_PRIVATE = [
+# Python's `is_private` includes documentation, benchmark and other reserved ranges, too.
+_PRIVATE_NETWORKS = [
     ip_network(network)
     for network in (
         *("127.0.0.0/8", "::1/128"),  # loopback
@@ -26,21 +25,20 @@ _PRIVATE = [
 ]
 FORWARDED = "Forwarded"
 FORWARDED_FOR = "X-Forwarded-For"
-# What proxies add to say on whose behalf they ask.
-_SIGNS_OF_A_PROXY = (
+_PROXY_HEADERS = (
     *(FORWARDED, FORWARDED_FOR, "Via", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP"),
     *("X-Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server"),
 )
 
 
 def check(access: MetricsAccess, *, headers: Headers, client_address: str | None, proxies: int) -> None:
-    """Let the caller read, or raise.
+    """Return if the client may read the metrics.
 
-    `client_address` is what ProxyFix made of the request, `proxies` how many it trusts.
+    `client_address` is ProxyFix's result, `proxies` the number of proxies that it trusts.
 
     Raises:
-        InvalidToken: something was sent as a credential, and it is not the token.
-        Forbidden: nothing was.
+        InvalidToken: the request has an Authorization header without the token.
+        Forbidden: it has no Authorization header.
     """
     if access.allow_private_only:
         if _came_as_configured(headers, proxies) and is_private(client_address or ""):
@@ -55,15 +53,15 @@ def check(access: MetricsAccess, *, headers: Headers, client_address: str | None
 
 
 def is_private(address: str) -> bool:
-    """Tell whether it is an address of a private network; False for all that is no address at all."""
+    """Whether the text is an address of a private network; False for text that is no address."""
     found = parsed(address)
-    return found is not None and any(found in network for network in _PRIVATE)
+    return found is not None and any(found in network for network in _PRIVATE_NETWORKS)
 
 
 def _came_as_configured(headers: Headers, proxies: int) -> bool:
     if proxies == 0:
-        return not any(name in headers for name in _SIGNS_OF_A_PROXY)
-    # Each trusted proxy adds one entry. With fewer, ProxyFix leaves the address of the last proxy, for everybody.
+        return not any(name in headers for name in _PROXY_HEADERS)
+    # Each trusted proxy adds one entry. With fewer entries ProxyFix leaves the address of the last proxy.
     entries = headers.get(FORWARDED_FOR, "").split(",")
     return FORWARDED not in headers and len(entries) == proxies and all(entry.strip() for entry in entries)
 
