@@ -1,4 +1,4 @@
-"""Pages of a list: what is asked for, what is given, and the cursor between two of them. Knows no HTTP."""
+"""Pages of a list, and the cursors between them. Knows no HTTP."""
 
 import base64
 import binascii
@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, kw_only=True)
 class PageRequest:
-    """Which part of a list: by number, or after a cursor, which repeats and skips nothing at any depth."""
+    """A page by its number, or after a cursor, which repeats and skips no item at any depth."""
 
     page: int = 1
     limit: int = DEFAULT_LIMIT
@@ -32,7 +32,7 @@ class PageRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Page(Generic[Item]):
-    """A part of a list; `total` counts all that match, exactly; `next_cursor` is None on the last page."""
+    """A page of a list. `total` is the exact number of all matches; `next_cursor` is None on the last page."""
 
     items: Sequence[Item]
     total: int
@@ -42,13 +42,13 @@ class Page(Generic[Item]):
 
     @property
     def total_pages(self) -> int:
-        """How many pages of this size the whole list has."""
+        """The number of pages of this size."""
         return -(-self.total // self.limit)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """Where a page begins: behind this sort key and identifier, being the page of this number."""
+    """The start of a page: its number, and the sort key and the id of the item before it."""
 
     page: int
     key: str | None
@@ -56,22 +56,22 @@ class Position:
 
 
 def encode_cursor(position: Position, *, of_list: str) -> str:
-    """Make an opaque cursor, bound to the list it was made for: the same filters in the same order."""
+    """Encode an opaque cursor, valid only for the list with the same filters and order."""
     payload = orjson.dumps([position.page, position.key, position.id])
     return _text(_tag(payload, of_list) + payload)
 
 
 def decode_cursor(cursor: str, *, of_list: str) -> Position:
-    """Read a cursor back.
+    """Decode a cursor. It is no secret: a client that forges one chooses a position.
 
     Raises:
-        InvalidInput: it was damaged, or made for another list. (It is no secret: who forges one picks a position.)
+        InvalidInput: it is damaged, or of another list.
     """
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         tag, payload = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
         if tag != _tag(payload, of_list) or _text(raw) != cursor:
-            raise ValueError("not of this list, or not as it was given")
+            raise ValueError("damaged, or of another list")
         match orjson.loads(payload):
             case [int(page), str() | None as key, str(identifier)] if page is not True and 0 < page <= MAX_PAGE:
                 return Position(page=page, key=key, id=identifier)
@@ -81,18 +81,18 @@ def decode_cursor(cursor: str, *, of_list: str) -> Position:
 
 
 def time_of_key(key: str | None) -> datetime:
-    """The time that a cursor's key holds, as `datetime.isoformat` wrote it in UTC. Raises ValueError for all else.
+    """The time of a cursor's key, written by `datetime.isoformat` in UTC. Raises ValueError.
 
-    PostgreSQL reads fewer offsets than Python: one that was made up must not get that far.
+    A forged offset is refused here, as PostgreSQL reads fewer offsets than Python.
     """
     time = datetime.fromisoformat(key or "")
     if time.utcoffset() != timedelta():
-        raise ValueError("not a time that was given out")
+        raise ValueError("not a time in UTC")
     return time
 
 
 def invalid_cursor() -> InvalidInput:
-    """The one error of every cursor that cannot be followed."""
+    """The error of every invalid cursor."""
     return InvalidInput.of("cursor", "Not a cursor of this list with these filters; start again without it.")
 
 
@@ -105,5 +105,5 @@ def _tag(payload: bytes, of_list: str) -> bytes:
 
 
 def fingerprint(*parts: Any) -> str:
-    """A text that is equal for equal filters, to bind a cursor to them."""
+    """The scope of a cursor: equal for equal filters."""
     return repr(parts)

@@ -34,7 +34,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     exporter.init_app(app)
     app.after_request(_limit_methods)
 
-    @app.get(PATH)
+    @app.get(PATH, endpoint="metrics")
     @public  # `metrics_access` takes the place of access tokens
     def metrics_text() -> Response:
         """Return the metrics in Prometheus' text format.

@@ -1,4 +1,4 @@
-"""The base of every schema: unknown fields refused, text that the database can hold, blanks in a query absent."""
+"""The bases of the schemas, and fields that accept only what the database can hold."""
 
 import re
 import unicodedata
@@ -16,18 +16,18 @@ from app.common.email import acceptable_email
 
 MAX_MEMBERS = 100
 MAX_URL_LENGTH = 2048
-# A text is normalised in a time that grows with the square of the marks in a row: 160 KB of them took 25 s. UAX #15
-# calls 30 enough for any language ("Stream-Safe Text Format").
+# Normalising takes time quadratic in the number of consecutive marks: 160 KB of them took 25 s. UAX #15 calls 30 enough
+# for any language ("Stream-Safe Text Format").
 MAX_MARKS = 30
-MAX_DECOMPOSITION = 4  # as many code points, and no more, can become one (UAX #15)
+MAX_DECOMPOSITION = 4  # code points that NFC can compose into one (UAX #15)
 MAX_OBJECT_BYTES = 16 * 1024
 MAX_OBJECT_DEPTH = 8
-# PostgreSQL's jsonb gives 1e300 back as an integer of 301 digits, and JSON as it is written here ends at 64 bits.
+# PostgreSQL's jsonb returns 1e300 as an integer of 301 digits, and orjson writes integers of 64 bits.
 MAX_OBJECT_NUMBER = 2.0**63
-# What a web form or a JavaScript client sends for "nothing chosen".
+# What web forms and JavaScript clients send for an empty choice.
 ABSENT_QUERY_VALUES = frozenset({"", "null", "undefined"})
-# Controls (NUL among them, which PostgreSQL's text cannot hold), invisible format characters (which make two names look
-# like one), surrogates (which UTF-8 cannot hold), line and paragraph separators: Unicode's general categories.
+# Unicode's general categories of controls (PostgreSQL's text cannot hold NUL), of invisible format characters (two
+# names would look alike), of surrogates (UTF-8 cannot hold them), and of line and paragraph separators.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS = "\u200c\u200d"  # part of how Persian, Hindi and emoji are written
 _PLAIN_INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
@@ -36,21 +36,21 @@ _PLAIN_DECIMAL = re.compile(r"-?\d{1,12}(\.\d{1,12})?", re.ASCII)
 
 
 class Body(ma.Schema):
-    """A request's JSON body: an object that has no fields but these."""
+    """A request's JSON body. Unknown fields are refused."""
 
     class Meta:
         unknown = ma.RAISE
 
     @ma.pre_load
     def refuse_crowds(self, data: Any, **_: Any) -> Any:
-        """Refuse more members than anything has here, before each one that is unknown is told so."""
+        """Refuse a large object before every unknown field of it becomes an error."""
         if isinstance(data, dict) and len(data) > MAX_MEMBERS:
             raise ValidationError(f"Must not have more than {MAX_MEMBERS} members.")
         return data
 
 
 class Query(ma.Schema):
-    """A request's query: blank, `null` and `undefined` count as absent; what is not known here is ignored."""
+    """A request's query. Blank, `null` and `undefined` values count as absent; unknown parameters are ignored."""
 
     ALIASES: ClassVar[Mapping[str, str]] = {}
 
@@ -59,7 +59,7 @@ class Query(ma.Schema):
 
     @ma.pre_load
     def drop_absent_values(self, data: MultiDictProxy, **_: Any) -> dict[str, str]:
-        """Reduce the query to one value for each name: of two, neither can be the one that was meant."""
+        """Keep one value of each parameter. Two different values are refused, as either may be meant."""
         given: dict[str, set[str]] = {}
         for name, values in data.data.lists():  # type: ignore[attr-defined]
             present = {value for value in values if value.strip() not in ABSENT_QUERY_VALUES}
@@ -73,8 +73,8 @@ class Query(ma.Schema):
 class Text(fields.String):
     """Unicode text between two lengths (in code points), without control and invisible characters.
 
-    Trimmed and in NFC, so that what looks equal is equal; `verbatim` keeps it as it was typed, for secrets. `formatted`
-    lets the invisible characters through that people's own words hold: marks of direction, the tags of flags.
+    Trimmed, and normalised to NFC, so that texts that look equal are equal. `verbatim` keeps a secret as it was typed.
+    `formatted` permits the format characters of prose: marks of direction, the tags of flags.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class Text(fields.String):
         return text if self._verbatim else unicodedata.normalize("NFC", text)
 
     def _check_characters(self, text: str) -> None:
-        """Refuse what must not be in a text, and what would take long to normalise."""
+        """Refuse control characters, and a text that would take long to normalise."""
         if len(text) > self._max_length_before_normalising:
             self._length(text)
-        if text.isascii() and text.isprintable():  # most are, and each of these characters is acceptable
+        if text.isascii() and text.isprintable():  # fast path: every printable ASCII character is allowed
             return
         marks = 0
         for character in text:
@@ -118,7 +118,7 @@ class Text(fields.String):
 
 
 class Items(fields.List[Any]):
-    """A list of at most so many; what is longer is refused before any of it is looked at."""
+    """A list of bounded length, which is checked before any item is."""
 
     def __init__(self, inner: fields.Field[Any], *, max_items: int, **options: Any) -> None:
         self._length = validate.Length(max=max_items)
@@ -131,7 +131,7 @@ class Items(fields.List[Any]):
 
 
 class Email(Text):
-    """An e-mail address by its form (RFC 5321), with no look-up; normalised."""
+    """An e-mail address (RFC 5321), checked by its syntax alone, and normalised."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(min_length=3, max_length=254, **options)
@@ -144,7 +144,7 @@ class Email(Text):
 
 
 class HttpsUrl(Text):
-    """An https URL of bounded length, its scheme and host in lower case. It is kept and handed out, never fetched."""
+    """An https URL of bounded length, its scheme and host in lower case. The service never fetches it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=MAX_URL_LENGTH, **options)
@@ -162,7 +162,7 @@ class HttpsUrl(Text):
 
 
 class Integer(fields.Integer):
-    """A whole number in plain ASCII digits; Python's own reading takes 1_0 and other scripts' digits, too."""
+    """An integer in ASCII digits. `int` would also parse `1_0` and the digits of other scripts."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> int:
         if not _PLAIN_INTEGER.fullmatch(str(value)):
@@ -171,7 +171,7 @@ class Integer(fields.Integer):
 
 
 class Number(fields.Float):
-    """A finite number in plain ASCII digits, perhaps with an exponent."""
+    """A finite number in ASCII digits, with an optional exponent."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_nan=False, **options)
@@ -183,7 +183,7 @@ class Number(fields.Float):
 
 
 class Flag(fields.Boolean):
-    """true or false in a JSON body; nothing that merely looks like one."""
+    """`true` or `false` in a JSON body. marshmallow's field also takes 1, "yes" and the like."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> bool:
         if not isinstance(value, bool):
@@ -192,7 +192,7 @@ class Flag(fields.Boolean):
 
 
 class Money(fields.Decimal):
-    """An amount above zero with at most two decimals: a string or a number in, a string out, never rounded."""
+    """An amount with at most two decimals: a string or a number in, a string out, never rounded. By default above 0."""
 
     def __init__(self, *, maximum: Decimal, positive: bool = True, **options: Any) -> None:
         super().__init__(as_string=True, **options)
@@ -204,7 +204,7 @@ class Money(fields.Decimal):
         return {lower: float(self._range.min), "maximum": float(self._range.max)}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Decimal:
-        # Plain digits only: an exponent can stand for a number of any length.
+        # No exponent, which could denote a number of any length.
         if not isinstance(value, int | float | str) or not _PLAIN_DECIMAL.fullmatch(str(value)):
             raise self.make_error("invalid")
         amount: Decimal = super()._deserialize(value, attr, data, **options)
@@ -217,13 +217,13 @@ class Money(fields.Decimal):
 
 
 class JsonObject(fields.Dict):
-    """Any JSON object within a size and a depth; kept as it is."""
+    """Any JSON object of bounded size and depth."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> dict[str, Any]:
         parsed: dict[str, Any] = super()._deserialize(value, attr, data, **options)  # type: ignore[no-untyped-call]
         try:
             size = len(orjson.dumps(parsed))
-        except TypeError as error:  # an integer beyond 64 bits, or nesting beyond all measure
+        except TypeError as error:  # an integer beyond 64 bits, or nesting beyond orjson's limit
             raise ValidationError("Must hold text and numbers that JSON can carry.") from error
         if size > MAX_OBJECT_BYTES or _depth(parsed) > MAX_OBJECT_DEPTH:
             raise ValidationError(f"Must be at most {MAX_OBJECT_BYTES} bytes and {MAX_OBJECT_DEPTH} levels deep.")
@@ -244,7 +244,7 @@ def _depth(value: Any) -> int:
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    """All that it holds and that holds nothing itself; names of members, too."""
+    """All scalars of a JSON value, the names of members included."""
     if isinstance(value, dict | list):
         for member in _members(value):
             yield from _leaves(member)
