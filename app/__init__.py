@@ -15,7 +15,7 @@ from app.observability import health, logging, metrics_endpoint, sentry
 from app.settings import Settings
 from app.users import commands as users_commands
 from app.users import routes as users
-from app.web import api, cors, docs, errors, etags, headers, limits, proxies, request_context
+from app.web import api, cors, docs, errors, etags, headers, proxies, rate_limits, request_context
 from app.web.json import StrictJson
 
 MAX_BODY_BYTES = 256 * 1024
@@ -46,8 +46,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     metrics_endpoint.init_app(app, settings)
     cors.init_app(app, settings)
     errors.init_app(app)
-    limits.init_app(app, settings)
     identity.init_app(app, settings)
+    rate_limits.init_app(app, settings)
+    identity.init_access(app)
     etags.init_app(app)
     health.init_app(
         app,

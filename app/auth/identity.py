@@ -23,7 +23,6 @@ from app.auth.principal import Identity
 from app.auth.tokens import TokenVerifier, VerifiedToken
 from app.errors import AmbiguousCredentials, Unauthenticated
 from app.settings import REALM, Settings
-from app.web import limits
 
 View = TypeVar("View", bound=Callable[..., Any])
 # RFC 9110 §11.4: a scheme, blanks, and what follows; not the tabs and Unicode's blanks that Authlib parts them by, too.
@@ -39,6 +38,19 @@ def public(view: View) -> View:
 def is_public(view: Callable[..., Any]) -> bool:
     """Tell whether a registered view was marked `@public` (the mark survives `functools.wraps`)."""
     return getattr(view, "is_public", False)
+
+
+def authenticated_by(authenticator: Callable[[], None]) -> Callable[[View], View]:
+    """Authenticate the requests to a view by this function in place of the Authorization header.
+
+    It sets `g.identity`, if the request has one, or raises.
+    """
+
+    def mark(view: View) -> View:
+        view.authenticator = authenticator  # type: ignore[attr-defined]
+        return view
+
+    return mark
 
 
 def caller() -> Identity:
@@ -129,7 +141,7 @@ class _AccessTokenValidator(BearerTokenValidator):  # type: ignore[misc]
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Close every route of the app."""
+    """Authenticate each request. What depends on its identity is registered next, and `init_access` after that."""
     client = Auth0Client(settings)
     keys = KeySetCache(client.fetch_key_set, ttl_seconds=settings.jwks_cache_ttl_seconds)
     protector = ResourceProtector()
@@ -141,7 +153,12 @@ def init_app(app: Flask, settings: Settings) -> None:
         id_tokens=TokenVerifier(keys.key, issuer=settings.auth0_issuer, audience=settings.auth0_client_id),
         protector=protector,
     )
-    app.before_request(_require_identity)
+    app.before_request(_authenticate)
+
+
+def init_access(app: Flask) -> None:
+    """Close every route of the app to requests that were not authenticated."""
+    app.before_request(_check_access)
 
 
 def _guard(app: Flask = current_app) -> Guard:
@@ -149,15 +166,34 @@ def _guard(app: Flask = current_app) -> Guard:
     return guard
 
 
-def _require_identity() -> None:
-    view = current_app.view_functions.get(request.endpoint or "")
-    # An unknown path or method answers 404 or 405 by itself; a pre-flight carries no credentials (Fetch §3.2.2).
-    if view is None or is_public(view) or request.method == "OPTIONS":
-        limits.count_stranger()
+def _authenticate() -> None:
+    """Store the identity of the request, or the reason why it has none: it is raised once the request is counted."""
+    authenticator = _authenticator_of(current_app.view_functions.get(request.endpoint or ""))
+    if authenticator is None:
         return
-    with limits.counting():
-        g.identity = authenticate_header().identity
+    try:
+        authenticator()
+    except Exception as error:  # noqa: BLE001 - raised by `_check_access`
+        g.authentication_error = error
+
+
+def _authenticator_of(view: Callable[..., Any] | None) -> Callable[[], None] | None:
+    own: Callable[[], None] | None = getattr(view, "authenticator", None)
+    # An unknown path or method answers 404 or 405 by itself; a pre-flight carries no credentials (Fetch §3.2.2).
+    if own is not None or view is None or is_public(view) or request.method == "OPTIONS":
+        return own
+    return _authenticate_by_header
+
+
+def _authenticate_by_header() -> None:
+    g.identity = authenticate_header().identity
     bind_contextvars(user_id=str(g.identity.user_id))
+
+
+def _check_access() -> None:
+    error: Exception | None = g.get("authentication_error")
+    if error is not None:
+        raise error
 
 
 def _asked_for_a_token() -> Unauthenticated:

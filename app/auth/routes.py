@@ -9,7 +9,7 @@ from app.auth import schemas, service
 from app.auth.identity import caller, id_tokens, identity_provider, public
 from app.auth.principal import Identity
 from app.web.api import BASE_PATH, Blueprint, settings
-from app.web.limits import limited
+from app.web.rate_limits import limited
 
 blueprint = Blueprint("auth", __name__, url_prefix=f"{BASE_PATH}/auth", description="Accounts and tokens.")
 

@@ -14,9 +14,9 @@ from app.models import EquipmentPhoto
 from app.web.api import BASE_PATH, Blueprint
 from app.web.etags import conditional, list_response, page_response, precondition, resource_response, write_response
 from app.web.idempotency import idempotent
-from app.web.limits import limited
 from app.web.negotiation import GEO_JSON, produces, response_media_type
 from app.web.openapi.responses import headers
+from app.web.rate_limits import limited
 
 blueprint = Blueprint("equipment", __name__, url_prefix=f"{BASE_PATH}/equipment", description="Listings.")
 categories_blueprint = Blueprint(

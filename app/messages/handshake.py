@@ -11,7 +11,7 @@ from http import HTTPMethod, HTTPStatus
 
 from flask import Request, Response, g, request
 
-from app.auth.identity import Authenticated, authenticate, authenticate_header
+from app.auth.identity import Authenticated, authenticate, authenticate_header, authenticated_by, public
 from app.errors import (
     AmbiguousCredentials,
     Forbidden,
@@ -27,7 +27,6 @@ from app.realtime.websocket import REQUEST_ID, SUBPROTOCOL
 from app.settings import AppEnv, Settings
 from app.web.api import settings
 from app.web.errors import error_response
-from app.web.limits import counting
 from app.web.request_context import request_id
 
 VERSION = "13"
@@ -37,17 +36,25 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 §5.6.
 
 
 def check() -> Response | None:
-    """Judge the request of a socket, before its view runs; an answer where it is refused.
+    """Refuse an authenticated handshake before its view runs: return the response, or None.
 
     Raises:
-        MalformedRequest, Forbidden, Unauthenticated, InvalidToken, TooManyRequests, Unavailable.
+        TooManyRequests, Unavailable: there is no room for another socket.
     """
-    with counting():
-        refusal = _judge()
+    refusal: Response | None = g.handshake_refusal
     if refusal is None:
         _check_room_of(g.socket_caller)
         request.environ[REQUEST_ID] = request_id()
     return refusal
+
+
+def authenticate_handshake() -> None:
+    """Judge the request of a socket: store its identity, if it has one, or the response that refuses it for `check`.
+
+    Raises:
+        MalformedRequest, Forbidden, Unauthenticated, InvalidToken, Unavailable.
+    """
+    g.handshake_refusal = _judge()
 
 
 def _judge() -> Response | None:
@@ -62,6 +69,8 @@ def _judge() -> Response | None:
     return None
 
 
+@public
+@authenticated_by(authenticate_handshake)
 def explain() -> Response:
     """Answer whoever comes without asking for a WebSocket."""
     return _upgrade_required("This is a WebSocket: connect with a WebSocket client.")

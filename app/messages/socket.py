@@ -10,7 +10,7 @@ from flask_sock import Sock
 from prometheus_flask_exporter import PrometheusMetrics
 from simple_websocket import ConnectionClosed
 
-from app.auth.identity import Authenticated, public
+from app.auth.identity import Authenticated, authenticated_by, public
 from app.errors import TooManyRequests
 from app.messages import frames, handlers, handshake, live
 from app.messages.session import ChatSession
@@ -36,12 +36,13 @@ def init_app(app: Flask) -> None:
     sock = Sock()
     for number, path in enumerate(PATHS, start=1):
         sock.route(path, bp=blueprint, endpoint=f"open_{number}")(_open)
-        blueprint.add_url_rule(path, f"explain_{number}", public(handshake.explain))
+        blueprint.add_url_rule(path, f"explain_{number}", handshake.explain)
     app.register_blueprint(blueprint)
 
 
 @PrometheusMetrics.do_not_track()  # the life of a socket is no duration of a request
 @public
+@authenticated_by(handshake.authenticate_handshake)
 def _open(ws: websocket.WebSocket) -> None:
     """Serve one socket to its end, in this request's greenlet and context."""
     limits = settings().sockets

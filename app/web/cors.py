@@ -6,7 +6,7 @@ from flask import Flask, Response
 from flask_cors import CORS
 
 from app.settings import Settings
-from app.web import limits
+from app.web import rate_limits
 
 MAX_AGE_SECONDS = 3600
 READABLE_HEADERS = (
@@ -30,7 +30,7 @@ def init_app(app: Flask, settings: Settings) -> None:
             origins=[re.compile(re.escape(origin) + r"\Z") for origin in settings.cors_allowed_origins],
             methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
             allow_headers=SENDABLE_HEADERS,
-            expose_headers=[*READABLE_HEADERS, *limits.HEADERS],
+            expose_headers=[*READABLE_HEADERS, *rate_limits.HEADERS],
             max_age=MAX_AGE_SECONDS,
             send_wildcard=False,
             always_send=False,

@@ -20,8 +20,8 @@ from app import create_app
 from app.client_address import UNKNOWN, network_of
 from app.settings import Settings
 from app.web.headers import HEADERS as SECURITY_HEADERS
-from app.web.limit_windows import LocalWindows, Window
-from app.web.limits import HEADERS
+from app.web.rate_limit_storage import MemoryWindows
+from app.web.rate_limits import HEADERS
 from tests.support import UNKNOWN_ID
 from tests.support.assertions import assert_error
 from tests.support.processes.tenant import TenantProcess
@@ -226,19 +226,19 @@ class TestEvasion:
         assert service.ask(OPEN, "2001:db8:0:2::1").status_code == 200
 
     def test_a_flood_from_ever_new_networks_takes_bounded_memory(self) -> None:
-        windows = LocalWindows(most=100)
-        windows.add("minute", 60, 1)
+        windows = MemoryWindows(max_windows=100)
+        windows.incr("minute", 60)
         for number in range(10_000):
-            assert windows.add(f"network {number}", 60, 1).requests == 1
+            assert windows.incr(f"network {number}", 60) == 1
             assert len(windows) <= 100
 
     def test_windows_that_ended_go_as_others_begin(self, clock: SimpleNamespace) -> None:
-        windows = LocalWindows()
+        windows = MemoryWindows()
         for number in range(100):
-            windows.add(f"old {number}", 1, 1)
+            windows.incr(f"old {number}", 1)
         clock.seconds += 2
         for number in range(50):
-            windows.add(f"new {number}", 1, 1)
+            windows.incr(f"new {number}", 1)
         assert len(windows) == 50
 
 
@@ -288,6 +288,15 @@ class TestWhatIsSaid:
         clock.seconds += 1
         assert service.statuses(3, OPEN) == [200, 200, 429]
 
+    @pytest.mark.parametrize("rates", ["2/hour;3/90 minute", "3/90 minute;2/hour", "3/90 minute;2/hour;3/90 minute"])
+    def test_the_shorter_window_is_checked_first_whatever_its_unit_and_place(
+        self, serve: Callable[..., Service], clock: SimpleNamespace, rates: str
+    ) -> None:
+        service = serve(anonymous=rates)
+        assert service.statuses(20, OPEN) == [200] * 2 + [429] * 18
+        clock.seconds += 3600
+        assert service.statuses(2, OPEN) == [200, 429]
+
     @pytest.mark.parametrize("path", [OPEN, SEARCH])
     def test_a_wait_is_told_in_whole_seconds_after_which_the_request_is_let_in(
         self, serve: Callable[..., Service], clock: SimpleNamespace, path: str
@@ -304,7 +313,7 @@ class TestWhatIsSaid:
 
     def test_a_wait_is_never_nothing(self, serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
         service = serve(anonymous="1/minute")
-        monkeypatch.setattr(LocalWindows, "add", lambda *_: Window(2, 0.0))  # it ends at this very moment
+        monkeypatch.setattr(MemoryWindows, "incr", lambda *_, **__: 2)  # of a window that ends at this very moment
         answer = service.ask(OPEN)
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
 
@@ -313,13 +322,13 @@ def test_no_database_connection_is_held_while_a_request_is_counted(
     serve: Callable[..., Service], renter: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service, headers, using, seen = serve(), renter.headers, set(), []
-    add = LocalWindows.add
+    incr = MemoryWindows.incr
 
-    def watched(*args: Any) -> Any:
+    def watched(*args: Any, **options: Any) -> Any:
         seen.append(len(using))
-        return add(*args)
+        return incr(*args, **options)
 
-    monkeypatch.setattr(LocalWindows, "add", watched)
+    monkeypatch.setattr(MemoryWindows, "incr", watched)
     listeners: dict[str, Callable[..., None]] = {
         "after_transaction_create": lambda _, transaction: using.add(transaction),
         "after_transaction_end": lambda _, transaction: using.discard(transaction),
@@ -364,7 +373,12 @@ class TestNetworks:
         assert len({network_of(spelling) for spelling in spellings}) == 1
 
 
-@pytest.mark.parametrize("answer", [b":abc\r\n", b"*1\r\n:1\r\n", b"+OK\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+FULL = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer", [b":abc\r\n", b"*1\r\n:1\r\n", b"+OK\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", FULL]
+)
 def test_no_request_fails_for_what_a_redis_answers(settings: Settings, rolled_back: None, answer: bytes) -> None:
     class Nonsense(BaseRequestHandler):
         def handle(self) -> None:
