@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth import login_attempts
 from app.auth.login_attempts import AttemptKey, Counters
-from app.client_address import network_of
+from app.common.client_address import network_of
 from app.db.session import delete_in_batches, transaction
 from app.errors import Forbidden, InvalidCredentials, TooManyRequests, Unavailable
 from app.observability import metrics

@@ -9,7 +9,7 @@ from ipaddress import ip_network
 
 from werkzeug.datastructures import Headers
 
-from app.client_address import parsed
+from app.common.client_address import parse_address
 from app.errors import Forbidden, InvalidToken
 from app.settings import MetricsAccess
 
@@ -54,7 +54,7 @@ def check(access: MetricsAccess, *, headers: Headers, client_address: str | None
 
 def is_private(address: str) -> bool:
     """Whether the text is an address of a private network; False for text that is no address."""
-    found = parsed(address)
+    found = parse_address(address)
     return found is not None and any(found in network for network in _PRIVATE_NETWORKS)
 
 

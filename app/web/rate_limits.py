@@ -19,7 +19,7 @@ from flask import Flask, Response, current_app, g, request
 from flask_limiter import Limit, Limiter, RequestLimit
 from limits import RateLimitItem, RateLimitItemPerSecond, WindowStats, parse_many
 
-from app.client_address import network_of
+from app.common.client_address import network_of
 from app.errors import TooManyRequests
 from app.settings import Settings
 from app.web import rate_limit_storage  # noqa: F401 - registers the schemes of its storages

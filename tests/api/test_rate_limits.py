@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from app import create_app
-from app.client_address import UNKNOWN, network_of
+from app.common.client_address import UNKNOWN, network_of
 from app.settings import Settings
 from app.web.headers import HEADERS as SECURITY_HEADERS
 from app.web.rate_limit_storage import MemoryWindows

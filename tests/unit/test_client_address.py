@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.client_address import bare_address
+from app.common.client_address import bare_address
 
 ADDRESSES = {
     "192.0.2.7": "192.0.2.7",
