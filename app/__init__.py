@@ -9,7 +9,7 @@ from app.auth import routes as auth
 from app.db import prepared, session
 from app.demo import commands as demo
 from app.equipment import routes as equipment
-from app.messages import asyncapi, live, socket
+from app.messages import asyncapi, runtime, socket
 from app.messages import routes as messages
 from app.observability import health, logging, metrics_endpoint, sentry
 from app.settings import Settings
@@ -53,11 +53,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     health.init_app(
         app,
         settings,
-        is_draining=lambda: live.hub().is_draining,
+        is_draining=lambda: runtime.current().hub.is_draining,
         probe_identity_provider=identity.identity_provider(app).fetch_metadata,
     )
     docs.init_app(app)
-    live.init_app(app, settings)
+    runtime.init_app(app, settings)
 
     # The slices.
     rest = api.make_api(app)

@@ -108,7 +108,7 @@ def post_worker_init(worker: Any) -> None:
     """Set the realtime side going: after the fork, as greenlets and connections do not survive one."""
     _keep_out_of_collections()
     gc.set_threshold(*COLLECTIONS)
-    worker.wsgi.extensions["live"].start(is_stopping=lambda: not worker.alive)
+    worker.wsgi.extensions["chat"].start(is_stopping=lambda: not worker.alive)
 
 
 def worker_exit(_server: Any, _worker: Any) -> None:

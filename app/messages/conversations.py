@@ -12,13 +12,12 @@ from app.db import prepared
 from app.db.prepared import PreparedStatement
 from app.db.session import translate_integrity_errors
 from app.errors import InvalidInput
-from app.messages.criteria import ConversationPage
-from app.messages.projection import Change, ConversationHead, ConversationView, MessageView, timestamp
 from app.messages.repository import no_such_conversation, not_a_participant
+from app.messages.values import Change, ConversationHead, ConversationPage, ConversationView, MessageView
 from app.models import Conversation, ConversationParticipant, Equipment
 from app.paging import Position, encode_cursor, invalid_cursor, time_of_key
 
-# Unread is what others sent behind the mark; where the mark is at the end, nothing is counted.
+# Unread messages are those of others after the read mark. A mark at the end needs no count.
 _UNREAD = """
     CASE WHEN p.last_read_seq >= c.last_seq THEN 0 ELSE (
         SELECT count(*) FROM messages m
@@ -62,7 +61,7 @@ _LIST = PreparedStatement(
 WITH {_MINE},
 page AS (
     SELECT id FROM mine
-    WHERE CAST(:before AS timestamptz) IS NULL OR updated_at < :before OR (updated_at = :before AND id > :behind)
+    WHERE CAST(:before AS timestamptz) IS NULL OR updated_at < :before OR (updated_at = :before AND id > :after_id)
     ORDER BY updated_at DESC, id
     LIMIT :limit
 )
@@ -71,7 +70,7 @@ WHERE c.id IN (SELECT id FROM page) AND p.user_id IS NOT NULL
 ORDER BY c.updated_at DESC, c.id""").bindparams(  # noqa: S608 - parts of this module's own
         bindparam("user_id", type_=Uuid),
         bindparam("before", type_=DateTime(timezone=True)),
-        bindparam("behind", type_=Uuid),
+        bindparam("after_id", type_=Uuid),
         bindparam("limit", type_=Integer),
     ),
 )
@@ -166,8 +165,8 @@ def list_conversations(
     executor: Session | Connection, page: ConversationPage
 ) -> tuple[list[ConversationView], str | None]:
     """A page of a user's conversations, latest activity first, and the cursor of the next one."""
-    before, behind = _place(page.position)
-    values = {"user_id": page.user_id, "before": before, "behind": behind, "limit": page.limit + 1}
+    before, after_id = _place(page.position)
+    values = {"user_id": page.user_id, "before": before, "after_id": after_id, "limit": page.limit + 1}
     found = [_view(row) for row in prepared.execute(executor, _LIST, values)]
     shown = found[: page.limit]
     if len(found) == len(shown):
@@ -175,7 +174,7 @@ def list_conversations(
     last = shown[-1]
     number = page.position.page + 1 if page.position else 2
     position = Position(page=number, key=last.updated_at.isoformat(), id=str(last.id))
-    return shown, encode_cursor(position, of_list=page.list_name)
+    return shown, encode_cursor(position, of_list=page.cursor_scope)
 
 
 def list_heads(executor: Session | Connection, user_id: UUID, *, limit: int) -> list[ConversationHead]:
@@ -237,7 +236,7 @@ def _view(row: Any) -> ConversationView:
 
 def _participant(one: dict[str, Any]) -> dict[str, Any]:
     read_at = one["last_read_at"]
-    return {**one, "last_read_at": None if read_at is None else timestamp(datetime.fromisoformat(read_at))}
+    return {**one, "last_read_at": None if read_at is None else datetime.fromisoformat(read_at).isoformat()}
 
 
 def _unknown_equipment() -> InvalidInput:

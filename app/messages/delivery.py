@@ -1,8 +1,8 @@
-"""How the sockets of this worker are brought up to date with their conversations.
+"""Sends to each socket of this worker the messages that it has not been sent yet.
 
-A wake-up says that a conversation has come to a number. One greenlet a worker reads what the sockets of its
-participants have not seen, for many conversations in one query, and puts it into their outboxes. A socket gets each
-message once, in order, without gaps: it takes only the very next number, and whatever it lacks is read again.
+A wake-up names a conversation and its last number. One greenlet a worker reads from the log what the sockets of the
+conversation's participants lack, for many conversations in one query, and puts it into their outboxes. A socket gets
+each message once, in order, without gaps: it takes only the next number, and what it lacks is read again.
 """
 
 import time
@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.db.engine import is_unavailable
 from app.messages import frames, service
 from app.messages.progress import Progress
-from app.messages.projection import MessageView
+from app.messages.values import MessageView
 from app.observability import metrics
 from app.observability.failures import report_unexpected
 from app.realtime.bus import Event as BusEvent
@@ -30,10 +30,10 @@ from app.realtime.hub import Hub, Subscriber
 
 RECONCILE_SECONDS = 10.0
 RETRY_SECONDS = 0.25
-# What one query may bring: at the worst, of the longest messages, 20 MB.
+# The limits of one query: with the longest messages, 20 MB.
 CONVERSATIONS_A_QUERY = 50
 MESSAGES_A_QUERY = 20  # of each conversation
-TIMED_WAKE_UPS = 100  # of each conversation, at most
+TIMED_WAKE_UPS = 100  # of each conversation
 
 log = structlog.get_logger(__name__)
 
@@ -41,16 +41,14 @@ log = structlog.get_logger(__name__)
 class Reader(Subscriber, Protocol):
     """A socket that is sent its user's conversations."""
 
-    @property
-    def progress(self) -> Progress:
-        """How far it has been sent them."""
+    progress: Progress
 
 
 @dataclass
 class _Target:
-    """What a conversation has come to, whose sockets are to hear of it, and what it had come to when it was read.
+    """A conversation's last number, the users whose sockets lack it, and the last number when the log was read.
 
-    `heard` is of each number that a wake-up has announced, and when that came.
+    `heard` has each number that a wake-up announced, with the time of its arrival.
     """
 
     seq: int
@@ -59,7 +57,7 @@ class _Target:
     heard: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=TIMED_WAKE_UPS))
 
     def note_delivered(self, last_seq: int) -> None:
-        """All up to this number is in the outboxes of the sockets here, or of those at least that have room."""
+        """Measure the wake-ups up to this number: their messages are in the outboxes that have room."""
         for _ in range(len(self.heard)):
             seq, heard_at = self.heard.popleft()
             if seq > last_seq:
@@ -69,7 +67,7 @@ class _Target:
 
 
 class Delivery:
-    """Brings the sockets of one worker up to date."""
+    """The delivery of one worker."""
 
     def __init__(self, hub: Hub[Reader], *, longest_transaction: timedelta) -> None:
         self._hub = hub
@@ -80,10 +78,10 @@ class Delivery:
         self._changed_since: datetime | None = None
         self.reconciled = 0
 
-    def hear(self, event: BusEvent) -> None:
-        """Take an event from the bus: pass it on, or look at what it announces."""
+    def on_event(self, event: BusEvent) -> None:
+        """Handle an event of the bus: schedule a message, and pass on anything else."""
         if event.kind == "message":
-            self.expect(event.conversation_id, event.seq, event.to)
+            self.schedule(event.conversation_id, event.seq, event.to)
             if event.conversation_id in self._targets:
                 self._targets[event.conversation_id].heard.append((event.seq, time.perf_counter()))
             return
@@ -92,30 +90,30 @@ class Delivery:
             if not reader.progress.holds_all:  # `ready` comes first
                 reader.connection.send(text, droppable=event.kind == "typing")
 
-    def expect(
+    def schedule(
         self, conversation_id: UUID, seq: int, user_ids: Iterable[UUID], *, seq_before: int | None = None
     ) -> None:
-        """Let these users' sockets here be sent the conversation up to `seq`, if they have not been yet.
+        """Schedule the conversation's messages up to `seq` for these users' sockets that have not been sent them.
 
-        `seq_before` is where it stood before what is announced: just before `seq`, if nothing else is said.
+        `seq_before` is the last number before the announced messages; by default, `seq - 1`.
         """
-        behind = []
+        lagging = []
         for reader in self._hub.subscribers_of(user_ids):
-            reader.progress.meet(conversation_id, seq - 1 if seq_before is None else seq_before)
-            if reader.progress.is_behind(conversation_id, seq):
-                behind.append(reader.user_id)
-        if behind:
+            reader.progress.track(conversation_id, seq - 1 if seq_before is None else seq_before)
+            if reader.progress.lacks(conversation_id, seq):
+                lagging.append(reader.user_id)
+        if lagging:
             target = self._targets.setdefault(conversation_id, _Target(seq))
             target.seq = max(target.seq, seq)
-            target.user_ids.update(behind)
+            target.user_ids.update(lagging)
             self._has_targets.set()
 
-    def reread(self) -> None:
-        """Something may have been missed: look at the log itself."""
+    def reconcile_now(self) -> None:
+        """Compare with the log, as wake-ups may have been lost."""
         self._must_reconcile.set()
 
     def deliver_forever(self) -> None:
-        """Send what is expected, as it is expected. A failure is tried again; nothing expected is forgotten."""
+        """Deliver scheduled conversations for ever. A failed read is tried again."""
         while True:
             self._has_targets.wait()
             try:
@@ -124,25 +122,25 @@ class Delivery:
                 if not is_unavailable(error):
                     report_unexpected(error)
                 gevent.sleep(RETRY_SECONDS)
-            except Exception as error:  # noqa: BLE001 - this greenlet must not end; the sockets start again from the log
+            except Exception as error:  # noqa: BLE001 - the greenlet goes on; the sockets reconnect and read the log
                 report_unexpected(error)
                 self._lose_state()
 
     def reconcile_forever(self) -> None:
-        """Compare with the log from time to time, and whenever something may have been missed."""
+        """Compare with the log every `RECONCILE_SECONDS`, and after `reconcile_now`."""
         while True:
             self._must_reconcile.wait(RECONCILE_SECONDS)
             self._must_reconcile.clear()
             try:
                 self._reconcile()
-            except Exception as error:  # noqa: BLE001 - as above: it is tried again
+            except Exception as error:  # noqa: BLE001 - the greenlet tries again
                 if not is_unavailable(error):
                     report_unexpected(error)
                 gevent.sleep(RETRY_SECONDS)
                 self._must_reconcile.set()
 
     def _deliver(self) -> None:
-        batch = self._behind()
+        batch = self._next_batch()
         if not self._targets:
             self._has_targets.clear()
         if not batch:
@@ -151,38 +149,38 @@ class Delivery:
         for conversation_id, (participant_ids, messages) in found.items():
             self._fan_out(conversation_id, participant_ids, messages, batch[conversation_id])
 
-    def _behind(self) -> dict[UUID, int]:
-        """Conversations with sockets that lack something, and behind which number the first of them does."""
+    def _next_batch(self) -> dict[UUID, int]:
+        """Conversations with lagging sockets, with the last number that all of these have been sent."""
         batch: dict[UUID, int] = {}
         for conversation_id, target in list(self._targets.items()):
-            lacking = [reader.progress.sent(conversation_id) for reader in self._lacking(conversation_id, target)]
-            if not lacking:
+            readers = self._lagging_subscribers(conversation_id, target)
+            if not readers:
                 del self._targets[conversation_id]
             elif len(batch) < CONVERSATIONS_A_QUERY:
-                batch[conversation_id] = min(lacking)
+                batch[conversation_id] = min(reader.progress.sent(conversation_id) for reader in readers)
                 target.looked_for = target.seq
         return batch
 
-    def _lacking(self, conversation_id: UUID, target: _Target) -> list[Reader]:
-        """The sockets that are to be sent something of it now."""
-        lacking = []
+    def _lagging_subscribers(self, conversation_id: UUID, target: _Target) -> list[Reader]:
+        """The open sockets that lack messages of the conversation and can be sent them now."""
+        lagging = []
         for reader in self._hub.subscribers_of(target.user_ids):
-            reader.progress.meet(conversation_id, target.seq)  # one that has come since knows what was there
-            if not reader.connection.is_closing and reader.progress.is_behind(conversation_id, target.seq):
-                lacking.append(reader)
-        return lacking
+            reader.progress.track(conversation_id, target.seq)  # a socket that joined later starts at this number
+            if not reader.connection.is_closing and reader.progress.lacks(conversation_id, target.seq):
+                lagging.append(reader)
+        return lagging
 
     def _fan_out(
         self, conversation_id: UUID, participant_ids: tuple[UUID, ...], messages: list[MessageView], after_seq: int
     ) -> None:
-        """Send what was read to those who take part now: membership ends with the query that no longer finds it."""
+        """Send the messages to the sockets of the current participants, which the same query has read."""
         target = self._targets.pop(conversation_id)
         target.user_ids &= set(participant_ids)
         if messages or target.seq > target.looked_for:
-            self._targets[conversation_id] = target  # behind those that have not had their turn
+            self._targets[conversation_id] = target  # to the end of the order of delivery
         texts = [(message.seq, frames.message(message)) for message in messages]
         is_whole = [seq for seq, _ in texts] == list(range(after_seq + 1, after_seq + 1 + len(texts)))
-        readers = self._lacking(conversation_id, target)
+        readers = self._lagging_subscribers(conversation_id, target)
         for reader in readers:
             if not is_whole:
                 log.error("log_has_a_hole", conversation_id=str(conversation_id), after_seq=after_seq)
@@ -205,7 +203,7 @@ class Delivery:
         before = len(self._targets)
         for change in changed:
             users_of_it = [change.user_id]
-            self.expect(change.conversation_id, change.last_seq, users_of_it, seq_before=change.seq_before)
+            self.schedule(change.conversation_id, change.last_seq, users_of_it, seq_before=change.seq_before)
         if missed := len(self._targets) - before:
             self.reconciled += missed
             metrics.WAKE_UPS_RECONCILED.inc(missed)

@@ -1,7 +1,6 @@
-"""The frames that the service sends, and what each error is called in one."""
+"""The frames that the service sends, and the error code of each domain error."""
 
 import math
-from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -10,15 +9,15 @@ from marshmallow import ValidationError
 
 from app import errors
 from app.db.engine import is_unavailable
-from app.messages.projection import ConversationHead, MessageView, SentMessage, timestamp
 from app.messages.repository import not_a_participant
+from app.messages.values import ConversationHead, MessageView, SentMessage
 from app.realtime.bus import Event
 from app.realtime.connection import encode
 from app.realtime.websocket import MAX_MESSAGE_BYTES
 from app.settings import SocketLimits
 
 RETRY_AFTER_SECONDS = 2
-# What a message may take up of a `sync` frame, so that the frame stays well within an outbox.
+# The limit of the messages of a `sync` frame: the frame stays well below the outbox's limit.
 MAX_SYNC_BYTES = 256 * 1024
 MAX_PROBLEMS = 5
 UNAVAILABLE = "The service is busy or restarting; send it again shortly, with the same client_msg_id."
@@ -51,33 +50,30 @@ _CODES: dict[type[errors.GearyardError], ErrorCode] = {
 
 def message(view: MessageView) -> str:
     """A message, for every participant's sockets."""
-    return encode({"type": "message", "payload": view.as_json()})
+    return _frame("message", view)
 
 
 def passed_on(event: Event) -> str:
-    """`typing` or `read`, as the bus brought it."""
-    return encode({"type": event.kind, "payload": {"conversation_id": event.conversation_id, **event.data}})
+    """`typing` or `read`, as the bus carried it."""
+    return _frame(event.kind, {"conversation_id": event.conversation_id, **event.data})
 
 
 def pong() -> str:
-    """The answer to `ping`."""
+    """The response to `ping`."""
     return encode({"type": "pong"})
 
 
 def error(code: ErrorCode, text: str, *, client_msg_id: str | None = None, retry_after: float | None = None) -> str:
-    """What went wrong and, where waiting helps, for how many seconds."""
-    payload: dict[str, Any] = {"code": code, "message": text}
-    if client_msg_id is not None:
-        payload["client_msg_id"] = client_msg_id
-    if retry_after is not None:
-        payload["retry_after"] = retry_after
-    return encode({"type": "error", "payload": payload})
+    """An error, with the seconds to wait before the next attempt, if waiting helps."""
+    optional = {"client_msg_id": client_msg_id, "retry_after": retry_after}
+    given = {name: value for name, value in optional.items() if value is not None}
+    return _frame("error", {"code": code, "message": text, **given})
 
 
 def error_of(failure: Exception, client_msg_id: str | None = None) -> str | None:
-    """The frame for an error; None for one that nobody expected.
+    """The frame for a domain error; None for any other exception.
 
-    Whether a conversation exists is no business of those who do not take part in it: both are one answer.
+    An unknown conversation and one without the user get the same frame, so that it does not tell which exist.
     """
     if is_unavailable(failure):
         return error(ErrorCode.UNAVAILABLE, UNAVAILABLE, client_msg_id=client_msg_id, retry_after=RETRY_AFTER_SECONDS)
@@ -93,60 +89,56 @@ def error_of(failure: Exception, client_msg_id: str | None = None) -> str | None
 
 
 def ack(sent: SentMessage) -> str:
-    """A message is stored: sent only after COMMIT."""
+    """A message is stored. Sent only after COMMIT."""
     view = sent.message
-    return encode(
-        {
-            "type": "ack",
-            "payload": {
-                "client_msg_id": view.client_msg_id,
-                "id": view.id,
-                "conversation_id": view.conversation_id,
-                "seq": view.seq,
-                "created_at": timestamp(view.created_at),
-                "duplicate": sent.is_repeated,
-            },
-        }
-    )
+    payload = {
+        "client_msg_id": view.client_msg_id,
+        "id": view.id,
+        "conversation_id": view.conversation_id,
+        "seq": view.seq,
+        "created_at": view.created_at,
+        "duplicate": sent.is_repeated,
+    }
+    return _frame("ack", payload)
 
 
 def ready(
     *, connection_id: str, user_id: UUID, token_expires_in: float, limits: SocketLimits, heads: list[ConversationHead]
 ) -> str:
-    """Who the service takes this socket for, what it may do, and where the conversations stand."""
-    return encode(
-        {
-            "type": "ready",
-            "payload": {
-                "connection_id": connection_id,
-                "user_id": user_id,
-                "ping_interval": limits.ping_interval_seconds,
-                "token_expires_in": math.floor(max(0.0, token_expires_in)),
-                "limits": {
-                    "messages_per_second": limits.messages_per_second,
-                    "message_burst": limits.message_burst,
-                    "frames_per_second": limits.frames_per_second,
-                    "max_frame_bytes": MAX_MESSAGE_BYTES,
-                },
-                "conversations": [asdict(head) for head in heads],
-            },
-        }
-    )
+    """The socket's user and limits, and where the user's conversations stand."""
+    payload = {
+        "connection_id": connection_id,
+        "user_id": user_id,
+        "ping_interval": limits.ping_interval_seconds,
+        "token_expires_in": math.floor(max(0.0, token_expires_in)),
+        "limits": {
+            "messages_per_second": limits.messages_per_second,
+            "message_burst": limits.message_burst,
+            "frames_per_second": limits.frames_per_second,
+            "max_frame_bytes": MAX_MESSAGE_BYTES,
+        },
+        "conversations": heads,
+    }
+    return _frame("ready", payload)
 
 
 def sync(conversation_id: UUID, messages: list[MessageView], *, complete: bool, reset: bool = False) -> str:
     """A part of a conversation, oldest first; `complete` if it reaches the end."""
-    payload = {
-        "conversation_id": conversation_id,
-        "messages": [view.as_json() for view in messages],
-        "complete": complete,
-        "reset": reset,
-    }
-    return encode({"type": "sync", "payload": payload})
+    payload = {"conversation_id": conversation_id, "messages": messages, "complete": complete, "reset": reset}
+    return _frame("sync", payload)
+
+
+def token_expiring(seconds: float) -> str:
+    """The token ends in `seconds`; the client sends another `auth`."""
+    return _frame("token_expiring", {"in": math.floor(max(0.0, seconds))})
+
+
+def _frame(kind: str, payload: Any) -> str:
+    return encode({"type": kind, "payload": payload})
 
 
 def within_bytes(messages: list[MessageView]) -> list[MessageView]:
-    """As many of the first of these as one `sync` frame can hold, at least one."""
+    """The first of these messages that one `sync` frame can hold, at least one."""
     total, fitting = 0, 0
     for view in messages:
         total += 4 * len(view.content) + 400
@@ -161,13 +153,8 @@ def all_fit(messages: list[MessageView]) -> bool:
     return len(within_bytes(messages)) == len(messages)
 
 
-def token_expiring(seconds: float) -> str:
-    """The token ends in so many seconds: send another `auth`."""
-    return encode({"type": "token_expiring", "payload": {"in": math.floor(max(0.0, seconds))}})
-
-
 def invalid(failure: ValidationError) -> errors.InvalidInput:
-    """What a payload's schema refuses, as one sentence."""
+    """The errors of a payload's schema, as one sentence."""
     return errors.InvalidInput("; ".join(_sentences(failure.messages)))
 
 

@@ -94,7 +94,7 @@ def accept(
     first sent what lies behind its cursors.
     """
     is_first, was_v2 = session.caller is None, session.version > 1
-    if is_first and session.live.hub.is_full_for(caller.identity.user_id):
+    if is_first and session.runtime.hub.is_full_for(caller.identity.user_id):
         session.connection.send(frames.error(ErrorCode.RATE_LIMITED, "You have too many open sockets; close one."))
         session.connection.close(CloseCode.TOO_MANY_CONNECTIONS, "too many open sockets")
         return
@@ -102,7 +102,7 @@ def accept(
         session.version = 2
     session.accept(caller)
     if is_first:
-        session.of_user = session.live.hub.join(session)
+        session.of_user = session.runtime.hub.join(session)
     # Cursors are version 2's, and count where it begins: later ones would only repeat what was sent.
     begins_v2 = session.version > 1 and (is_first or not was_v2)
     if session.version == 1 and not is_first:
@@ -150,23 +150,23 @@ def _message(session: ChatSession, values: dict[str, Any]) -> None:
             "Too many messages; send it again later, with the same client_msg_id.",
             retry_after_seconds=whole_seconds(wait),
         )
-    sent = service.send(session.live.bus, session.who, **values)
+    sent = service.send(session.runtime.bus, session.who, **values)
     if session.version > 1:
         session.connection.send(frames.ack(sent))
 
 
 def _typing(session: ChatSession, values: dict[str, Any]) -> None:
-    service.show_typing(session.live.bus, session.who, **values)
+    service.show_typing(session.runtime.bus, session.who, **values)
 
 
 def _read(session: ChatSession, values: dict[str, Any]) -> None:
-    service.mark_read(session.live.bus, session.who, **values)
+    service.mark_read(session.runtime.bus, session.who, **values)
 
 
 def _sync(session: ChatSession, values: dict[str, Any]) -> None:
     session.connection.wait_for_room()
     conversation_id, after_seq = values["conversation_id"], values["after_seq"]
-    messages, last_seq, is_reset = replay.messages_behind(session.who, conversation_id, after_seq, values["limit"])
+    messages, last_seq, is_reset = replay.messages_after(session.who, conversation_id, after_seq, values["limit"])
     reached = messages[-1].seq if messages else after_seq
     is_complete = is_reset or reached >= last_seq
     session.connection.send(frames.sync(conversation_id, messages, complete=is_complete, reset=is_reset))

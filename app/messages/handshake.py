@@ -20,7 +20,7 @@ from app.errors import (
     TooManyRequests,
     Unavailable,
 )
-from app.messages import live
+from app.messages import runtime
 from app.messages.delivery import Reader
 from app.realtime.hub import Hub
 from app.realtime.websocket import REQUEST_ID, SUBPROTOCOL
@@ -64,7 +64,7 @@ def _judge() -> Response | None:
         return _upgrade_required(f"Only version {VERSION} of the WebSocket protocol is spoken here.")
     _check_form(request)
     _check_origin(request, settings())
-    _check_room(live.hub())
+    _check_room(runtime.current().hub)
     g.socket_caller = _caller(request)
     return None
 
@@ -129,9 +129,9 @@ def _check_room(hub: Hub[Reader]) -> None:
 
 def _check_room_of(who: Authenticated | None) -> None:
     """Whether there is room for one more of theirs; last, as others may have come while this one was waited for."""
-    hub = live.hub()
+    hub = runtime.current().hub
     _check_room(hub)
-    if who is None and hub.is_full_of_strangers:
+    if who is None and hub.unauthenticated_limit_reached:
         raise Unavailable("Too many sockets have not said whose they are.", retry_after_seconds=RETRY_AFTER_SECONDS)
     if who is not None and hub.is_full_for(who.identity.user_id):
         raise TooManyRequests("You have too many open sockets; close one.", retry_after_seconds=RETRY_AFTER_SECONDS)
@@ -168,12 +168,6 @@ def _subprotocols(req: Request) -> list[str]:
     return [] if header is None else [protocol.strip() for protocol in header.split(",")]
 
 
-def version_asked_for() -> int:
-    """Which version of the protocol the URL asks for: `?v=2`, else 1."""
+def requested_version() -> int:
+    """The version of the protocol in the URL: `?v=2`, else 1."""
     return 2 if request.args.get("v") == "2" else 1
-
-
-def caller() -> Authenticated | None:
-    """Who the handshake was made by, if it said so."""
-    found: Authenticated | None = g.socket_caller
-    return found

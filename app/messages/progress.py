@@ -1,17 +1,17 @@
-"""How far one socket has been sent each conversation. Waits for nothing, and knows neither socket nor database."""
+"""The last number of each conversation that one socket has been sent. Knows neither socket nor database."""
 
 from uuid import UUID
 
-from app.messages.projection import ConversationHead
+from app.messages.values import ConversationHead
 
 FOLLOWED_CONVERSATIONS = 1000
 
 
 class Progress:
-    """How far one socket has been sent each conversation of its user.
+    """The last number of each of the user's conversations that one socket has been sent.
 
-    Held conversations are those that it is not to be sent now: all, until it knows where they stand; those that are
-    being replayed to it from an older number; and those that wait for room in its outbox.
+    Delivery is held for all conversations until `begin`, for one while it is replayed from an older number, and for one
+    that waits for room in the outbox.
     """
 
     def __init__(self) -> None:
@@ -24,62 +24,62 @@ class Progress:
         self._announced: dict[UUID, int] = {}
 
     def begin(self, heads: list[ConversationHead]) -> None:
-        """Start behind what is there now; what comes after is to be sent."""
+        """Start after the last number of each conversation."""
         self._sent = {head.id: head.last_seq for head in heads}
         self._knows_all = len(heads) < FOLLOWED_CONVERSATIONS
         for conversation_id, seq in self._met.items():
             self._sent.setdefault(conversation_id, 0 if self._knows_all else seq)
 
-    def meet(self, conversation_id: UUID, seq: int) -> None:
-        """Learn of one that stood at `seq` when it was first heard of here; what is known already stays.
+    def track(self, conversation_id: UUID, seq: int) -> None:
+        """Start to follow a conversation after `seq`, unless it is followed already.
 
-        One that is not known, where all were, has come into being since: it is to be sent from its first message on.
+        If `begin` was given all of the user's conversations, an unknown one is new, and starts at its first message.
         """
         if self.holds_all:
             self._met.setdefault(conversation_id, seq)
         self._sent.setdefault(conversation_id, 0 if self._knows_all else seq)
 
     def release_all(self) -> dict[UUID, int]:
-        """Hold no longer; what was announced meanwhile."""
+        """End the hold on all. Returns what was announced meanwhile."""
         self.holds_all = False
         self._met.clear()
         return self._take_announced()
 
     def hold(self, conversation_id: UUID, sent: int) -> None:
-        """Send nothing of this one, which is being replayed behind `sent`."""
+        """Hold a conversation while it is replayed after `sent`."""
         self._held.add(conversation_id)
         self._sent[conversation_id] = sent
 
     def release(self, conversation_id: UUID) -> dict[UUID, int]:
-        """Hold it no longer; what was announced meanwhile."""
+        """End the hold on a conversation. Returns what was announced meanwhile."""
         self._held.discard(conversation_id)
         return self._take_announced()
 
     def wait_for_room(self, conversation_id: UUID, seq: int) -> None:
-        """Send nothing of this one, which has come to `seq`, until `make_room`."""
+        """Hold a conversation, whose last number is `seq`, until `make_room`."""
         self._waiting.add(conversation_id)
         self._remember(conversation_id, seq)
 
     def make_room(self) -> dict[UUID, int]:
-        """There is room in the outbox again; what was announced meanwhile."""
+        """End the holds for want of room. Returns what was announced meanwhile."""
         if not self._waiting:
             return {}
         self._waiting.clear()
         return self._take_announced()
 
-    def is_behind(self, conversation_id: UUID, seq: int) -> bool:
-        """Whether it is to be sent something up to this number now. If it is held, that is remembered."""
+    def lacks(self, conversation_id: UUID, seq: int) -> bool:
+        """Whether the socket lacks messages up to `seq` and can be sent them now. A held conversation is remembered."""
         if self.holds_all or conversation_id in self._held or conversation_id in self._waiting:
             self._remember(conversation_id, seq)
             return False
         return self.sent(conversation_id) < seq
 
     def sent(self, conversation_id: UUID) -> int:
-        """Up to which number it has been sent this one; see `meet`."""
+        """The last number that the socket has been sent, or the one `track` started after."""
         return self._sent.get(conversation_id, 0)
 
     def advance(self, conversation_id: UUID, seq: int) -> None:
-        """It has been sent all up to this number."""
+        """Note that the socket has been sent all up to `seq`."""
         self._sent[conversation_id] = seq
 
     def _remember(self, conversation_id: UUID, seq: int) -> None:
@@ -87,4 +87,4 @@ class Progress:
 
     def _take_announced(self) -> dict[UUID, int]:
         announced, self._announced = self._announced, {}
-        return announced  # what is still held is announced to it once more, and kept again
+        return announced  # conversations still held are remembered again

@@ -6,10 +6,9 @@ from app.auth.identity import Authenticated
 from app.auth.principal import Identity
 from app.errors import Forbidden, NotFound
 from app.messages import frames, service
-from app.messages.criteria import MessagePage
 from app.messages.progress import FOLLOWED_CONVERSATIONS
-from app.messages.projection import MessageView
 from app.messages.session import ChatSession
+from app.messages.values import MessagePage, MessageView
 from app.observability import metrics
 
 REPLAY_MESSAGES = 100  # on a page
@@ -42,7 +41,7 @@ def begin(session: ChatSession, caller: Authenticated, *, is_first: bool, cursor
     behind = {one: seq for one, seq in cursors.items() if seq != last_seqs.get(one)}
     for conversation_id, seq in behind.items():
         session.progress.hold(conversation_id, seq)
-    session.expect(session.progress.release_all())
+    session.schedule(session.progress.release_all())
     for conversation_id, seq in behind.items():
         if seq > last_seqs.get(conversation_id, -1):
             _replay(session, conversation_id, seq)  # a reset, or one that is not followed
@@ -65,7 +64,7 @@ def _replay_together(session: ChatSession, behind: dict[UUID, int]) -> None:
             session.connection.send(frames.sync(conversation_id, messages, complete=True))
             last = messages[-1].seq if messages else chunk[conversation_id]
             session.progress.hold(conversation_id, last)
-            session.expect(session.progress.release(conversation_id))
+            session.schedule(session.progress.release(conversation_id))
     for conversation_id in longer:
         _replay(session, conversation_id, behind[conversation_id])
 
@@ -83,7 +82,7 @@ def _replay(session: ChatSession, conversation_id: UUID, after_seq: int) -> None
     while not is_complete:
         _pause_between_pages(session)
         try:
-            messages, last_seq, is_reset = messages_behind(session.who, conversation_id, after_seq, REPLAY_MESSAGES)
+            messages, last_seq, is_reset = messages_after(session.who, conversation_id, after_seq, REPLAY_MESSAGES)
         except (NotFound, Forbidden):
             messages, last_seq, is_reset = [], after_seq, True
         if messages:
@@ -92,10 +91,10 @@ def _replay(session: ChatSession, conversation_id: UUID, after_seq: int) -> None
         session.connection.send(frames.sync(conversation_id, messages, complete=is_complete, reset=is_reset))
         session.progress.hold(conversation_id, last_seq if is_reset else after_seq)
     # Whatever was announced since the last page is read by the delivery, behind this number.
-    session.expect(session.progress.release(conversation_id))
+    session.schedule(session.progress.release(conversation_id))
 
 
-def messages_behind(
+def messages_after(
     who: Identity, conversation_id: UUID, after_seq: int, limit: int
 ) -> tuple[list[MessageView], int, bool]:
     """(messages, last_seq, is_reset): where a number is beyond the log, the newest messages, to start anew from.
@@ -103,17 +102,17 @@ def messages_behind(
     Raises:
         NotFound, Forbidden.
     """
-    found = service.list_messages(who, conversation_id, _page_behind(after_seq, limit))
+    found = service.list_messages(who, conversation_id, _page_after(after_seq, limit))
     if after_seq > found.last_seq:
         newest = service.list_messages(who, conversation_id, MessagePage(limit=min(limit, READ_AT_ONCE)))
         return frames.within_bytes(newest.messages)[::-1], newest.last_seq, True
     messages = found.messages
     # In steps: of the longest messages, the first step is more than one frame holds.
     while messages and messages[-1].seq < found.last_seq and len(messages) < limit and frames.all_fit(messages):
-        found = service.list_messages(who, conversation_id, _page_behind(messages[-1].seq, limit - len(messages)))
+        found = service.list_messages(who, conversation_id, _page_after(messages[-1].seq, limit - len(messages)))
         messages = messages + found.messages
     return frames.within_bytes(messages), found.last_seq, False
 
 
-def _page_behind(after_seq: int, limit: int) -> MessagePage:
+def _page_after(after_seq: int, limit: int) -> MessagePage:
     return MessagePage(limit=min(limit, READ_AT_ONCE), after_seq=after_seq, oldest_first=True)

@@ -11,8 +11,7 @@ from app.db import prepared
 from app.db.prepared import PreparedStatement
 from app.db.session import translate_integrity_errors
 from app.errors import Conflict, Forbidden, NotFound
-from app.messages.criteria import MessagePage
-from app.messages.projection import MessageList, MessageView, ReadMark, SentMessage
+from app.messages.values import MessageList, MessagePage, MessageView, ReadMark, SentMessage
 
 
 class AlreadySent(Conflict):

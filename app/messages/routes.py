@@ -1,4 +1,4 @@
-"""Conversations over HTTP, for clients that open no socket: all that a socket has, but pushes."""
+"""Conversations and messages over HTTP."""
 
 from http import HTTPStatus
 from typing import Any
@@ -8,9 +8,8 @@ from uuid import UUID
 from flask import request, url_for
 
 from app.auth.identity import caller
-from app.messages import live, schemas, service
-from app.messages.criteria import ConversationPage, MessagePage
-from app.messages.projection import ConversationView, MessageList
+from app.messages import runtime, schemas, service
+from app.messages.values import ConversationPage, ConversationView, MessageList, MessagePage
 from app.web.api import BASE_PATH, Blueprint
 from app.web.idempotency import idempotent
 from app.web.json import json_response
@@ -57,8 +56,8 @@ def get_conversation(conversation_id: UUID) -> ConversationView:
 def list_messages(page: MessagePage, conversation_id: UUID) -> Any:
     """List messages, newest first, or, with `after_seq`, oldest first; `Link: rel="next"` leads on."""
     found = service.list_messages(caller(), conversation_id, page)
-    response = json_response([message.as_json() for message in found.messages])
-    response.headers.update(_link_behind(found, page))
+    response = json_response(found.messages)
+    response.headers.update(_link_after(found, page))
     return response
 
 
@@ -69,8 +68,8 @@ def list_messages(page: MessagePage, conversation_id: UUID) -> Any:
 @blueprint.alt_response(200, schema=schemas.Message, description="It was sent before, with this client_msg_id.")
 def send_message(message: dict[str, Any], conversation_id: UUID) -> Any:
     """Send a message."""
-    sent = service.send(live.bus(), caller(), conversation_id, **message)
-    return json_response(sent.message.as_json(), HTTPStatus.OK if sent.is_repeated else HTTPStatus.CREATED)
+    sent = service.send(runtime.current().bus, caller(), conversation_id, **message)
+    return json_response(sent.message, HTTPStatus.OK if sent.is_repeated else HTTPStatus.CREATED)
 
 
 @blueprint.route("/<uuid:conversation_id>/read", methods=["POST"])
@@ -78,11 +77,11 @@ def send_message(message: dict[str, Any], conversation_id: UUID) -> Any:
 @blueprint.response(204)
 def mark_read(read: dict[str, Any], conversation_id: UUID) -> None:
     """Note how far one has read: up to `seq`, or all."""
-    service.mark_read(live.bus(), caller(), conversation_id, **read)
+    service.mark_read(runtime.current().bus, caller(), conversation_id, **read)
 
 
-def _link_behind(found: MessageList, page: MessagePage) -> dict[str, str]:
-    """The link to the messages behind these, if there are any."""
+def _link_after(found: MessageList, page: MessagePage) -> dict[str, str]:
+    """The link to the next page of messages, if there is one."""
     end = found.last_seq if page.oldest_first else 1
     if not found.messages or found.messages[-1].seq == end:
         return {}

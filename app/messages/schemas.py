@@ -7,8 +7,8 @@ from uuid import UUID
 import marshmallow as ma
 from marshmallow import ValidationError, fields, validate
 
-from app.messages.criteria import DEFAULT_LIMIT, MAX_LIMIT, MAX_SEQ, MessagePage
 from app.messages.service import MAX_PARTICIPANTS
+from app.messages.values import DEFAULT_LIMIT, MAX_LIMIT, MAX_SEQ, MessagePage
 from app.paging import MAX_CURSOR_LENGTH
 from app.web.schemas import Body, Flag, Integer, Items, Query, Text
 
@@ -19,17 +19,8 @@ MAX_CURSORS = 1000
 MAX_SYNC_MESSAGES = 300
 
 
-class WholeNumber(fields.Integer):
-    """A whole number in a JSON body; nothing that merely looks like one."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise self.make_error("invalid")
-        return super()._deserialize(value, attr, data, **options)
-
-
-def _seq(**options: Any) -> WholeNumber:
-    return WholeNumber(validate=validate.Range(min=0, max=MAX_SEQ), **options)
+def _seq(**options: Any) -> fields.Integer:
+    return fields.Integer(strict=True, validate=validate.Range(min=0, max=MAX_SEQ), **options)
 
 
 def _client_msg_id() -> fields.String:
@@ -175,7 +166,7 @@ class AuthPayload(Body):
 
     token = fields.String(required=True, validate=validate.Length(min=1, max=MAX_TOKEN_LENGTH))
     conversation_id = fields.UUID(load_default=None, allow_none=True)
-    v = WholeNumber(load_default=1, validate=validate.Range(min=1, max=MAX_SEQ))
+    v = fields.Integer(strict=True, load_default=1, validate=validate.Range(min=1, max=MAX_SEQ))
     cursors = Cursors(load_default=dict)
 
 
@@ -194,10 +185,12 @@ class ReadPayload(_InConversation, Read):
 
 
 class SyncPayload(_InConversation):
-    """What was said behind a number."""
+    """The messages after a number."""
 
     after_seq = _seq(required=True)
-    limit = WholeNumber(load_default=MAX_SYNC_MESSAGES, validate=validate.Range(min=1, max=MAX_SYNC_MESSAGES))
+    limit = fields.Integer(
+        strict=True, load_default=MAX_SYNC_MESSAGES, validate=validate.Range(min=1, max=MAX_SYNC_MESSAGES)
+    )
 
 
 class EmptyPayload(Body):

@@ -14,16 +14,16 @@ from app.auth.principal import Identity
 from app.db.session import on_commit, single_statement, transaction
 from app.errors import InvalidInput
 from app.messages import conversations, repository
-from app.messages.criteria import ConversationPage, MessagePage
-from app.messages.projection import (
+from app.messages.values import (
     Change,
     ConversationHead,
+    ConversationPage,
     ConversationView,
     MessageList,
+    MessagePage,
     MessageView,
     ReadMark,
     SentMessage,
-    timestamp,
 )
 from app.observability import metrics
 from app.realtime.bus import Bus, Event
@@ -118,7 +118,7 @@ def mark_read(bus: Bus, who: Identity, conversation_id: UUID, seq: int | None = 
     """Note how far the caller has read (all, without `seq`), and let the others see it. Raises NotFound, Forbidden."""
     with transaction() as session:
         mark = repository.mark_read(session, conversation_id, who.user_id, seq)
-        data = {"user_id": who.user_id, "read_at": timestamp(mark.read_at), "last_read_seq": mark.last_read_seq}
+        data = {"user_id": who.user_id, "read_at": mark.read_at, "last_read_seq": mark.last_read_seq}
         event = Event(kind="read", conversation_id=conversation_id, to=mark.participant_ids, data=data)
         bus.announce(session, event)
     bus.publish(event)

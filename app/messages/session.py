@@ -10,8 +10,9 @@ from structlog.contextvars import bind_contextvars
 
 from app.auth.identity import Authenticated
 from app.auth.principal import Identity
-from app.messages import frames, live
+from app.messages import frames
 from app.messages.progress import Progress
+from app.messages.runtime import ChatRuntime
 from app.realtime.close_codes import CloseCode
 from app.realtime.connection import Connection
 from app.realtime.token_bucket import Allowance, TokenBucket
@@ -29,10 +30,10 @@ class ChatSession:
     """One socket, from the 101 to its end. `id` is the request's, in the log and in `ready`."""
 
     def __init__(
-        self, connection: Connection, realtime: live.Live, limits: SocketLimits, *, connection_id: str, version: int
+        self, connection: Connection, runtime: ChatRuntime, limits: SocketLimits, *, connection_id: str, version: int
     ) -> None:
         self.connection = connection
-        self.live = realtime
+        self.runtime = runtime
         self.limits = limits
         self.id = connection_id
         self.version = version
@@ -44,7 +45,7 @@ class ChatSession:
         self._next_ping_at = connection.opened_at + limits.ping_interval_seconds
         self.auths = TokenBucket(AUTHS_PER_SECOND, AUTHS_BURST)
         self._is_warned = False
-        connection.on_room = self._go_on
+        connection.on_room = lambda: self.schedule(self.progress.make_room())
 
     @property
     def who(self) -> Identity:
@@ -63,10 +64,10 @@ class ChatSession:
         self._is_warned = False
         bind_contextvars(user_id=str(caller.identity.user_id))
 
-    def expect(self, announced: dict[UUID, int]) -> None:
+    def schedule(self, announced: dict[UUID, int]) -> None:
         """Let the delivery bring it up to these numbers, which were announced while it was not to be sent anything."""
         for conversation_id, seq in announced.items():
-            self.live.delivery.expect(conversation_id, seq, [self.user_id])
+            self.runtime.delivery.schedule(conversation_id, seq, [self.user_id])
 
     def wait_for_frame(self) -> float:
         """Count a frame, as this socket's and its user's; 0.0, or for how many seconds there may be none."""
@@ -75,9 +76,6 @@ class ChatSession:
     def wait_for_message(self) -> float:
         """As `wait_for_frame`, of a message."""
         return self._allowance.messages.take() or (self.of_user.messages.take() if self.of_user else 0.0)
-
-    def _go_on(self) -> None:
-        self.expect(self.progress.make_room())
 
     def refuse(self, failure: Exception, client_msg_id: str | None = None) -> None:
         """Tell what was wrong with a frame. Raises `failure` where nobody expected it."""
@@ -89,11 +87,11 @@ class ChatSession:
     def leave(self) -> None:
         """Be sent nothing any more."""
         if self.caller is not None:
-            self.live.hub.leave(self)
+            self.runtime.hub.leave(self)
 
     def forget(self) -> None:
         """Give its place back, once it has ended."""
-        self.live.hub.forget(self, self.caller.identity.user_id if self.caller else None)
+        self.runtime.hub.forget(self, self.caller.identity.user_id if self.caller else None)
 
     def seconds_until_due(self) -> float:
         """When `keep_time` has something to do, at the latest."""

@@ -1,18 +1,18 @@
-"""The WebSocket's paths, and the greenlet that serves one socket: it reads its frames and has each of them handled."""
+"""The WebSocket's paths, and the loop that reads one socket's frames and handles each."""
 
 import time
 from typing import Any
 
 import gevent
 import structlog
-from flask import Blueprint, Flask, request
+from flask import Blueprint, Flask, g, request
 from flask_sock import Sock
 from prometheus_flask_exporter import PrometheusMetrics
 from simple_websocket import ConnectionClosed
 
 from app.auth.identity import Authenticated, authenticated_by, public
 from app.errors import TooManyRequests
-from app.messages import frames, handlers, handshake, live
+from app.messages import frames, handlers, handshake, runtime
 from app.messages.session import ChatSession
 from app.observability import metrics
 from app.observability.failures import report_unexpected
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 def init_app(app: Flask) -> None:
-    """Open the socket's paths. The handshake says who is calling, or the first frame does: hence `@public`."""
+    """Register the paths. They are `@public`, as the handshake or the first frame authenticates."""
     websocket.install()
     app.config["SOCK_SERVER_OPTIONS"] = {"limits": app.extensions["settings"].sockets}
     blueprint = Blueprint("socket", __name__)
@@ -44,22 +44,22 @@ def init_app(app: Flask) -> None:
 @public
 @authenticated_by(handshake.authenticate_handshake)
 def _open(ws: websocket.WebSocket) -> None:
-    """Serve one socket to its end, in this request's greenlet and context."""
+    """Serve one socket until it ends, in the request's greenlet and context."""
     limits = settings().sockets
     connection = Connection(ws, limits)
-    version = handshake.version_asked_for()
-    session = ChatSession(connection, live.current(), limits, connection_id=request_id(), version=version)
-    serve(session, handshake.caller())
+    version = handshake.requested_version()
+    session = ChatSession(connection, runtime.current(), limits, connection_id=request_id(), version=version)
+    serve(session, g.socket_caller)
 
 
 def serve(session: ChatSession, caller: Authenticated | None) -> None:
-    """Read and handle frames until the socket ends, and see it out.
+    """Read and handle frames until the socket ends.
 
-    Raises nothing but what ends the greenlet: anything else would be written into the socket, as HTTP.
+    Raises nothing but what kills the greenlet: gunicorn would write an HTTP error into the socket.
     """
     connection = session.connection
     received = 0
-    session.live.hub.open(session)
+    session.runtime.hub.open(session)
     try:
         if caller is not None:
             handlers.accept(session, caller)
@@ -68,15 +68,15 @@ def serve(session: ChatSession, caller: Authenticated | None) -> None:
             if message is not None:
                 received += 1
                 handle(session, message)
-                gevent.sleep(0)  # whoever waits for a database connection is to get the one that this gave back
+                gevent.sleep(0)  # a greenlet that waits for a database connection gets the one returned here
             session.keep_time()
     except ConnectionClosed:
         pass
-    except Exception as error:  # noqa: BLE001 - whatever it was, the socket ends as a socket
+    except Exception as error:  # noqa: BLE001 - the socket is closed with 1011
         report_unexpected(error)
         connection.close(CloseCode.INTERNAL_ERROR, "something went wrong on our side")
     except BaseException:
-        connection.abort()  # the server kills what does not end in time; nothing may follow
+        connection.abort()  # gunicorn kills a greenlet that does not end in time; nothing may be written after it
         raise
     finally:
         session.leave()
@@ -86,14 +86,15 @@ def serve(session: ChatSession, caller: Authenticated | None) -> None:
 
 
 def _note_end(session: ChatSession, received: int) -> None:
-    """Count it and write its one line; who it was, and the request's id, are bound to every line of this greenlet."""
+    """Count the end and log it; the user and the request id are bound to every log line of this greenlet."""
     connection = session.connection
-    metrics.count_socket_end(connection.close_code, is_code_ours=connection.is_code_ours)
+    end = connection.end
+    metrics.count_socket_end(end.code, is_code_ours=end.by == "service")
     log.info(
         "socket_closed",
-        code=connection.close_code,
-        reason=connection.close_text,
-        ended_by=connection.ended_by,
+        code=end.code,
+        reason=end.reason,
+        ended_by=end.by,
         client_address=request.remote_addr,
         path=request.path,
         duration_ms=round((time.monotonic() - connection.opened_at) * 1000, 1),
@@ -105,10 +106,10 @@ def _note_end(session: ChatSession, received: int) -> None:
 
 
 def handle(session: ChatSession, message: str | bytes) -> None:
-    """Have one frame handled, and tell its sender what was wrong with it.
+    """Handle one frame, and send an `error` frame if it is refused.
 
     Raises:
-        ConnectionClosed: there is nobody to tell. Exception: what nobody expected.
+        ConnectionClosed: the socket has ended. Exception: any but a domain error.
     """
     client_msg_id: str | None = None
     wait = session.wait_for_frame()
@@ -116,7 +117,7 @@ def handle(session: ChatSession, message: str | bytes) -> None:
         kind, payload = _parse(message)
         client_msg_id = handlers.client_msg_id_in(payload)
         if session.connection.is_closing and kind not in handlers.KINDS_OF_MESSAGE:
-            return  # nobody is there for an answer; but what was written before somebody left still counts
+            return  # no response can be sent; but messages sent before a close frame are stored
         if wait:
             raise TooManyRequests("Too many frames; slow down.", retry_after_seconds=handlers.whole_seconds(wait))
         handlers.handle(session, kind, payload)
@@ -128,12 +129,12 @@ def handle(session: ChatSession, message: str | bytes) -> None:
         session.refuse(failure, client_msg_id)
         if session.refusals.take():
             session.connection.close(CloseCode.RATE_LIMITED, "slow down, and reconnect after a while")
-    except Exception as failure:  # noqa: BLE001 - `refuse` raises what it does not know
+    except Exception as failure:  # noqa: BLE001 - `refuse` raises all but domain errors
         session.refuse(failure, client_msg_id)
 
 
 def _parse(message: str | bytes) -> tuple[str, dict[str, Any]]:
-    """As `handlers.parse`, and counted: whatever it is, and before anything comes of it."""
+    """Parse a frame and count it by its type, whatever the outcome."""
     kind = metrics.OTHER
     try:
         kind, payload = handlers.parse(message)

@@ -1,12 +1,12 @@
-"""One open socket, seen from the service: what is to be sent goes into a bounded outbox, which one writer empties.
+"""The sending side of an open socket: a bounded outbox, which one writer empties.
 
-Nobody who sends waits for the socket. A socket that cannot keep up loses its own connection, and nobody else's time.
+`send` never waits. A socket whose outbox is full is closed, so that a slow client delays no other.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import gevent
 import orjson
@@ -22,7 +22,18 @@ from app.settings import SocketLimits
 CLOSE_PATIENCE_SECONDS = 1.5
 TOO_SLOW_REASON = "frames were not read fast enough"
 MAX_REASON_BYTES = 123  # of a close frame (RFC 6455 §5.5)
-LONGEST_KIND = 40  # characters until a frame's type has ended
+MAX_KIND_END = 40  # characters of a frame up to the end of its type
+
+
+class End(NamedTuple):
+    """How a socket ended: its close code, and who chose it: the service, the client, or nobody if the line broke.
+
+    The reason is the service's own; a client's may be anything, and is not kept.
+    """
+
+    code: int
+    by: Literal["service", "client", "nobody"]
+    reason: str | None
 
 
 class _Waiting(NamedTuple):
@@ -34,17 +45,17 @@ class _Waiting(NamedTuple):
 
 
 def encode(frame: dict[str, Any]) -> str:
-    """A frame as it goes over the wire, its type first."""
+    """Serialise a frame. Its type comes first."""
     return orjson.dumps(frame).decode()
 
 
 def kind_of(text: str) -> str:
-    """The type of a frame that `encode` made; of the rest, whatever stands in its place."""
-    return text[len('{"type":"') : LONGEST_KIND].partition('"')[0]
+    """The type of a frame that `encode` made."""
+    return text[len('{"type":"') : MAX_KIND_END].partition('"')[0]
 
 
 class Connection:
-    """The sending side of one socket, and how it ended."""
+    """The outbox of one socket, and its end."""
 
     def __init__(self, ws: WebSocket, limits: SocketLimits) -> None:
         self._ws = ws
@@ -61,61 +72,45 @@ class Connection:
 
     @property
     def is_closing(self) -> bool:
-        """Whether its end has begun: what is sent from now on goes nowhere."""
+        """Whether the socket is closing, from either side: nothing more is sent."""
         return self._closing is not None or not self._ws.connected
 
     @property
     def is_ended_here(self) -> bool:
-        """Whether its end was begun on this side. If the other side began it, what it had sent before still counts."""
+        """Whether this side began to close. What a client sent before its own close frame still counts."""
         return self._closing is not None
 
     @property
     def is_lagging(self) -> bool:
-        """Whether its outbox is half full or more: what need not be sent now had better wait for `on_room`."""
+        """Whether the outbox is half full. What can be sent later waits for `on_room`."""
         return len(self._outbox) * 2 >= self._limits.outbox_frames or self._outbox_bytes * 2 > self._limits.outbox_bytes
 
     @property
-    def close_code(self) -> int:
-        """The code it ended with: ours, or what the other side gave."""
+    def end(self) -> End:
+        """How the socket ended; once `finish` has returned, it does not change any more."""
         if self._ws.sock.was_too_slow:
-            return CloseCode.TOO_SLOW
-        return int(self._closing[0] if self._closing else self._ws.close_reason)
-
-    @property
-    def is_code_ours(self) -> bool:
-        """Whether this side chose the code it ended with; else the other side did, which may give any."""
-        return self.is_ended_here or self._ws.sock.was_too_slow or self._ws.has_closed
-
-    @property
-    def ended_by(self) -> str:
-        """Who ended it: the `service`, the `client` by a close frame, or `nobody`: the connection was lost."""
-        if self.is_code_ours:
-            return "service"
-        return "nobody" if self.close_code == CloseReason.ABNORMAL_CLOSURE else "client"
-
-    @property
-    def close_text(self) -> str | None:
-        """What this side says of its end. Never the other side's, which may be anything."""
-        if self._ws.sock.was_too_slow:
-            return TOO_SLOW_REASON
+            return End(CloseCode.TOO_SLOW, "service", TOO_SLOW_REASON)
         if self._closing is not None:
-            return self._closing[1]
-        return self._ws.close_message if self._ws.has_closed else None
+            return End(self._closing[0], "service", self._closing[1])
+        code = int(self._ws.close_reason)
+        if self._ws.has_closed:
+            return End(code, "service", self._ws.close_message)
+        return End(code, "nobody" if code == CloseReason.ABNORMAL_CLOSURE else "client", None)
 
     @property
     def received_at(self) -> float:
-        """When the other side last gave a sign of life, by the monotonic clock."""
+        """When the client last sent anything, on the monotonic clock."""
         return self._ws.sock.received_at
 
     def receive(self, timeout_seconds: float) -> str | bytes | None:
-        """The next message, or None when none comes in time. Raises ConnectionClosed."""
+        """The next message, or None after the timeout. Raises ConnectionClosed."""
         return self._ws.receive(max(0.0, timeout_seconds))
 
     def send(self, text: str, *, droppable: bool = False) -> None:
-        """Put a frame into the outbox; returns at once.
+        """Put a frame into the outbox, without waiting.
 
-        A droppable one is left out while the socket lags. Where the others do not fit, the socket is too slow, and
-        ends with 4002: a client that reconnects finds in the log what it has not seen.
+        A droppable frame is dropped while the socket lags. If another does not fit, the socket is closed with 4002,
+        and the client reads the log after it reconnects.
         """
         if self.is_closing:
             return
@@ -133,20 +128,20 @@ class Connection:
         self._start_writing()
 
     def ping(self) -> None:
-        """Ask for a sign of life, in a greenlet, as it may have to wait for its turn."""
+        """Send a ping, in a greenlet, as it may wait for the write lock."""
         gevent.spawn(self._ping)
 
     def wait_for_room(self) -> None:
-        """Wait until the outbox is half empty. Raises ConnectionClosed where the socket ends, or is too slow for it."""
+        """Wait until the outbox is half empty. Raises ConnectionClosed if the socket ends, or does not read in time."""
         while not self.is_closing and self.is_lagging:
             self._has_room.clear()
             if not self._has_room.wait(self._limits.write_timeout_seconds):
                 self.close(CloseCode.TOO_SLOW, TOO_SLOW_REASON)
         if self.is_closing:
-            raise ConnectionClosed(self.close_code)
+            raise ConnectionClosed(self.end.code)
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Begin to end it: what is in the outbox goes first, unless the socket is too slow for it. Returns at once."""
+        """Send a close frame after the outbox, which is emptied if the socket is too slow. Does not wait."""
         if self.is_closing:
             return
         self._closing = (code, reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore"))
@@ -155,11 +150,11 @@ class Connection:
         self._start_writing()
 
     def abort(self) -> None:
-        """End it at once; nothing more is written."""
+        """End the connection at once; nothing more is written."""
         self._ws.sock.abort()
 
     def finish(self) -> None:
-        """Wait for the end that `close`, or the other side, began; every wait in it has its limit."""
+        """Wait for the end that `close` or the client began, within a deadline."""
         writer = self._writer
         if writer is not None:
             writer.join(self._limits.write_timeout_seconds + CLOSE_PATIENCE_SECONDS)
@@ -185,7 +180,7 @@ class Connection:
         self._has_room.set()
 
     def _start_writing(self) -> None:
-        # There is a writer only while there is something to write: a greenlet that waits costs 16 KiB.
+        # The writer lives only while the outbox has frames: a waiting greenlet costs 16 KiB.
         if self._writer is None:
             self._writer = gevent.spawn(self._write)
 

@@ -1,7 +1,6 @@
-"""Who listens on this worker: every open socket, and by user those that may be sent to.
+"""The open sockets of a worker, and by user those that are sent frames.
 
-Greenlets of one worker take turns only where they wait, and nothing here waits: so there is no lock, a broadcast is a
-walk over a dictionary, and each socket's own outbox takes what is for it.
+Nothing here waits, so greenlets need no lock. Each socket's own outbox takes the frames for it.
 """
 
 from collections import Counter
@@ -16,27 +15,23 @@ from app.realtime.connection import Connection, encode
 from app.realtime.token_bucket import Allowance
 from app.settings import SocketLimits
 
-# Clients of a worker that goes come back over so many seconds, not all at once.
+# Clients of a stopping worker reconnect at a random time within this.
 RECONNECT_SPREAD_SECONDS = 3.0
-STRANGERS_PART = 4
-# So many sockets' worth all of a user's together may send here: enough for some devices, not for a flood from each.
+# Sockets without an identity may take this part of a worker's sockets.
+UNAUTHENTICATED_PART = 4
+# The rate limits of all of a user's sockets on a worker, in multiples of one socket's.
 SOCKETS_WORTH_A_USER = 3
 
 
 class Subscriber(Protocol):
-    """A socket that knows whose it is."""
+    """A socket of an authenticated user; `version` of the protocol is 1 or 2."""
 
-    @property
-    def connection(self) -> Connection:
-        """Where to send."""
+    connection: Connection
+    version: int
 
     @property
     def user_id(self) -> UUID:
-        """Whose it is."""
-
-    @property
-    def version(self) -> int:
-        """Which frames it understands: 1 or 2."""
+        """The user."""
 
 
 Sub = TypeVar("Sub", bound=Subscriber)
@@ -55,33 +50,33 @@ class Hub(Generic[Sub]):
         metrics.SOCKET_LIMIT.set(limits.max_sockets_per_worker)
 
     def __len__(self) -> int:
-        """How many sockets are open, those included that have not said whose they are."""
+        """The number of open sockets, with or without an identity."""
         return len(self._open)
 
     @property
     def is_full(self) -> bool:
-        """Whether another socket would take what plain HTTP needs."""
+        """Whether the worker has its maximum of sockets; the rest of its connections are for plain HTTP."""
         return len(self._open) >= self._limits.max_sockets_per_worker
 
     @property
-    def is_full_of_strangers(self) -> bool:
-        """Whether sockets that have not said whose they are take up all that they may: nobody else's places."""
-        strangers = len(self._open) - self._places.total()
-        return strangers >= max(1, self._limits.max_sockets_per_worker // STRANGERS_PART)
+    def unauthenticated_limit_reached(self) -> bool:
+        """Whether sockets without an identity have reached their part."""
+        unauthenticated = len(self._open) - self._places.total()
+        return unauthenticated >= max(1, self._limits.max_sockets_per_worker // UNAUTHENTICATED_PART)
 
     def is_full_for(self, user_id: UUID) -> bool:
-        """Whether this user has as many sockets here as one may have; those count until they have ended."""
+        """Whether this user has the maximum of sockets here. A socket counts until it has ended."""
         return self._places[user_id] >= self._limits.max_sockets_per_user
 
     def open(self, subscriber: Sub) -> None:
-        """Count a socket, from its handshake on."""
+        """Add a socket, after its handshake."""
         self._open[subscriber.connection] = subscriber
         metrics.OPEN_SOCKETS.set(len(self))
         if self.is_draining:
             self._dismiss(subscriber)
 
     def join(self, subscriber: Sub) -> Allowance:
-        """Let a socket be found by its user, and count it as that user's; what all of the user's may send together."""
+        """Add a socket to its user's. Returns the allowance that all of the user's sockets share."""
         self._places[subscriber.user_id] += 1
         self._by_user.setdefault(subscriber.user_id, {})[subscriber.connection] = subscriber
         if subscriber.user_id not in self._allowances:
@@ -89,14 +84,14 @@ class Hub(Generic[Sub]):
         return self._allowances[subscriber.user_id]
 
     def leave(self, subscriber: Sub) -> None:
-        """Let a socket that had joined be found no more; it keeps its place until `forget`."""
+        """Remove a joined socket from its user's. It counts until `forget`."""
         of_user = self._by_user[subscriber.user_id]
         del of_user[subscriber.connection]
         if not of_user:
             del self._by_user[subscriber.user_id]
 
     def forget(self, subscriber: Sub, user_id: UUID | None) -> None:
-        """Give back the place of a socket that has ended, and, if it had joined, this user's."""
+        """Remove a socket that has ended; `user_id` if it had joined."""
         self._open.pop(subscriber.connection, None)
         metrics.OPEN_SOCKETS.set(len(self))
         if user_id is not None:
@@ -105,16 +100,16 @@ class Hub(Generic[Sub]):
                 del self._places[user_id], self._allowances[user_id]
 
     def users(self) -> list[UUID]:
-        """Everybody who has a socket here."""
+        """The users with a socket here."""
         return list(self._by_user)
 
     def subscribers_of(self, user_ids: Iterable[UUID]) -> Iterator[Sub]:
-        """The sockets of these users, as they are at this moment."""
+        """The sockets of these users at this moment."""
         for user_id in user_ids:
             yield from list(self._by_user.get(user_id, {}).values())
 
     def drain(self) -> None:
-        """Tell every socket to reconnect elsewhere, and end it with 1012; the same for each that comes from now on."""
+        """Tell every socket to reconnect, and close it with 1012; sockets that open later, too."""
         self.is_draining = True
         for subscriber in list(self._open.values()):
             self._dismiss(subscriber)

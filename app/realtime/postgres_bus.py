@@ -1,6 +1,5 @@
 """The bus over PostgreSQL: NOTIFY in the transaction, delivered at its COMMIT; LISTEN on one connection a worker."""
 
-from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -9,42 +8,35 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.db.engine import connect_listener
-from app.realtime.bus import CHANNEL, SILENCE_SECONDS, Deliver, Event, Reread, deliver_payload, keep_listening
+from app.realtime.bus import CHANNEL, SILENCE_SECONDS, Bus, Deliver, Event, OnConnected, deliver_payload
 from app.settings import Settings
 
 
-class PostgresBus:
-    """See `bus.Bus`. Does not work through a pooler that pools transactions: LISTEN needs a connection of its own."""
+class PostgresBus(Bus):
+    """LISTEN needs a connection of its own: it does not work through a transaction pooler."""
+
+    channel = CHANNEL
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.channel = CHANNEL
 
     def announce(self, session: Session, event: Event) -> None:
-        """Send it at COMMIT."""
+        """Notify at COMMIT."""
         session.execute(select(func.pg_notify(CHANNEL, event.encode())))
 
-    def publish(self, event: Event) -> None:
-        """Nothing: it went out at COMMIT."""
-
-    def listen(self, deliver: Deliver, reread: Reread) -> None:
-        """Hear for good, over one connection after the other."""
-        keep_listening(lambda connected: self._listen_once(deliver, reread, connected))
-
-    def _listen_once(self, deliver: Deliver, reread: Reread, connected: Callable[[], None]) -> None:
+    def _listen_once(self, deliver: Deliver, on_connected: OnConnected) -> None:
         with closing(connect_listener(self._settings)) as connection:
             _execute(connection, f"LISTEN {CHANNEL}")
-            connected()
-            reread()
+            on_connected()
             while True:
                 _wait(connection)
-                heard, connection.notifies[:] = list(connection.notifies), []
-                for notification in heard:
+                notifications, connection.notifies[:] = list(connection.notifies), []
+                for notification in notifications:
                     deliver_payload(notification.payload, deliver)
 
 
 def _wait(connection: Any) -> None:
-    """Wait until something came, at most for a while, and then ask for a sign of life."""
+    """Wait for notifications; after a silence, check that the connection is alive."""
     if connection.notifies:
         return
     try:

@@ -27,7 +27,7 @@ def test_a_worker_is_ready(client: FlaskClient) -> None:
 def test_a_worker_that_drains_is_alive_and_not_ready(
     app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app.extensions["live"].hub, "is_draining", True)
+    monkeypatch.setattr(app.extensions["chat"].hub, "is_draining", True)
     answer = client.get("/ready")
     assert_error(answer, 503, "SERVICE_UNAVAILABLE")
     assert answer.headers["Retry-After"] == "1"

@@ -109,7 +109,7 @@ class TestReplay:
         self, app: Flask, client: FlaskClient, renter: Person, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         told: list[tuple[Event, bool]] = []
-        bus = app.extensions["live"].bus
+        bus = app.extensions["chat"].bus
         monkeypatch.setattr(bus, "publish", lambda event: told.append((event, not in_unit_of_work())))
         path = f"{CONVERSATIONS}/{add_conversation(renter.id, add_user())}/messages"
         for _ in range(2):

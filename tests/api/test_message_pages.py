@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from app.db.session import transaction
-from app.messages.criteria import MAX_SEQ
+from app.messages.values import MAX_SEQ
 from app.models import ConversationParticipant
 from tests.support.assertions import refused_fields
 from tests.support.rows import EPOCH, add_conversation

@@ -18,11 +18,10 @@ from sqlalchemy.exc import OperationalError
 from app.auth.identity import Authenticated
 from app.auth.principal import Identity
 from app.messages import delivery, handlers, service
-from app.messages.criteria import MessagePage
 from app.messages.delivery import Delivery
-from app.messages.live import Live
-from app.messages.projection import ConversationHead, MessageList, MessageView
+from app.messages.runtime import ChatRuntime
 from app.messages.session import ChatSession
+from app.messages.values import ConversationHead, MessageList, MessagePage, MessageView
 from app.models import Role
 from app.realtime.bus import Event
 from app.realtime.close_codes import CloseCode
@@ -115,42 +114,44 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 
 
 @pytest.fixture
-def live() -> Iterator[Live]:
+def runtime() -> Iterator[ChatRuntime]:
     """A worker's realtime side that delivers."""
     hub: Hub[Any] = Hub(LIMITS)
     bus: Any = SimpleNamespace(channel=None)
-    live = Live(hub=hub, bus=bus, delivery=Delivery(hub, longest_transaction=timedelta(0)))
-    delivering = gevent.spawn(live.delivery.deliver_forever)
-    yield live
+    runtime = ChatRuntime(hub=hub, bus=bus, delivery=Delivery(hub, longest_transaction=timedelta(0)))
+    delivering = gevent.spawn(runtime.delivery.deliver_forever)
+    yield runtime
     delivering.kill()
 
 
 @pytest.fixture
-def another_message(log: Log, live: Live) -> Callable[[], None]:
+def another_message(log: Log, runtime: ChatRuntime) -> Callable[[], None]:
     """Somebody sends a message, and the bus announces it, at once."""
 
     def send() -> None:
         log.last_seq += 1
-        live.delivery.hear(Event(kind="message", conversation_id=TALK, to=(ADA.user_id,), data={"seq": log.last_seq}))
+        runtime.delivery.on_event(
+            Event(kind="message", conversation_id=TALK, to=(ADA.user_id,), data={"seq": log.last_seq})
+        )
         gevent.sleep(0)  # the delivery may look at it, too
 
     return send
 
 
-def begun(live: Live, cursors: dict[UUID, int]) -> Recorder:
+def begun(runtime: ChatRuntime, cursors: dict[UUID, int]) -> Recorder:
     recorder = Recorder()
     connection: Any = recorder
-    session = ChatSession(connection, live, LIMITS, connection_id="one", version=1)
+    session = ChatSession(connection, runtime, LIMITS, connection_id="one", version=1)
     handlers.accept(session, Authenticated(identity=ADA, expires_at=2e9), is_v2=True, cursors=cursors)
     gevent.idle()
     return recorder
 
 
 def test_a_message_that_comes_while_it_learns_where_it_stands_is_delivered_live(
-    log: Log, live: Live, another_message: Callable[[], None]
+    log: Log, runtime: ChatRuntime, another_message: Callable[[], None]
 ) -> None:
     log.meanwhile = another_message
-    recorder = begun(live, {})
+    recorder = begun(runtime, {})
     assert recorder.frames[0]["type"] == "ready"
     assert recorder.frames[0]["payload"]["conversations"][0]["last_seq"] == 3
     assert recorder.seqs() == [4]
@@ -158,40 +159,42 @@ def test_a_message_that_comes_while_it_learns_where_it_stands_is_delivered_live(
 
 @pytest.mark.parametrize("cursor", [0, 1, 3])
 def test_a_message_that_comes_in_the_midst_of_a_replay_follows_it(
-    log: Log, live: Live, another_message: Callable[[], None], cursor: int
+    log: Log, runtime: ChatRuntime, another_message: Callable[[], None], cursor: int
 ) -> None:
     def in_the_midst() -> None:
         log.meanwhile = another_message
         another_message()
 
     log.meanwhile = in_the_midst
-    assert begun(live, {TALK: cursor}).seqs() == list(range(cursor + 1, log.last_seq + 1))
+    assert begun(runtime, {TALK: cursor}).seqs() == list(range(cursor + 1, log.last_seq + 1))
     assert log.last_seq == 5 if cursor < 3 else 4
 
 
-def test_nothing_comes_before_ready(log: Log, live: Live) -> None:
+def test_nothing_comes_before_ready(log: Log, runtime: ChatRuntime) -> None:
     def somebody_reads() -> None:
-        live.delivery.hear(Event(kind="read", conversation_id=TALK, to=(ADA.user_id,), data={"last_read_seq": 3}))
+        runtime.delivery.on_event(
+            Event(kind="read", conversation_id=TALK, to=(ADA.user_id,), data={"last_read_seq": 3})
+        )
 
     log.meanwhile = somebody_reads
-    assert [frame["type"] for frame in begun(live, {}).frames] == ["ready"]
+    assert [frame["type"] for frame in begun(runtime, {}).frames] == ["ready"]
 
 
 @pytest.mark.parametrize("of", ["heads", "batches"])
 def test_a_beginning_that_fails_ends_the_socket_for_it_does_not_know_where_it_stands(
-    monkeypatch: pytest.MonkeyPatch, log: Log, live: Live, of: str
+    monkeypatch: pytest.MonkeyPatch, log: Log, runtime: ChatRuntime, of: str
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise OperationalError("", {}, Exception("the database is away"))
 
     monkeypatch.setattr(service, of, fail)
-    recorder = begun(live, {TALK: 1})
+    recorder = begun(runtime, {TALK: 1})
     assert recorder.frames[-1]["payload"]["code"] == "UNAVAILABLE"
     assert recorder.close_code == CloseCode.TRY_AGAIN_LATER
 
 
 def test_a_hole_in_the_log_ends_the_socket_and_is_not_looked_into_again_and_again(
-    monkeypatch: pytest.MonkeyPatch, log: Log, live: Live
+    monkeypatch: pytest.MonkeyPatch, log: Log, runtime: ChatRuntime
 ) -> None:
     reads = []
 
@@ -199,20 +202,20 @@ def test_a_hole_in_the_log_ends_the_socket_and_is_not_looked_into_again_and_agai
         reads.append(after)
         return {TALK: ((ADA.user_id,), [message(5), message(6)])}
 
-    recorder = begun(live, {})
+    recorder = begun(runtime, {})
     monkeypatch.setattr(service, "batches", with_a_hole)
-    live.delivery.hear(Event(kind="message", conversation_id=TALK, to=(ADA.user_id,), data={"seq": 6}))
+    runtime.delivery.on_event(Event(kind="message", conversation_id=TALK, to=(ADA.user_id,), data={"seq": 6}))
     gevent.idle()
     assert recorder.seqs() == []
     assert recorder.close_code == CloseCode.STATE_LOST
     assert len(reads) == 1
 
 
-def test_a_socket_that_lags_is_fed_as_it_reads(log: Log, live: Live) -> None:
-    recorder = begun(live, {})
+def test_a_socket_that_lags_is_fed_as_it_reads(log: Log, runtime: ChatRuntime) -> None:
+    recorder = begun(runtime, {})
     recorder.is_lagging = True
     log.last_seq = 6
-    live.delivery.hear(Event(kind="message", conversation_id=TALK, to=(ADA.user_id,), data={"seq": 6}))
+    runtime.delivery.on_event(Event(kind="message", conversation_id=TALK, to=(ADA.user_id,), data={"seq": 6}))
     gevent.idle()
     assert recorder.seqs() == []
     recorder.is_lagging = False
@@ -221,7 +224,9 @@ def test_a_socket_that_lags_is_fed_as_it_reads(log: Log, live: Live) -> None:
     assert recorder.seqs() == [4, 5, 6]
 
 
-def test_a_bus_that_reconnects_reads_the_log_at_once(monkeypatch: pytest.MonkeyPatch, log: Log, live: Live) -> None:
+def test_a_bus_that_reconnects_reads_the_log_at_once(
+    monkeypatch: pytest.MonkeyPatch, log: Log, runtime: ChatRuntime
+) -> None:
     """The service reads the log every few seconds in any case, so that only a longer interval shows this."""
     monkeypatch.setattr(delivery, "RECONCILE_SECONDS", 3600)
 
@@ -230,12 +235,12 @@ def test_a_bus_that_reconnects_reads_the_log_at_once(monkeypatch: pytest.MonkeyP
         return datetime.now(UTC), [change], set()
 
     monkeypatch.setattr(service, "changes", changes)
-    recorder = begun(live, {})
-    reconciling = gevent.spawn(live.delivery.reconcile_forever)
+    recorder = begun(runtime, {})
+    reconciling = gevent.spawn(runtime.delivery.reconcile_forever)
     log.last_seq = 4  # its wake-up was lost
     gevent.idle()
     assert recorder.seqs() == []
-    live.delivery.reread()
+    runtime.delivery.reconcile_now()
     gevent.idle()
     assert recorder.seqs() == [4]
     reconciling.kill()

@@ -123,7 +123,7 @@ def test_what_waits_goes_out_before_an_ordinary_end(ws: BlockedSocket, connectio
     ws.let_go()
     assert ws.sent == ["first", "draining"]
     assert ws.closed_with == (1012, "the service restarts")
-    assert connection.close_code == 1012
+    assert connection.end.code == 1012
 
 
 def test_who_waits_for_room_gets_it_or_learns_that_there_will_be_none(ws: BlockedSocket) -> None:
@@ -133,7 +133,7 @@ def test_who_waits_for_room_gets_it_or_learns_that_there_will_be_none(ws: Blocke
         connection.send(f"{number}")
     with pytest.raises(ConnectionClosed):
         connection.wait_for_room()
-    assert connection.close_code == CloseCode.TOO_SLOW
+    assert connection.end.code == CloseCode.TOO_SLOW
 
 
 def test_who_waits_for_room_goes_on_when_the_outbox_is_half_empty(ws: BlockedSocket, connection: Connection) -> None:

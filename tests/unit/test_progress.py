@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.messages.progress import FOLLOWED_CONVERSATIONS, Progress
-from app.messages.projection import ConversationHead
+from app.messages.values import ConversationHead
 
 KNOWN, OTHER, NEW = UUID(int=1), UUID(int=2), UUID(int=3)
 
@@ -41,18 +41,18 @@ def overfull() -> Progress:
 
 
 def test_of_more_conversations_than_are_followed_one_starts_where_it_was_first_heard_of(overfull: Progress) -> None:
-    overfull.meet(NEW, 29)
-    assert overfull.is_behind(NEW, 30)
-    overfull.meet(NEW, 33)  # more has come before it was sent anything
-    assert overfull.is_behind(NEW, 34)
+    overfull.track(NEW, 29)
+    assert overfull.lacks(NEW, 30)
+    overfull.track(NEW, 33)  # more has come before it was sent anything
+    assert overfull.lacks(NEW, 34)
     assert overfull.sent(NEW) == 29
 
 
 def test_what_was_heard_of_before_it_began_starts_there_too() -> None:
     progress = Progress()
-    progress.meet(NEW, 29)
-    progress.meet(KNOWN, 4)
-    assert not progress.is_behind(NEW, 30)
+    progress.track(NEW, 29)
+    progress.track(KNOWN, 4)
+    assert not progress.lacks(NEW, 30)
     progress.begin([head(KNOWN, 5), *(head(uuid4(), 1) for _ in range(FOLLOWED_CONVERSATIONS - 1))])
     assert progress.release_all() == {NEW: 30}
     assert (progress.sent(NEW), progress.sent(KNOWN)) == (29, 5)
@@ -60,19 +60,19 @@ def test_what_was_heard_of_before_it_began_starts_there_too() -> None:
 
 def test_before_it_knows_where_they_stand_everything_waits_and_nothing_is_forgotten(beginning: Progress) -> None:
     for conversation_id, seq in ((KNOWN, 6), (KNOWN, 8), (KNOWN, 7), (NEW, 1)):
-        assert not beginning.is_behind(conversation_id, seq)
+        assert not beginning.lacks(conversation_id, seq)
     beginning.begin([head(KNOWN, 7)])
     assert beginning.release_all() == {KNOWN: 8, NEW: 1}
     assert beginning.release_all() == {}
-    assert beginning.is_behind(KNOWN, 8)
-    assert beginning.is_behind(NEW, 1)
+    assert beginning.lacks(KNOWN, 8)
+    assert beginning.lacks(NEW, 1)
 
 
 def test_of_two_that_are_replayed_the_second_still_waits_when_the_first_is_done(progress: Progress) -> None:
     for conversation_id in (KNOWN, OTHER):
         progress.hold(conversation_id, 0)
-    progress.is_behind(KNOWN, 6), progress.is_behind(OTHER, 3)
+    progress.lacks(KNOWN, 6), progress.lacks(OTHER, 3)
     for conversation_id, seq in progress.release(KNOWN).items():
-        assert progress.is_behind(conversation_id, seq) == (conversation_id == KNOWN)
+        assert progress.lacks(conversation_id, seq) == (conversation_id == KNOWN)
     assert progress.release(OTHER) == {OTHER: 3}
-    assert progress.is_behind(OTHER, 3)
+    assert progress.lacks(OTHER, 3)

@@ -10,7 +10,7 @@ from gevent import socket
 from simple_websocket import ConnectionClosed
 
 from app.realtime.close_codes import CloseCode
-from app.realtime.connection import Connection
+from app.realtime.connection import Connection, End
 from app.realtime.websocket import REQUEST_ID, WebSocket
 from tests.support.ws_raw import TEXT, close, frame, text
 from tests.unit.test_connection import LIMITS as SMALL
@@ -27,13 +27,13 @@ class Pair:
     connection: Connection
     client: socket.socket
 
-    def see_the_end(self) -> tuple[int, str, str | None]:
+    def see_the_end(self) -> End:
         """Receive until it ends: its code, who ended it, and what the service says of it."""
         with suppress(ConnectionClosed):
             while self.connection.receive(5):
                 pass
         self.connection.finish()
-        return self.connection.close_code, self.connection.ended_by, self.connection.close_text
+        return self.connection.end
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_the_reader_ends_with_a_socket_that_was_too_slow_and_had_said_more_than_
         pair.connection.send("x" * 90_000)
         gevent.sleep(0)
     pair.connection.finish()
-    assert pair.connection.close_code == CloseCode.TOO_SLOW
+    assert pair.connection.end.code == CloseCode.TOO_SLOW
     pair.server.thread.join()
     assert pair.server.thread.ready()
 

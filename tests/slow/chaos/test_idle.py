@@ -23,6 +23,7 @@ def test_two_thousand_idle_sockets_on_one_worker(
         **tenant.env(),
         "WS_MAX_SOCKETS_PER_USER": "1000",
         "WS_MAX_SOCKETS_PER_WORKER": f"{SOCKETS}",
+        "WS_PING_INTERVAL_SECONDS": "80",  # no ping while so many connect
     }
     with ServiceProcess(environment, workers=1) as service, ExitStack() as open_sockets:
         people = [new_user(service, tenant) for _ in range(PEOPLE)]

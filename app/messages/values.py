@@ -1,0 +1,117 @@
+"""The values of conversations and messages. orjson serialises those that REST and the socket send."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from app.paging import Position, decode_cursor, fingerprint
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 100
+MAX_SEQ = 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessagePage:
+    """Messages between two numbers, both exclusive, newest first; `offset` skips that many of the newest."""
+
+    limit: int = DEFAULT_LIMIT
+    offset: int = 0
+    before_seq: int = MAX_SEQ
+    after_seq: int = 0
+    oldest_first: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationPage:
+    """A user's conversations, latest activity first: from the start, or after a cursor."""
+
+    user_id: UUID
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+
+    @property
+    def cursor_scope(self) -> str:
+        """The list that a cursor is bound to."""
+        return fingerprint("conversations", self.user_id)
+
+    @cached_property
+    def position(self) -> Position | None:
+        """Where the page begins. Raises InvalidInput for a cursor of another list."""
+        return decode_cursor(self.cursor, of_list=self.cursor_scope) if self.cursor else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageView:
+    """A message, as REST and the socket send it. The sender and the name are None after that user's deletion."""
+
+    id: UUID
+    conversation_id: UUID
+    sender_id: UUID | None
+    sender_name: str | None
+    content: str
+    created_at: datetime
+    seq: int
+    client_msg_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentMessage:
+    """A stored message; `is_repeated` if its client_msg_id was stored before."""
+
+    message: MessageView
+    participant_ids: tuple[UUID, ...]
+    is_repeated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageList:
+    """A page of a conversation's messages, and the conversation's last number."""
+
+    messages: list[MessageView]
+    last_seq: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadMark:
+    """Up to which number a participant has read, and since when."""
+
+    last_read_seq: int
+    read_at: datetime
+    participant_ids: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationHead:
+    """A conversation's last number and one participant's read mark."""
+
+    id: UUID
+    last_seq: int
+    last_read_seq: int
+    unread: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """The last number of a user's conversation that changed since a time, and the last number at that time."""
+
+    user_id: UUID
+    conversation_id: UUID
+    last_seq: int
+    seq_before: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationView:
+    """A conversation as one of its participants sees it."""
+
+    id: UUID
+    equipment_id: UUID | None
+    participants: list[dict[str, Any]]
+    last_message: MessageView | None
+    last_seq: int
+    unread_count: int
+    created_at: datetime
+    updated_at: datetime
