@@ -1,4 +1,4 @@
-"""SQL of conversations: making one, finding them, and where each stands."""
+"""SQL of conversations."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -23,8 +23,8 @@ _UNREAD = """
         SELECT count(*) FROM messages m
         WHERE m.conversation_id = c.id AND m.seq > p.last_read_seq AND m.sender_id IS DISTINCT FROM p.user_id
     ) END"""
-# A user's conversations, found from the user's side: planned by itself, it never walks through everybody's in order of
-# their activity, as a LIMIT would tempt the planner to.
+# A user's conversations, found by the user: MATERIALIZED, as with a LIMIT the planner would walk all conversations in
+# order of their activity.
 _MINE = """
 mine AS MATERIALIZED (
     SELECT c.id, c.updated_at, c.last_seq
@@ -74,7 +74,7 @@ ORDER BY c.updated_at DESC, c.id""").bindparams(  # noqa: S608 - parts of this m
         bindparam("limit", type_=Integer),
     ),
 )
-# Those in which nothing was said come last: they are easily made, and must not take the place of others.
+# Conversations without messages come last, as anyone can create many of them.
 _HEADS = PreparedStatement(
     "list_heads",
     text(f"""
@@ -94,8 +94,8 @@ SELECT p.user_id, c.id AS conversation_id, c.last_seq, COALESCE((
 FROM conversations c JOIN conversation_participants p ON p.conversation_id = c.id
 WHERE c.updated_at > :since AND p.user_id = ANY(:user_ids)
 """).bindparams(bindparam("since", type_=DateTime(timezone=True)), bindparam("user_ids", type_=ARRAY(Uuid)))
-# The people are held first, in the order in which others hold several: whoever deletes one of them holds that one
-# before the listing and its conversations.
+# Users are locked first, in order of their ids, as everywhere: a deletion locks its user before the listings and
+# conversations.
 _ADD = text("""
 WITH people AS (SELECT id FROM users WHERE id = ANY(:user_ids) ORDER BY id FOR KEY SHARE)
 INSERT INTO conversations (equipment_id, participant_key)
@@ -103,7 +103,7 @@ SELECT :equipment_id, :key WHERE (SELECT count(*) FROM people) = cardinality(:us
 ON CONFLICT (participant_key) DO NOTHING
 RETURNING id
 """).bindparams(bindparam("user_ids", type_=ARRAY(Uuid)), bindparam("equipment_id", type_=Uuid))
-# What only this user takes part in, nobody can read any more.
+# A conversation without other participants is deleted.
 _LEAVE = text("""
 WITH ended AS (DELETE FROM conversation_participants WHERE user_id = :user_id RETURNING conversation_id)
 DELETE FROM conversations c
@@ -117,7 +117,7 @@ _STILL_THERE = text("SELECT id FROM users WHERE id = ANY(:user_ids)").bindparams
 
 
 def get_owner_id(session: Session, equipment_id: UUID) -> UUID:
-    """Whose listing it is. Raises InvalidInput where there is none."""
+    """The owner of a listing. Raises InvalidInput if the listing is missing."""
     owner_id = session.scalar(select(Equipment.owner_id).where(Equipment.id == equipment_id))
     if owner_id is None:
         raise _unknown_equipment()
@@ -147,12 +147,12 @@ def find_or_add_conversation(
 
 
 def leave_all(session: Session, user_id: UUID) -> None:
-    """Take a user, whom the transaction holds, out of every conversation; what nobody is left in goes."""
+    """Remove a user, whose row is locked, from every conversation; delete conversations without participants."""
     session.execute(_LEAVE, {"user_id": user_id})
 
 
 def get_conversation(executor: Session | Connection, conversation_id: UUID, user_id: UUID) -> ConversationView:
-    """One conversation, as this user sees it. Raises NotFound, Forbidden."""
+    """A conversation, as this user sees it. Raises NotFound, Forbidden."""
     rows = prepared.execute(executor, _GET, {"conversation_id": conversation_id, "user_id": user_id})
     if not rows:
         raise no_such_conversation()
@@ -178,24 +178,24 @@ def list_conversations(
 
 
 def list_heads(executor: Session | Connection, user_id: UUID, *, limit: int) -> list[ConversationHead]:
-    """Where a user's conversations stand, those of the latest activity first."""
+    """The heads of a user's conversations, latest activity first."""
     rows = prepared.execute(executor, _HEADS, {"user_id": user_id, "limit": limit})
     return [ConversationHead(**row._asdict()) for row in rows]
 
 
 def list_changed(session: Session, user_ids: Sequence[UUID], since: datetime) -> list[Change]:
-    """What these users' conversations have had since a time of the database's."""
+    """Changes of these users' conversations since a time of the database's clock."""
     rows = session.execute(_CHANGED, {"user_ids": list(user_ids), "since": since})
     return [Change(**row._mapping) for row in rows]
 
 
 def list_still_there(session: Session, user_ids: Sequence[UUID]) -> set[UUID]:
-    """Which of these users exist."""
+    """The existing ones of these users."""
     return set(session.scalars(_STILL_THERE, {"user_ids": list(user_ids)}))
 
 
 def get_time(session: Session) -> datetime:
-    """What time it is for the database."""
+    """The time of the database's clock."""
     now: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
     return now
 

@@ -36,6 +36,14 @@ class ErrorCode(StrEnum):
     UNAVAILABLE = "UNAVAILABLE"
 
 
+class RefusedFrame(errors.MalformedRequest):
+    """A frame that the protocol does not have, with an error code of its own."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 _CODES: dict[type[errors.GearyardError], ErrorCode] = {
     errors.InvalidInput: ErrorCode.BAD_MESSAGE,
     errors.MalformedRequest: ErrorCode.BAD_MESSAGE,
@@ -81,7 +89,10 @@ def error_of(failure: Exception, client_msg_id: str | None = None) -> str | None
         return None
     if isinstance(failure, errors.NotFound):
         failure = not_a_participant()
-    code = next(_CODES[kind] for kind in type(failure).__mro__ if kind in _CODES)
+    if isinstance(failure, RefusedFrame):
+        code = failure.code
+    else:
+        code = next(_CODES[kind] for kind in type(failure).__mro__ if kind in _CODES)
     retry_after = failure.retry_after_seconds
     if code == ErrorCode.UNAVAILABLE and retry_after is None:
         retry_after = RETRY_AFTER_SECONDS

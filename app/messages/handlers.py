@@ -1,4 +1,4 @@
-"""What each frame of a client does. A handler raises the domain's errors; the socket tells them in an `error` frame."""
+"""The handlers of the clients' frames. They raise domain errors, which `socket` sends as `error` frames."""
 
 import math
 from collections.abc import Callable
@@ -18,22 +18,13 @@ from app.errors import (
     Unavailable,
 )
 from app.messages import frames, replay, schemas, service
-from app.messages.frames import ErrorCode
+from app.messages.frames import ErrorCode, RefusedFrame
 from app.messages.session import ChatSession
 from app.realtime.close_codes import CloseCode
 
 VERSIONS = (1, 2)
 
 Handler = Callable[[ChatSession, dict[str, Any]], None]
-
-
-class RefusedFrame(Exception):
-    """A frame of a kind that is not spoken here."""
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 def parse(message: str | bytes) -> tuple[str, dict[str, Any]]:
@@ -53,13 +44,13 @@ def parse(message: str | bytes) -> tuple[str, dict[str, Any]]:
 
 
 def client_msg_id_in(payload: dict[str, Any]) -> str | None:
-    """What the sender calls this message, to tell it which one an error is about."""
+    """The client_msg_id of a payload, for the `error` frame; None if it is not valid."""
     found = payload.get("client_msg_id")
     return found if isinstance(found, str) and len(found) <= schemas.MAX_CLIENT_MSG_ID_LENGTH else None
 
 
 def handle(session: ChatSession, kind: str, payload: dict[str, Any]) -> None:
-    """Do what a frame asks for. Raises RefusedFrame and the domain's errors."""
+    """Call the frame's handler. Raises RefusedFrame and other domain errors."""
     if kind not in HANDLERS:
         raise RefusedFrame(ErrorCode.UNSUPPORTED_TYPE, f"There is no frame of the type {kind[:50]!r}.")
     if session.caller is None and kind not in _BEFORE_AUTH:
@@ -71,7 +62,7 @@ def handle(session: ChatSession, kind: str, payload: dict[str, Any]) -> None:
     except ValidationError as failure:
         session.refuse(frames.invalid(failure), client_msg_id_in(payload))
         if session.caller is None:
-            # Reading what is not understood costs more than sending it: strangers get one try.
+            # Parsing costs more than sending: a socket without an identity gets one attempt.
             session.connection.close(CloseCode.BAD_PROTOCOL, "this is no auth frame")
         return
     handler(session, values)
@@ -88,10 +79,10 @@ def _refuse_too_large(payload: dict[str, Any]) -> None:
 def accept(
     session: ChatSession, caller: Authenticated, *, is_v2: bool = False, cursors: dict[UUID, int] | None = None
 ) -> None:
-    """Take the socket for this user's: for the first time, or with a token that follows the last one.
+    """Authenticate the socket as the caller's, or renew its token.
 
-    From then on it is sent its user's conversations. A socket that speaks version 2 is told where they stand, and is
-    first sent what lies behind its cursors.
+    The socket is then sent its user's conversations. In version 2, it is first sent `ready` and the messages after its
+    cursors.
     """
     is_first, was_v2 = session.caller is None, session.version > 1
     if is_first and session.runtime.hub.is_full_for(caller.identity.user_id):
@@ -103,22 +94,22 @@ def accept(
     session.accept(caller)
     if is_first:
         session.of_user = session.runtime.hub.join(session)
-    # Cursors are version 2's, and count where it begins: later ones would only repeat what was sent.
+    # Cursors count in the `auth` that starts version 2. Later ones would repeat what was sent.
     begins_v2 = session.version > 1 and (is_first or not was_v2)
     if session.version == 1 and not is_first:
-        return  # nothing to learn, and nobody to tell
+        return
     try:
         replay.begin(session, caller, is_first=is_first, cursors=cursors or {} if begins_v2 else {})
     except SQLAlchemyError as failure:
         session.refuse(failure)
-        if is_first or begins_v2:  # it does not know where it stands, or stopped in the midst of finding out
+        if is_first or begins_v2:  # the socket has no complete start to go on from
             session.connection.close(CloseCode.TRY_AGAIN_LATER, "the service is busy or restarting")
 
 
 def _auth(session: ChatSession, values: dict[str, Any]) -> None:
     wait = session.auths.take()
     if wait:
-        raise TooManyRequests("Too many tokens; the last one still counts.", retry_after_seconds=whole_seconds(wait))
+        raise TooManyRequests("Too many tokens; the last one still counts.", retry_after_seconds=math.ceil(wait))
     if values["v"] not in VERSIONS:
         session.connection.send(frames.error(ErrorCode.BAD_MESSAGE, f"v: one of {VERSIONS} is spoken here."))
         session.connection.close(CloseCode.BAD_PROTOCOL, "unknown version of the protocol")
@@ -148,7 +139,7 @@ def _message(session: ChatSession, values: dict[str, Any]) -> None:
     if wait:
         raise TooManyRequests(
             "Too many messages; send it again later, with the same client_msg_id.",
-            retry_after_seconds=whole_seconds(wait),
+            retry_after_seconds=math.ceil(wait),
         )
     sent = service.send(session.runtime.bus, session.who, **values)
     if session.version > 1:
@@ -174,11 +165,6 @@ def _sync(session: ChatSession, values: dict[str, Any]) -> None:
 
 def _ping(session: ChatSession, _values: dict[str, Any]) -> None:
     session.connection.send(frames.pong())
-
-
-def whole_seconds(wait: float) -> int:
-    """At least so long, for a client to wait."""
-    return math.ceil(wait)
 
 
 HANDLERS: dict[str, tuple[Schema, Handler]] = {

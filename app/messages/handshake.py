@@ -1,7 +1,6 @@
-"""What must be right before a socket is answered 101: whatever is wrong is an HTTP status, with the one error body.
+"""Checks of the opening handshake: RFC 6455 §4.2.1, the origin, the limits of sockets, and the token, if there is one.
 
-After the 101 nothing can be said in HTTP any more, so all of RFC 6455 §4.2.1 is checked here, and the origin, the room
-there is, and the token, where one came along.
+A refusal is an HTTP error with the API's error body. After the 101, none is possible.
 """
 
 import base64
@@ -23,15 +22,14 @@ from app.errors import (
 from app.messages import runtime
 from app.messages.delivery import Reader
 from app.realtime.hub import Hub
-from app.realtime.websocket import REQUEST_ID, SUBPROTOCOL
+from app.realtime.websocket import SUBPROTOCOL
 from app.settings import AppEnv, Settings
 from app.web.api import settings
 from app.web.errors import error_response
-from app.web.request_context import request_id
 
 VERSION = "13"
 RETRY_AFTER_SECONDS = 5
-ANOTHER_WORKER_AFTER_SECONDS = 1  # by then this one accepts no connection any more, and whoever comes reaches another
+ANOTHER_WORKER_AFTER_SECONDS = 1  # by then this worker has stopped accepting connections
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 §5.6.2
 
 
@@ -44,7 +42,6 @@ def check() -> Response | None:
     refusal: Response | None = g.handshake_refusal
     if refusal is None:
         _check_room_of(g.socket_caller)
-        request.environ[REQUEST_ID] = request_id()
     return refusal
 
 
@@ -72,18 +69,18 @@ def _judge() -> Response | None:
 @public
 @authenticated_by(authenticate_handshake)
 def explain() -> Response:
-    """Answer whoever comes without asking for a WebSocket."""
+    """Refuse a request without an upgrade."""
     return _upgrade_required("This is a WebSocket: connect with a WebSocket client.")
 
 
 def _is_upgrade(req: Request) -> bool:
-    """Whether the client asks for a WebSocket at all (RFC 6455 §4.2.1, 3 and 4)."""
+    """Whether the request asks for a WebSocket (RFC 6455 §4.2.1, 3 and 4)."""
     upgrade, connection = req.headers.get("Upgrade", ""), req.headers.get("Connection", "")
     return upgrade.lower() == "websocket" and "upgrade" in {option.strip().lower() for option in connection.split(",")}
 
 
 def _upgrade_required(message: str) -> Response:
-    """426, with what would have to be sent (RFC 9110 §15.5.22, RFC 6455 §4.4)."""
+    """The response 426 (RFC 9110 §15.5.22, RFC 6455 §4.4)."""
     response = error_response(HTTPStatus.UPGRADE_REQUIRED, "BAD_REQUEST", message)
     response.headers["Upgrade"] = "websocket"
     response.headers["Connection"] = "Upgrade"
@@ -112,7 +109,7 @@ def _check_form(req: Request) -> None:
 
 
 def _check_origin(req: Request, configured: Settings) -> None:
-    """A browser says which page opens the socket; nothing else would keep somebody else's page out (RFC 6455 §10.2)."""
+    """Refuse foreign pages: browsers send the Origin, and apply no same-origin policy to sockets (RFC 6455 §10.2)."""
     if configured.app_env is AppEnv.PRODUCTION and req.scheme != "https":
         raise MalformedRequest("Use wss: a token must not travel in the clear.")
     origin = req.headers.get("Origin")
@@ -128,7 +125,7 @@ def _check_room(hub: Hub[Reader]) -> None:
 
 
 def _check_room_of(who: Authenticated | None) -> None:
-    """Whether there is room for one more of theirs; last, as others may have come while this one was waited for."""
+    """Check the caller's limit, last, as authentication can wait while other sockets open."""
     hub = runtime.current().hub
     _check_room(hub)
     if who is None and hub.unauthenticated_limit_reached:
@@ -149,7 +146,7 @@ def _caller(req: Request) -> Authenticated | None:
 
 
 def _token(req: Request) -> str | None:
-    """The access token that came along by another way than that header, the first of them that was taken."""
+    """The access token of the subprotocol, or else of the URL."""
     protocols = _subprotocols(req)
     if SUBPROTOCOL in protocols:
         others = [protocol for protocol in protocols if protocol != SUBPROTOCOL]

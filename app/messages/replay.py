@@ -1,4 +1,4 @@
-"""How a socket begins: where the conversations stand, then what lies behind its cursors, then live."""
+"""The start of a socket: `ready`, then the messages after its cursors, then live delivery."""
 
 from uuid import UUID
 
@@ -11,14 +11,14 @@ from app.messages.session import ChatSession
 from app.messages.values import MessagePage, MessageView
 from app.observability import metrics
 
-REPLAY_MESSAGES = 100  # on a page
+REPLAY_MESSAGES = 100  # of a `sync` frame
 READ_AT_ONCE = 50
-REPLAYED_TOGETHER = 20  # conversations
+REPLAYED_TOGETHER = 20  # conversations of one query
 REPLAY_MESSAGES_TOGETHER = 30  # of each
 
 
 def begin(session: ChatSession, caller: Authenticated, *, is_first: bool, cursors: dict[UUID, int]) -> None:
-    """Tell a socket where its user's conversations stand, send what lies behind its cursors, and let it go live.
+    """Send `ready` and the messages after the cursors, and start live delivery.
 
     Raises:
         ConnectionClosed: the socket has ended. SQLAlchemyError: the log cannot be read.
@@ -27,30 +27,30 @@ def begin(session: ChatSession, caller: Authenticated, *, is_first: bool, cursor
     if is_first:
         session.progress.begin(heads)
     if session.version > 1:
-        seconds = caller.seconds_left()
-        user_id = caller.identity.user_id
-        limits = session.limits
-        session.connection.send(
-            frames.ready(
-                connection_id=session.id, user_id=user_id, token_expires_in=seconds, limits=limits, heads=heads
-            )
+        ready = frames.ready(
+            connection_id=session.id,
+            user_id=caller.identity.user_id,
+            token_expires_in=caller.seconds_left(),
+            limits=session.limits,
+            heads=heads,
         )
+        session.connection.send(ready)
     if cursors:
         metrics.RESUMES.inc()
     last_seqs = {head.id: head.last_seq for head in heads}
-    behind = {one: seq for one, seq in cursors.items() if seq != last_seqs.get(one)}
-    for conversation_id, seq in behind.items():
+    differing = {one: seq for one, seq in cursors.items() if seq != last_seqs.get(one)}
+    for conversation_id, seq in differing.items():
         session.progress.hold(conversation_id, seq)
     session.schedule(session.progress.release_all())
-    for conversation_id, seq in behind.items():
+    for conversation_id, seq in differing.items():
         if seq > last_seqs.get(conversation_id, -1):
-            _replay(session, conversation_id, seq)  # a reset, or one that is not followed
-    _replay_together(session, {one: seq for one, seq in behind.items() if seq < last_seqs.get(one, -1)})
+            _replay(session, conversation_id, seq)  # a reset, or a conversation without a head
+    _replay_together(session, {one: seq for one, seq in differing.items() if seq < last_seqs.get(one, -1)})
 
 
-def _replay_together(session: ChatSession, behind: dict[UUID, int]) -> None:
-    """Send what lies behind many cursors: where it is little first, so that none waits for another's whole past."""
-    todo, longer = list(behind.items()), []
+def _replay_together(session: ChatSession, after: dict[UUID, int]) -> None:
+    """Send the messages after many cursors. Conversations with many messages come last, and delay no other."""
+    todo, longer = list(after.items()), []
     while todo:
         chunk, todo = dict(todo[:REPLAYED_TOGETHER]), todo[REPLAYED_TOGETHER:]
         _pause_between_pages(session)
@@ -66,18 +66,18 @@ def _replay_together(session: ChatSession, behind: dict[UUID, int]) -> None:
             session.progress.hold(conversation_id, last)
             session.schedule(session.progress.release(conversation_id))
     for conversation_id in longer:
-        _replay(session, conversation_id, behind[conversation_id])
+        _replay(session, conversation_id, after[conversation_id])
 
 
 def _pause_between_pages(session: ChatSession) -> None:
-    """Wait for room, and let neither a token's end nor a ping be missed meanwhile. Raises ConnectionClosed."""
+    """Wait for room in the outbox, and keep the session's deadlines. Raises ConnectionClosed."""
     session.connection.wait_for_room()
     session.keep_time()
     session.connection.wait_for_room()
 
 
 def _replay(session: ChatSession, conversation_id: UUID, after_seq: int) -> None:
-    """Send all that lies behind a cursor, at the pace of the session, and go on live where that ends."""
+    """Send all messages after a cursor, as fast as the client reads, and continue live."""
     is_complete = False
     while not is_complete:
         _pause_between_pages(session)
@@ -90,14 +90,14 @@ def _replay(session: ChatSession, conversation_id: UUID, after_seq: int) -> None
         is_complete = is_reset or after_seq >= last_seq
         session.connection.send(frames.sync(conversation_id, messages, complete=is_complete, reset=is_reset))
         session.progress.hold(conversation_id, last_seq if is_reset else after_seq)
-    # Whatever was announced since the last page is read by the delivery, behind this number.
+    # The delivery reads what was announced since the last page.
     session.schedule(session.progress.release(conversation_id))
 
 
 def messages_after(
     who: Identity, conversation_id: UUID, after_seq: int, limit: int
 ) -> tuple[list[MessageView], int, bool]:
-    """(messages, last_seq, is_reset): where a number is beyond the log, the newest messages, to start anew from.
+    """(messages, last_seq, is_reset). If `after_seq` is beyond the log, it is a reset, with the newest messages.
 
     Raises:
         NotFound, Forbidden.
@@ -107,7 +107,7 @@ def messages_after(
         newest = service.list_messages(who, conversation_id, MessagePage(limit=min(limit, READ_AT_ONCE)))
         return frames.within_bytes(newest.messages)[::-1], newest.last_seq, True
     messages = found.messages
-    # In steps: of the longest messages, the first step is more than one frame holds.
+    # In steps, as one step of the longest messages is more than one frame holds.
     while messages and messages[-1].seq < found.last_seq and len(messages) < limit and frames.all_fit(messages):
         found = service.list_messages(who, conversation_id, _page_after(messages[-1].seq, limit - len(messages)))
         messages = messages + found.messages

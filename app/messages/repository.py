@@ -1,4 +1,4 @@
-"""SQL of messages: sending, reading, and how far each has read. Conversations themselves are in `conversations`."""
+"""SQL of messages and read marks; `conversations` has that of conversations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ class AlreadySent(Conflict):
         super().__init__("This message is being sent by another request.")
 
 
-# Whether there is such a conversation, and whether the user takes part in it: what every other statement begins with.
+# The conversation, and whether the user takes part in it. Every statement begins with this.
 _ACCESS = """
 access AS (
     SELECT c.id, c.last_seq,
@@ -35,10 +35,10 @@ _PARTICIPANT_IDS = """
     ARRAY(SELECT user_id FROM conversation_participants WHERE conversation_id = access.id) AS participant_ids"""
 _IDS = (bindparam("conversation_id", type_=Uuid), bindparam("user_id", type_=Uuid))
 
-# One statement, one round trip. A message that is there already takes no number. Two at once with one client_msg_id
-# both find none; the second waits for the conversation's row, meets the unique key, and is undone, number and all.
-# The time is taken under the lock, so that it rises with `seq`. The sender's row is held before the conversation's, as
-# whoever deletes a user holds them: the other way round each could wait for the other.
+# One statement, one round trip. A repeated message takes no number. Two concurrent ones with one client_msg_id both
+# find none; the second waits for the conversation's row, violates the unique key, and is rolled back with its number.
+# The time is taken under the row lock, so that it rises with `seq`. The sender's row is locked before the
+# conversation's, in the order of a user's deletion: otherwise they could deadlock.
 _ADD_MESSAGE = PreparedStatement(
     "add_message",
     text(f"""
@@ -84,7 +84,7 @@ FROM access CROSS JOIN heard LEFT JOIN stored ON true
 _MESSAGE_COLUMNS = """
     m.id, m.conversation_id, m.sender_id, u.username AS sender_name, m.content, m.created_at, m.seq, m.client_msg_id"""
 
-# `last_seq` is the count of all, as there are no gaps: so an offset is a place, and costs nothing.
+# Without gaps, `last_seq` is the number of messages, so an offset is a subtraction.
 _LIST_MESSAGES = """
 WITH {access}
 SELECT access.is_member, access.last_seq, shown.*
@@ -165,13 +165,13 @@ def add_message(
     client_msg_id: str | None,
     channel: str | None,
 ) -> SentMessage:
-    """Store a message under its conversation's next number, or find it, if its client_msg_id was stored before.
+    """Store a message under its conversation's next number, or find it by its client_msg_id.
 
-    Membership, number, message, the conversation's activity, who is to hear of it, and, with a `channel`, the NOTIFY
-    that tells them: one statement.
+    One statement checks membership, takes the number, stores the message, returns the participants, and, with a
+    `channel`, notifies it.
 
     Raises:
-        NotFound, Forbidden. AlreadySent: it was just stored by another transaction; this one must be begun again.
+        NotFound, Forbidden. AlreadySent: a concurrent transaction stored it; repeat the transaction.
     """
     values = {
         "conversation_id": conversation_id,
@@ -183,7 +183,7 @@ def add_message(
     with translate_integrity_errors(uq_messages_sender_id_conversation_id_client_msg_id=AlreadySent):
         rows = prepared.execute(executor, _ADD_MESSAGE, values)
     row = _accessible(rows)[0]
-    if row.id is None:  # the sender was deleted since this statement began
+    if row.id is None:  # the sender was deleted after this statement's snapshot
         raise not_a_participant()
     return SentMessage(
         message=_message(row), participant_ids=tuple(row.participant_ids), is_repeated=bool(row.is_repeated)
@@ -193,7 +193,7 @@ def add_message(
 def list_messages(
     executor: Session | Connection, conversation_id: UUID, user_id: UUID, page: MessagePage
 ) -> MessageList:
-    """A part of a conversation, in the order that `page` asks for. Raises NotFound, Forbidden."""
+    """A page of a conversation's messages, in the page's order. Raises NotFound, Forbidden."""
     statement = _LIST["ASC" if page.oldest_first else "DESC"]
     bounds = {"after_seq": page.after_seq, "before_seq": page.before_seq, "offset": page.offset, "limit": page.limit}
     rows = prepared.execute(executor, statement, {"conversation_id": conversation_id, "user_id": user_id, **bounds})
@@ -204,7 +204,7 @@ def list_messages(
 def list_batches(
     executor: Session | Connection, after: Mapping[UUID, int], *, limit: int
 ) -> dict[UUID, tuple[tuple[UUID, ...], list[MessageView]]]:
-    """Of several conversations at once, who takes part now and the messages behind a number, at most `limit` each."""
+    """The current participants and at most `limit` messages after a number, of several conversations."""
     values = {"conversation_ids": list(after), "after_seqs": list(after.values()), "limit": limit}
     batches: dict[UUID, tuple[tuple[UUID, ...], list[MessageView]]] = {}
     for row in prepared.execute(executor, _LIST_BATCHES, values):
@@ -215,26 +215,26 @@ def list_batches(
 
 
 def mark_read(executor: Session | Connection, conversation_id: UUID, user_id: UUID, seq: int | None) -> ReadMark:
-    """Note that the user has read up to `seq`, or all; never fewer than before, never more than there are.
+    """Move the user's read mark to `seq`, or to the end; never back, and never beyond the end.
 
     Raises:
         NotFound, Forbidden.
     """
     rows = prepared.execute(executor, _MARK_READ, {"conversation_id": conversation_id, "user_id": user_id, "seq": seq})
     row = _accessible(rows)[0]
-    if row.last_read_seq is None:  # the membership ended while this waited for its row
+    if row.last_read_seq is None:  # the membership ended while this waited for the row lock
         raise not_a_participant()
     return ReadMark(last_read_seq=row.last_read_seq, read_at=row.read_at, participant_ids=tuple(row.participant_ids))
 
 
 def get_participant_ids(executor: Session | Connection, conversation_id: UUID, user_id: UUID) -> tuple[UUID, ...]:
-    """Everybody in a conversation of this user's. Raises NotFound, Forbidden."""
+    """The participants of one of the user's conversations. Raises NotFound, Forbidden."""
     rows = prepared.execute(executor, _GET_PARTICIPANT_IDS, {"conversation_id": conversation_id, "user_id": user_id})
     return tuple(_accessible(rows)[0].participant_ids)
 
 
 def _accessible(rows: list[Row[Any]] | Any) -> Any:
-    """The rows, if there is such a conversation and the user takes part in it."""
+    """Check that the conversation exists and the user takes part in it, and return the rows."""
     if not rows:
         raise no_such_conversation()
     if not rows[0].is_member:
@@ -243,12 +243,12 @@ def _accessible(rows: list[Row[Any]] | Any) -> Any:
 
 
 def no_such_conversation() -> NotFound:
-    """The one error of an unknown conversation."""
+    """The error for an unknown conversation."""
     return NotFound("There is no such conversation.")
 
 
 def not_a_participant() -> Forbidden:
-    """The one error of somebody else's conversation."""
+    """The error for a conversation without the caller."""
     return Forbidden("You do not take part in this conversation.")
 
 

@@ -1,7 +1,7 @@
-"""Conversations: who may read and write them, and what happens when somebody does.
+"""Reading and writing conversations.
 
-What changes a conversation is told to everybody's sockets over the bus: with the transaction where the bus can, after
-it where it cannot. The caller never waits for that.
+Every change is announced over the bus to the participants' sockets: at COMMIT, or after it if the bus has no part in
+the transaction. The caller does not wait for the bus.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,13 +33,13 @@ SEND_ATTEMPTS = 3
 
 
 def begin(who: Identity, participant_ids: Sequence[UUID], equipment_id: UUID | None) -> tuple[ConversationView, bool]:
-    """The conversation of the caller with these people about this listing, and whether it is new.
+    """Find or create the conversation of the caller and these users about this listing, and tell whether it is new.
 
-    Without `participant_ids` it is the listing's owner whom the caller writes to.
+    Without `participant_ids`, the other participant is the listing's owner.
 
     Raises:
-        InvalidInput: nobody to write to, too many, or an unknown user or listing. Forbidden: it exists, and the caller
-            was taken out of it.
+        InvalidInput: no other participant, too many, or an unknown user or listing. Forbidden: the conversation exists,
+            and the caller was removed from it.
     """
     with transaction() as session:
         others = set(participant_ids)
@@ -80,13 +80,13 @@ def list_messages(who: Identity, conversation_id: UUID, page: MessagePage) -> Me
 def send(
     bus: Bus, who: Identity, conversation_id: UUID, *, content: str, client_msg_id: str | None = None
 ) -> SentMessage:
-    """Store a message, once for its `client_msg_id`, and let every participant's sockets know.
+    """Store a message, once for each `client_msg_id`, and announce it.
 
-    When this returns, the message is committed, or, inside `unit_of_work()`, will be with it. When it raises, it may
-    be, if the answer of COMMIT was lost: sent again with the same `client_msg_id` it is the same message.
+    When this returns, the message is committed, or will be with the `unit_of_work()`. When it raises, it may be
+    committed, if the answer of COMMIT was lost: a repeat with the same `client_msg_id` finds the same message.
 
     Raises:
-        NotFound, Forbidden. AlreadySent: in the midst of too many of the same at once.
+        NotFound, Forbidden. AlreadySent: too many concurrent requests with this `client_msg_id`.
     """
     for attempt in range(1, SEND_ATTEMPTS + 1):
         try:
@@ -115,7 +115,7 @@ def _tell(bus: Bus, sent: SentMessage) -> None:
 
 
 def mark_read(bus: Bus, who: Identity, conversation_id: UUID, seq: int | None = None) -> ReadMark:
-    """Note how far the caller has read (all, without `seq`), and let the others see it. Raises NotFound, Forbidden."""
+    """Move the caller's read mark to `seq`, or to the end, and announce it. Raises NotFound, Forbidden."""
     with transaction() as session:
         mark = repository.mark_read(session, conversation_id, who.user_id, seq)
         data = {"user_id": who.user_id, "read_at": mark.read_at, "last_read_seq": mark.last_read_seq}
@@ -126,7 +126,7 @@ def mark_read(bus: Bus, who: Identity, conversation_id: UUID, seq: int | None = 
 
 
 def show_typing(bus: Bus, who: Identity, conversation_id: UUID, *, is_typing: bool) -> None:
-    """Let the others see whether the caller is typing; nothing is stored. Raises NotFound, Forbidden."""
+    """Announce whether the caller is typing; nothing is stored. Raises NotFound, Forbidden."""
     with transaction() as session:
         participant_ids = repository.get_participant_ids(session, conversation_id, who.user_id)
         data = {"user_id": who.user_id, "is_typing": is_typing}
@@ -136,27 +136,27 @@ def show_typing(bus: Bus, who: Identity, conversation_id: UUID, *, is_typing: bo
 
 
 def check_access(who: Identity, conversation_id: UUID) -> None:
-    """Raise NotFound or Forbidden, unless it is one of the caller's conversations."""
+    """Raise NotFound or Forbidden unless the caller takes part in the conversation."""
     with single_statement() as connection:
         repository.get_participant_ids(connection, conversation_id, who.user_id)
 
 
 def leave_all(session: Session, user_id: UUID) -> None:
-    """Take a user out of every conversation, before the user is deleted; the transaction holds the user.
+    """Remove a user, whose row the transaction has locked, from every conversation before the user is deleted.
 
-    Where others are left, they keep what was said. What nobody is left to read is removed with all its messages.
+    A conversation without participants is deleted with its messages.
     """
     conversations.leave_all(session, user_id)
 
 
 def heads(user_id: UUID, *, limit: int) -> list[ConversationHead]:
-    """Where a user's conversations stand, those of the latest activity first."""
+    """The heads of a user's conversations, latest activity first."""
     with single_statement() as connection:
         return conversations.list_heads(connection, user_id, limit=limit)
 
 
 def batches(after: Mapping[UUID, int], *, limit: int) -> dict[UUID, tuple[tuple[UUID, ...], list[MessageView]]]:
-    """Of several conversations, who takes part now and what was said behind a number, oldest first."""
+    """The current participants and the messages after a number, oldest first, of several conversations."""
     with single_statement() as connection:
         return repository.list_batches(connection, after, limit=limit)
 
@@ -164,10 +164,10 @@ def batches(after: Mapping[UUID, int], *, limit: int) -> dict[UUID, tuple[tuple[
 def changes(
     user_ids: Sequence[UUID], since: datetime | None, *, longest_transaction: timedelta
 ) -> tuple[datetime, list[Change], set[UUID]]:
-    """What these users' conversations have had since an earlier call: (when to ask from next, changes, users gone).
+    """Changes of these users' conversations since an earlier call: (the next call's `since`, changes, deleted users).
 
-    Without `since`, what was just now is told. A change carries the time it was made at, and is seen when its
-    transaction is over: so calls overlap by as long as one may last.
+    Without `since`, the latest changes. A change has the time of its statement and is visible after its COMMIT, so
+    calls overlap by the longest transaction.
     """
     with transaction() as session:
         since_next = conversations.get_time(session) - longest_transaction

@@ -1,6 +1,6 @@
-"""What an open socket is to the chat: whose it is, how far it has been sent what, what it may do, and until when.
+"""The state of one open socket: its user, version, progress, rate limits and deadlines.
 
-The identity is frozen from the token on; whether its user takes part in a conversation is asked each time.
+The identity is that of the token. Membership of a conversation is checked for every frame and delivery.
 """
 
 import time
@@ -18,16 +18,16 @@ from app.realtime.connection import Connection
 from app.realtime.token_bucket import Allowance, TokenBucket
 from app.settings import SocketLimits
 
-# A client that goes on all the same is told so often, and then let go.
+# The rate of `error` frames for a client above its rate limits. Above this rate, it is closed with 4004.
 REFUSALS_PER_SECOND = 5
 REFUSALS_BURST = 100
-# A token lasts for minutes at least; each is verified, and its user's conversations are looked up.
+# Each `auth` verifies a token and may read the user's conversations.
 AUTHS_PER_SECOND = 0.1
 AUTHS_BURST = 5
 
 
 class ChatSession:
-    """One socket, from the 101 to its end. `id` is the request's, in the log and in `ready`."""
+    """One socket, from the 101 to its end. `id` is the request id, in the log and in `ready`."""
 
     def __init__(
         self, connection: Connection, runtime: ChatRuntime, limits: SocketLimits, *, connection_id: str, version: int
@@ -49,59 +49,59 @@ class ChatSession:
 
     @property
     def who(self) -> Identity:
-        """Whose it is. Only once that is known: no frame but `auth` and `ping` is handled before."""
+        """The identity of an authenticated socket. Only `auth` and `ping` are handled before."""
         assert self.caller is not None  # noqa: S101
         return self.caller.identity
 
     @property
     def user_id(self) -> UUID:
-        """As `who`."""
+        """The user of an authenticated socket."""
         return self.who.user_id
 
     def accept(self, caller: Authenticated) -> None:
-        """Take the socket for this user's, until the token ends."""
+        """Set the caller, until the token expires."""
         self.caller = caller
         self._is_warned = False
         bind_contextvars(user_id=str(caller.identity.user_id))
 
     def schedule(self, announced: dict[UUID, int]) -> None:
-        """Let the delivery bring it up to these numbers, which were announced while it was not to be sent anything."""
+        """Schedule the delivery of conversations up to these numbers, which were announced during a hold."""
         for conversation_id, seq in announced.items():
             self.runtime.delivery.schedule(conversation_id, seq, [self.user_id])
 
     def wait_for_frame(self) -> float:
-        """Count a frame, as this socket's and its user's; 0.0, or for how many seconds there may be none."""
+        """Count a frame against the socket's and the user's limits. Returns 0.0, or the seconds to wait."""
         return self._allowance.frames.take() or (self.of_user.frames.take() if self.of_user else 0.0)
 
     def wait_for_message(self) -> float:
-        """As `wait_for_frame`, of a message."""
+        """Count a message, as `wait_for_frame`."""
         return self._allowance.messages.take() or (self.of_user.messages.take() if self.of_user else 0.0)
 
     def refuse(self, failure: Exception, client_msg_id: str | None = None) -> None:
-        """Tell what was wrong with a frame. Raises `failure` where nobody expected it."""
+        """Send the `error` frame of a domain error. Raises `failure` if it is none."""
         text = frames.error_of(failure, client_msg_id)
         if text is None:
             raise failure
         self.connection.send(text)
 
     def leave(self) -> None:
-        """Be sent nothing any more."""
+        """Stop deliveries to this socket."""
         if self.caller is not None:
             self.runtime.hub.leave(self)
 
     def forget(self) -> None:
-        """Give its place back, once it has ended."""
+        """Remove the socket, which has ended, from the hub."""
         self.runtime.hub.forget(self, self.caller.identity.user_id if self.caller else None)
 
     def seconds_until_due(self) -> float:
-        """When `keep_time` has something to do, at the latest."""
+        """Seconds until the next deadline of `keep_time`."""
         token = self._token_seconds()
         warning = token if self._is_warned else token - self.limits.token_warning_seconds
         ping = self._next_ping_at - time.monotonic()
         return min(warning, ping, self._silence_seconds(), self._auth_seconds())
 
     def keep_time(self) -> None:
-        """Ping, warn, and end what has gone on for too long."""
+        """Send a due ping or token warning, and close the socket at a deadline."""
         if self._silence_seconds() <= 0:
             self.connection.close(CloseCode.GOING_AWAY, "no sign of life")
         elif self._auth_seconds() <= 0:

@@ -1,5 +1,6 @@
 """The WebSocket's paths, and the loop that reads one socket's frames and handles each."""
 
+import math
 import time
 from typing import Any
 
@@ -12,7 +13,7 @@ from simple_websocket import ConnectionClosed
 
 from app.auth.identity import Authenticated, authenticated_by, public
 from app.errors import TooManyRequests
-from app.messages import frames, handlers, handshake, runtime
+from app.messages import handlers, handshake, runtime
 from app.messages.session import ChatSession
 from app.observability import metrics
 from app.observability.failures import report_unexpected
@@ -119,12 +120,10 @@ def handle(session: ChatSession, message: str | bytes) -> None:
         if session.connection.is_closing and kind not in handlers.KINDS_OF_MESSAGE:
             return  # no response can be sent; but messages sent before a close frame are stored
         if wait:
-            raise TooManyRequests("Too many frames; slow down.", retry_after_seconds=handlers.whole_seconds(wait))
+            raise TooManyRequests("Too many frames; slow down.", retry_after_seconds=math.ceil(wait))
         handlers.handle(session, kind, payload)
     except ConnectionClosed:
         raise
-    except handlers.RefusedFrame as failure:
-        session.connection.send(frames.error(failure.code, failure.message, client_msg_id=client_msg_id))
     except TooManyRequests as failure:
         session.refuse(failure, client_msg_id)
         if session.refusals.take():

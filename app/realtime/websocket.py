@@ -24,6 +24,7 @@ from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, ParseFailed, RsvBits
 from wsproto.utilities import LocalProtocolError
 
+from app.common.request_id import current_request_id
 from app.realtime.close_codes import CloseCode
 from app.realtime.token_bucket import TokenBucket
 from app.settings import SocketLimits
@@ -37,7 +38,6 @@ WIRE_FRAMES_BURST = 2 * MAX_FRAGMENTS
 RECEIVE_BYTES = 4096
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 1024 * 1024
-REQUEST_ID = "gearyard.request_id"  # a key of the WSGI environment
 # wsproto accepts a request of its own parsing. The handshake has checked the client's request, so these stand for it.
 _UPGRADE = [
     (b"Host", b"-"),
@@ -173,10 +173,11 @@ class WebSocket(simple_websocket.Server):  # type: ignore[misc]
         self.ws.initiate_upgrade_connection([*_UPGRADE, *headers], "/")
         request = next(event for event in self.ws.events() if isinstance(event, Request))
         self.subprotocol = self.choose_subprotocol(request)
+        request_id = current_request_id.get()
         response = AcceptConnection(
             subprotocol=self.subprotocol,
             extensions=[self._frame_limits],
-            extra_headers=[(b"X-Request-Id", self.environ[REQUEST_ID].encode())],
+            extra_headers=[(b"X-Request-Id", request_id.encode())] if request_id else [],
         )
         # If the client is gone, the reader finds out. An error raised here would be answered as one of HTTP.
         with suppress(OSError):

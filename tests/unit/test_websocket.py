@@ -11,7 +11,7 @@ from simple_websocket import ConnectionClosed
 
 from app.realtime.close_codes import CloseCode
 from app.realtime.connection import Connection, End
-from app.realtime.websocket import REQUEST_ID, WebSocket
+from app.realtime.websocket import WebSocket
 from tests.support.ws_raw import TEXT, close, frame, text
 from tests.unit.test_connection import LIMITS as SMALL
 
@@ -39,7 +39,7 @@ class Pair:
 @pytest.fixture
 def pair() -> Iterator[Pair]:
     ours, theirs = socket.socketpair()
-    environ = {"gunicorn.socket": ours, REQUEST_ID: "a-request", "HTTP_SEC_WEBSOCKET_KEY": KEY}
+    environ = {"gunicorn.socket": ours, "HTTP_SEC_WEBSOCKET_KEY": KEY}
     server = WebSocket(environ, limits=LIMITS)
     yield Pair(server, Connection(server, LIMITS), theirs)
     ours.close()
