@@ -1,4 +1,4 @@
-"""The shapes of conversations and messages, as REST's bodies and as the payloads of frames."""
+"""The schemas of conversations and messages: bodies of REST and payloads of frames."""
 
 import unicodedata
 from typing import Any
@@ -52,7 +52,7 @@ class NewMessage(Body):
 
     @ma.validates("content")
     def something_to_see(self, content: str, **_: Any) -> None:
-        """Refuse a message of invisible characters alone, of which `content` lets some through: it would be blank."""
+        """Refuse a message of invisible characters only, some of which `content` allows."""
         if all(character.isspace() or unicodedata.category(character) == "Cf" for character in content):
             raise ValidationError("Must hold something to see.")
 
@@ -129,19 +129,19 @@ class MessageQuery(Query):
 
     @ma.validates_schema
     def one_way_of_paging(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse two answers to one question."""
+        """Refuse two ways of paging at once."""
         given = [name for name in ("offset", "before_seq", "after_seq") if name in data]
         if len(given) > 1:
             raise ValidationError(f"Give one of {' and '.join(given)}.", given[-1])
 
     @ma.post_load
     def to_page(self, data: dict[str, Any], **_: Any) -> MessagePage:
-        """Give the domain's value."""
+        """Create the value of the service."""
         return MessagePage(**data, oldest_first="after_seq" in data)
 
 
 class Cursors(fields.Field[dict[UUID, int]]):
-    """{conversation: seq}; looked through by hand, up to the first thing wrong, as there may be many."""
+    """{conversation: seq}. Checked by hand, up to the first error, as there may be many."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **options: Any) -> dict[UUID, int]:  # noqa: ARG002
         if not isinstance(value, dict) or len(value) > MAX_CURSORS:

@@ -1,1 +1,1 @@
-"""Open sockets: one of them, all that this worker has, and the wake-ups between workers. Knows no message."""
+"""The transport of the sockets, the hub of a worker's sockets, and the bus between workers. Knows no messages."""

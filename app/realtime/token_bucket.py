@@ -1,4 +1,4 @@
-"""How fast is too fast: a token bucket."""
+"""Rate limits of a socket: token buckets."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ FRAME_BURST_SECONDS = 2
 
 
 class TokenBucket:
-    """Lets `burst` through at once and `per_second` in the long run."""
+    """Allows `burst` at once and `per_second` in the long run."""
 
     __slots__ = ("_burst", "_clock", "_per_second", "_tokens", "_updated_at")
 
@@ -21,7 +21,7 @@ class TokenBucket:
         self._updated_at = clock()
 
     def take(self, tokens: float = 1) -> float:
-        """Take so many; 0.0, or, when there are too few and none is taken, the seconds until there will be enough."""
+        """Take `tokens` and return 0.0; with too few, take none and return the seconds until there are enough."""
         now = self._clock()
         self._tokens = min(self._burst, self._tokens + (now - self._updated_at) * self._per_second)
         self._updated_at = now
@@ -32,7 +32,7 @@ class TokenBucket:
 
 
 class Allowance:
-    """What may be sent: messages and frames of any kind, `times` as much as one socket may."""
+    """The buckets of messages and of frames of any type, at `times` the limits of one socket."""
 
     __slots__ = ("frames", "messages")
 

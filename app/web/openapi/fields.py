@@ -1,4 +1,4 @@
-"""How this API's own kinds of fields are described."""
+"""The JSON Schema of this API's own field classes."""
 
 from typing import Any
 
@@ -11,20 +11,20 @@ MONEY = "^[0-9]{1,8}([.][0-9]{1,2})?$"
 
 
 def install(converter: OpenAPIConverter) -> None:
-    """Have fields described so."""
+    """Add the functions to apispec's converter."""
     for describe in (_enumeration, _money, _email, _url, _object):
         converter.add_attribute_function(describe)  # type: ignore[no-untyped-call]
 
 
 def _enumeration(_: Any, field: fields.Field[Any], **__: Any) -> dict[str, Any]:
-    """Words, which is what the members of every enumeration here are."""
+    """The values of every enumeration here are strings."""
     if not isinstance(field, fields.Enum):
         return {}
     return {"type": ["string", "null"] if field.allow_none else "string"}
 
 
 def _money(_: Any, field: fields.Field[Any], **__: Any) -> dict[str, Any]:
-    """A decimal string; in a body also a number."""
+    """A decimal string; in a request also a number."""
     if not isinstance(field, Money):
         return {}
     found = {"type": "string", "pattern": MONEY, "examples": ["25.00"]}
