@@ -1,7 +1,8 @@
-"""Who is calling: every route demands an identity unless it is marked `@public`.
+"""Authentication of requests: every route needs an identity unless it is marked `@public`.
 
-The pattern is Authlib's resource protector (RFC 6750): it finds the token in the request, a validator judges it. The
-identity is a frozen value, never a database row, so it can be carried anywhere (a socket's whole life, too).
+Authlib's resource protector (RFC 6750) finds the bearer token in the request, and its validator verifies it. The hooks
+run in this order: authentication stores the identity or its failure, the rate limit counts the request, access raises
+the failure.
 """
 
 import re
@@ -23,21 +24,11 @@ from app.auth.principal import Identity
 from app.auth.tokens import TokenVerifier, VerifiedToken
 from app.errors import AmbiguousCredentials, Unauthenticated
 from app.settings import REALM, Settings
+from app.web.access import is_public
 
 View = TypeVar("View", bound=Callable[..., Any])
-# RFC 9110 §11.4: a scheme, blanks, and what follows; not the tabs and Unicode's blanks that Authlib parts them by, too.
+# RFC 9110 §11.4: a scheme, spaces, credentials. Authlib also splits at tabs and other white space.
 _CREDENTIALS = re.compile(r"[A-Za-z]+ +[!-~]")
-
-
-def public(view: View) -> View:
-    """Mark a view as open to anyone. Everything unmarked is closed."""
-    view.is_public = True  # type: ignore[attr-defined]
-    return view
-
-
-def is_public(view: Callable[..., Any]) -> bool:
-    """Tell whether a registered view was marked `@public` (the mark survives `functools.wraps`)."""
-    return getattr(view, "is_public", False)
 
 
 def authenticated_by(authenticator: Callable[[], None]) -> Callable[[View], View]:
@@ -54,24 +45,24 @@ def authenticated_by(authenticator: Callable[[], None]) -> Callable[[View], View
 
 
 def caller() -> Identity:
-    """Who makes the current request. Only on routes that are not public."""
+    """The identity of the current request. Only for routes that are not public."""
     identity: Identity = g.identity
     return identity
 
 
 def identity_provider(app: Flask = current_app) -> Auth0Client:
     """The app's client of the identity provider."""
-    return _guard(app).identity_provider
+    return _authenticator(app).identity_provider
 
 
 def id_tokens() -> TokenVerifier:
-    """The verifier of ID tokens: of this application as audience (OpenID Connect Core §3.1.3.7)."""
-    return _guard().id_tokens
+    """The verifier of ID tokens, whose audience is this application (OpenID Connect Core §3.1.3.7)."""
+    return _authenticator().id_tokens
 
 
 @dataclass(frozen=True)
-class Guard:
-    """What it takes to know who is calling; one for each app."""
+class Authenticator:
+    """The identity provider's client and the token verifiers of an app."""
 
     identity_provider: Auth0Client
     access_tokens: TokenVerifier
@@ -79,45 +70,45 @@ class Guard:
     protector: ResourceProtector
 
     def identify(self, token_string: str, token: VerifiedToken) -> Identity:
-        """Find the user that a verified access token stands for; as `service.identify`."""
+        """Return the user of a verified access token, as `service.identify`."""
         return service.identify(token, fetch_userinfo=lambda: self.identity_provider.fetch_userinfo(token_string))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Authenticated:
-    """Who a token stands for, and until when: seconds since the epoch."""
+    """The identity of a token that expires at `expires_at`, in seconds since the epoch."""
 
     identity: Identity
     expires_at: float
 
     def seconds_left(self) -> float:
-        """How long the token is still good."""
+        """The time until the token expires."""
         return self.expires_at - time.time()
 
 
 def authenticate_header() -> Authenticated:
-    """Judge the access token in the Authorization header of the request being served.
+    """Verify the access token in the Authorization header of the current request.
 
     Raises:
         Unauthenticated: there is none. AmbiguousCredentials: there is more than one. As `authenticate`.
     """
-    guard = _guard()
+    authenticator = _authenticator()
     try:
-        token_string, token = guard.protector.validate_request([], request)
+        token_string, token = authenticator.protector.validate_request([], request)
     except OAuth2Error as error:
-        raise _asked_for_a_token() from error
-    return Authenticated(identity=guard.identify(token_string, token), expires_at=token.expires_at)
+        raise _token_required() from error
+    return Authenticated(identity=authenticator.identify(token_string, token), expires_at=token.expires_at)
 
 
 def authenticate(token_string: str) -> Authenticated:
-    """Judge an access token that came by another way than a request's Authorization header: a socket's.
+    """Verify an access token that a socket sent in another way than the Authorization header.
 
     Raises:
-        InvalidToken: it does not hold. Forbidden, Unavailable: as `service.identify`.
+        InvalidToken: it is not valid. Forbidden, Unavailable: as `service.identify`.
     """
-    guard = _guard()
-    token = guard.access_tokens.verify(token_string)
-    return Authenticated(identity=guard.identify(token_string, token), expires_at=token.expires_at)
+    authenticator = _authenticator()
+    token = authenticator.access_tokens.verify(token_string)
+    return Authenticated(identity=authenticator.identify(token_string, token), expires_at=token.expires_at)
 
 
 class _AccessTokenValidator(BearerTokenValidator):  # type: ignore[misc]
@@ -130,24 +121,24 @@ class _AccessTokenValidator(BearerTokenValidator):  # type: ignore[misc]
 
     def validate_request(self, request: Any) -> None:
         header = request.headers["Authorization"]
-        # RFC 6750 §2: not more than one token, nor one way of sending it.
+        # RFC 6750 §2: one token, sent in one way.
         if "," in header:
             raise AmbiguousCredentials("Send one Authorization header with one token.")
         if _CREDENTIALS.match(header) is None:
-            raise _asked_for_a_token()
+            raise _token_required()
 
     def validate_token(self, token: Any, scopes: Any, request: Any) -> None:
-        """Roles come from the database, so no scope is asked for."""
+        """Accept any scope, because roles come from the database."""
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Authenticate each request. What depends on its identity is registered next, and `init_access` after that."""
+    """Authenticate each request. Hooks that need the identity are registered next, and then `init_access`."""
     client = Auth0Client(settings)
     keys = KeySetCache(client.fetch_key_set, ttl_seconds=settings.jwks_cache_ttl_seconds)
     protector = ResourceProtector()
     access_tokens = TokenVerifier(keys.key, issuer=settings.auth0_issuer, audience=settings.auth0_audience)
     protector.register_token_validator(_AccessTokenValidator(access_tokens))
-    app.extensions["guard"] = Guard(
+    app.extensions["authenticator"] = Authenticator(
         identity_provider=client,
         access_tokens=access_tokens,
         id_tokens=TokenVerifier(keys.key, issuer=settings.auth0_issuer, audience=settings.auth0_client_id),
@@ -157,29 +148,29 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def init_access(app: Flask) -> None:
-    """Close every route of the app to requests that were not authenticated."""
-    app.before_request(_check_access)
+    """Refuse requests that were not authenticated, unless the route is public."""
+    app.before_request(_require_access)
 
 
-def _guard(app: Flask = current_app) -> Guard:
-    guard: Guard = app.extensions["guard"]
-    return guard
+def _authenticator(app: Flask = current_app) -> Authenticator:
+    authenticator: Authenticator = app.extensions["authenticator"]
+    return authenticator
 
 
 def _authenticate() -> None:
-    """Store the identity of the request, or the reason why it has none: it is raised once the request is counted."""
+    """Store the identity of the request, or the error that `_require_access` raises."""
     authenticator = _authenticator_of(current_app.view_functions.get(request.endpoint or ""))
     if authenticator is None:
         return
     try:
         authenticator()
-    except Exception as error:  # noqa: BLE001 - raised by `_check_access`
+    except Exception as error:  # noqa: BLE001 - raised by `_require_access`
         g.authentication_error = error
 
 
 def _authenticator_of(view: Callable[..., Any] | None) -> Callable[[], None] | None:
     own: Callable[[], None] | None = getattr(view, "authenticator", None)
-    # An unknown path or method answers 404 or 405 by itself; a pre-flight carries no credentials (Fetch §3.2.2).
+    # An unknown path or method is a 404 or 405. A pre-flight carries no credentials (Fetch §3.2.2).
     if own is not None or view is None or is_public(view) or request.method == "OPTIONS":
         return own
     return _authenticate_by_header
@@ -190,11 +181,11 @@ def _authenticate_by_header() -> None:
     bind_contextvars(user_id=str(g.identity.user_id))
 
 
-def _check_access() -> None:
+def _require_access() -> None:
     error: Exception | None = g.get("authentication_error")
     if error is not None:
         raise error
 
 
-def _asked_for_a_token() -> Unauthenticated:
+def _token_required() -> Unauthenticated:
     return Unauthenticated("This needs an access token: send it as `Authorization: Bearer …`.")

@@ -6,8 +6,9 @@ from typing import Any
 from flask import request
 
 from app.auth import schemas, service
-from app.auth.identity import caller, id_tokens, identity_provider, public
+from app.auth.identity import caller, id_tokens, identity_provider
 from app.auth.principal import Identity
+from app.web.access import public
 from app.web.api import BASE_PATH, Blueprint, settings
 from app.web.rate_limits import limited
 

@@ -7,10 +7,11 @@ from uuid import UUID
 
 from flask import url_for
 
-from app.auth.identity import caller, public
+from app.auth.identity import caller
 from app.equipment import categories, geojson, photos, schemas, service
 from app.equipment.search import Search
 from app.models import EquipmentPhoto
+from app.web.access import public
 from app.web.api import BASE_PATH, Blueprint
 from app.web.etags import conditional, list_response, page_response, precondition, resource_response, write_response
 from app.web.idempotency import idempotent

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask, Response
 
-from app.auth.identity import public
+from app.web.access import public
 from app.web.json import json_response
 
 PATH = "/asyncapi.json"

@@ -10,7 +10,7 @@ from http import HTTPMethod, HTTPStatus
 
 from flask import Request, Response, g, request
 
-from app.auth.identity import Authenticated, authenticate, authenticate_header, authenticated_by, public
+from app.auth.identity import Authenticated, authenticate, authenticate_header, authenticated_by
 from app.errors import (
     AmbiguousCredentials,
     Forbidden,
@@ -24,6 +24,7 @@ from app.messages.delivery import Reader
 from app.realtime.hub import Hub
 from app.realtime.websocket import SUBPROTOCOL
 from app.settings import AppEnv, Settings
+from app.web.access import public
 from app.web.api import settings
 from app.web.errors import error_response
 

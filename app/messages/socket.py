@@ -11,7 +11,7 @@ from flask_sock import Sock
 from prometheus_flask_exporter import PrometheusMetrics
 from simple_websocket import ConnectionClosed
 
-from app.auth.identity import Authenticated, authenticated_by, public
+from app.auth.identity import Authenticated, authenticated_by
 from app.errors import TooManyRequests
 from app.messages import handlers, handshake, runtime
 from app.messages.session import ChatSession
@@ -20,6 +20,7 @@ from app.observability.failures import report_unexpected
 from app.realtime import websocket
 from app.realtime.close_codes import CloseCode
 from app.realtime.connection import Connection
+from app.web.access import public
 from app.web.api import settings
 from app.web.request_context import request_id
 

@@ -12,10 +12,10 @@ from gevent import Timeout
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
-from app.auth.identity import public
 from app.db.engine import PROBE_TIMEOUT_SECONDS, make_probe_engine
 from app.errors import Unavailable
 from app.settings import Settings
+from app.web.access import public
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 FRESH_SECONDS = 0.5

@@ -7,10 +7,10 @@ from http import HTTPStatus
 import gevent
 from flask import Flask, Request, Response, request
 
-from app.auth.identity import public
 from app.errors import Unavailable
 from app.observability import metrics, metrics_access
 from app.settings import Settings
+from app.web.access import public
 
 # isort: split
 # After `metrics`, which decides where prometheus_client keeps its values.

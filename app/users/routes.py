@@ -5,10 +5,11 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from app.auth.identity import caller, public
+from app.auth.identity import caller
 from app.equipment import service as equipment
 from app.equipment.schemas import ItemPage
 from app.users import schemas, service
+from app.web.access import public
 from app.web.api import BASE_PATH, Blueprint, settings
 from app.web.etags import conditional, page_response, precondition, resource_response, write_response
 from app.web.pagination import PageQuery, page_request

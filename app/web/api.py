@@ -9,9 +9,9 @@ from flask import Flask, Response, current_app
 from marshmallow import fields
 from werkzeug.exceptions import HTTPException
 
-from app.auth.identity import public
 from app.settings import Settings
 from app.web import negotiation
+from app.web.access import public
 from app.web.errors import http_error
 from app.web.etags import API_SPEC
 from app.web.json import BodyParser

@@ -24,12 +24,11 @@ from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import orjson
-from flask import Response, make_response, request
+from flask import Response, g, make_response, request
 from sqlalchemy import BigInteger, Uuid, bindparam, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.auth.identity import caller
 from app.common import strict_json
 from app.db.session import delete_in_batches, unit_of_work
 from app.errors import Conflict, IdempotencyKeyReused, MalformedRequest, NotFound, TooManyRequests
@@ -81,7 +80,7 @@ def idempotent(view: View) -> View:
         key = _key()
         if key is None:
             return view(*args, **kwargs)
-        keyed = _KeyedRequest(caller().user_id, hashlib.sha256(key.encode()).digest(), _fingerprint())
+        keyed = _KeyedRequest(g.identity.user_id, hashlib.sha256(key.encode()).digest(), _fingerprint())
         with unit_of_work() as session:
             _claim(session, keyed)
             response = _find(session, keyed)

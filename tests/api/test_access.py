@@ -8,9 +8,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
 from app import create_app
-from app.auth.identity import is_public
 from app.models import Role
 from app.settings import Settings
+from app.web.access import is_public
 from tests.support.processes.tenant import TenantProcess
 from tests.support.routes import ANONYMOUS, PUBLIC_ENDPOINTS, ROLES, ROUTES, Route, Scene
 from tests.support.rows import add_person

@@ -14,10 +14,10 @@ from sqlalchemy import Engine, delete, text, update
 from werkzeug.test import TestResponse
 
 from app import create_app
-from app.auth.identity import public
 from app.db.session import transaction
 from app.models import Category, Equipment, EquipmentPhoto, Role, User
 from app.settings import Settings
+from app.web.access import public
 from tests.support.assertions import assert_error, assert_ok
 from tests.support.processes.tenant import TenantProcess
 from tests.support.routes import ROUTES, Route, Scene

@@ -16,11 +16,11 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
 
 from app import create_app
-from app.auth.identity import public
 from app.db.session import transaction
 from app.observability import sentry
 from app.observability.failures import report_unexpected
 from app.settings import Settings
+from app.web.access import public
 
 PLANTED = "planted-password-of-somebody"
 ARRIVAL_SECONDS = 20

@@ -5,10 +5,10 @@ import logging
 import pytest
 from flask.testing import FlaskClient
 
-from app.auth.identity import public
 from app.db.session import transaction
 from app.models import User
 from app.settings import Settings
+from app.web.access import public
 from tests.support.assertions import assert_error
 from tests.support.failing_app import make_failing_app
 from tests.support.rows import Person, new_equipment

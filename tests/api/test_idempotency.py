@@ -10,11 +10,11 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from app.auth.identity import is_public
 from app.db.session import in_unit_of_work, transaction
 from app.models import Role
 from app.realtime.bus import Event
 from app.web import idempotency
+from app.web.access import is_public
 from tests.support.assertions import assert_error
 from tests.support.processes.tenant import TenantProcess
 from tests.support.routes import ROUTES, Route, Scene

@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
 from app import create_app
-from app.auth.identity import public
 from app.errors import TooManyRequests
 from app.settings import MetricsAccess, Settings
+from app.web.access import public
 from tests.support.assertions import assert_error
 from tests.support.rows import Person
 

@@ -13,8 +13,8 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app import create_app
-from app.auth.identity import is_public
 from app.settings import Settings
+from app.web.access import is_public
 from app.web.errors import codes_by_status
 from app.web.openapi import responses
 from tests.support.processes.tenant import PASSWORD, TenantProcess

@@ -22,10 +22,10 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from app import create_app
-from app.auth.identity import public
 from app.db.session import transaction
 from app.observability import logging as service_logging
 from app.settings import Settings
+from app.web.access import public
 from tests.support.processes.tenant import PASSWORD, TenantProcess
 from tests.support.rows import Person
 

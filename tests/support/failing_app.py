@@ -10,9 +10,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import PreconditionFailed
 
 from app import create_app
-from app.auth.identity import public
 from app.errors import Conflict, Forbidden, InvalidToken, TooManyRequests
 from app.settings import Settings
+from app.web.access import public
 
 FAILURES: dict[str, Exception] = {
     "bug": ZeroDivisionError("secret detail"),

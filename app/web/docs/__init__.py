@@ -16,8 +16,8 @@ import flask_swagger_ui
 from flask import Blueprint, Flask, Response, jsonify, make_response, render_template, request, send_from_directory
 from werkzeug.exceptions import NotFound
 
-from app.auth.identity import public
 from app.settings import AppEnv
+from app.web.access import public
 from app.web.api import settings
 from app.web.negotiation import JSON, best_match, vary_by_accept
 

@@ -13,8 +13,8 @@ from apispec import APISpec
 from flask import Flask
 from werkzeug.routing import Rule
 
-from app.auth.identity import is_public
 from app.web import idempotency
+from app.web.access import is_public
 from app.web.errors import codes_by_status
 from app.web.etags import CONDITIONAL_METHODS, IF_MATCH, IF_NONE_MATCH, READS, is_conditional
 from app.web.negotiation import JSON
