@@ -1,14 +1,28 @@
 """Unexpected errors of requests, sockets and background tasks."""
 
+import traceback
+
 import structlog
 from sqlalchemy.exc import DBAPIError
 
 from app.observability import sentry
+from app.observability.exceptions import database_details
 
 log = structlog.get_logger(__name__)
 
 
 def report_unexpected(error: Exception) -> None:
-    """Log an error that no handler knows, with its traceback, and send it to Sentry if SENTRY_DSN is set."""
+    """Log an error that no handler knows, with its place, and send it to Sentry if SENTRY_DSN is set.
+
+    The record of a database error does not hold the error, whose message and detail repeat values of the failing row.
+    """
     sentry.send(error)
-    log.error("unexpected_database_error" if isinstance(error, DBAPIError) else "unexpected_error", exc_info=error)
+    if not isinstance(error, DBAPIError):
+        log.error("unexpected_error", exc_info=error)
+        return
+    frames = traceback.extract_tb(error.__traceback__)
+    log.error(
+        "unexpected_database_error",
+        **database_details(error.orig),
+        frames=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    )
