@@ -1,4 +1,4 @@
-"""What admins see and change, over HTTP. A route of this blueprint is closed to everybody else by itself."""
+"""Moderation over HTTP. Every route of this blueprint requires the role admin."""
 
 from http import HTTPStatus
 from operator import attrgetter
@@ -23,7 +23,7 @@ blueprint = Blueprint("admin", __name__, url_prefix=f"{BASE_PATH}/admin", descri
 
 @blueprint.before_request
 def admins_only() -> None:
-    """Ask for the role before anything else is looked at, so that nobody else learns which ids or fields exist."""
+    """Check the role before the request is parsed, so that other users learn nothing of ids and fields."""
     if request.method != "OPTIONS":  # a pre-flight carries no credentials (Fetch §3.2.2)
         service.check_access(caller())
 
@@ -46,7 +46,7 @@ def list_users(query: tuple[dict[str, Any], PageRequest]) -> Any:
 @blueprint.route("/users/<uuid:user_id>")
 @blueprint.response(200, schemas.User)
 def get_user(user_id: UUID) -> Any:
-    """Show one user."""
+    """Return a user."""
     return resource_response(lambda: service.get_user(user_id), version=service.user_version)
 
 
@@ -56,7 +56,7 @@ def get_user(user_id: UUID) -> Any:
 @blueprint.response(200, schemas.User)
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def change_role(values: dict[str, Any], user_id: UUID) -> Any:
-    """Give a user another role, at once. Not one's own. It is the user's tag that a condition names."""
+    """Change the role of another user, with immediate effect. A condition names the user's ETag."""
     user = service.change_role(audit.actor(caller().user_id), user_id, **values, only_if=precondition())
     return write_response(user, service.user_version(user))
 
@@ -66,7 +66,7 @@ def change_role(values: dict[str, Any], user_id: UUID) -> Any:
 @blueprint.response(204)
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def delete_user(user_id: UUID) -> None:
-    """Delete a user, with all that is personal and all that they listed, for good. Not oneself."""
+    """Delete another user, with personal data and listings."""
     service.delete_user(audit.actor(caller().user_id), user_id, only_if=precondition())
 
 
@@ -74,7 +74,7 @@ def delete_user(user_id: UUID) -> None:
 @blueprint.arguments(schemas.ModeratedEquipmentQuery, location="query")
 @blueprint.response(200, schemas.ModeratedEquipmentPage)
 def list_equipment(query: tuple[dict[str, Any], PageRequest]) -> Any:
-    """List everybody's equipment, newest first."""
+    """List the equipment of all users, newest first."""
     return service.list_equipment(*query)
 
 
@@ -83,7 +83,7 @@ def list_equipment(query: tuple[dict[str, Any], PageRequest]) -> Any:
 @blueprint.arguments(schemas.AvailabilityChange)
 @blueprint.response(200, schemas.ModeratedEquipment)
 def set_availability(values: dict[str, Any], equipment_id: UUID) -> Any:
-    """Offer a listing, or not. It is the listing's tag that a condition names."""
+    """Make a listing available or not. A condition names the listing's ETag."""
     actor = audit.actor(caller().user_id)
     item = service.set_availability(actor, equipment_id, **values, only_if=precondition())
     return write_response(item, item.version)
@@ -93,14 +93,14 @@ def set_availability(values: dict[str, Any], equipment_id: UUID) -> Any:
 @conditional
 @blueprint.response(204)
 def delete_equipment(equipment_id: UUID) -> None:
-    """Take a listing down for good."""
+    """Delete a listing."""
     service.delete_equipment(audit.actor(caller().user_id), equipment_id, only_if=precondition())
 
 
 @blueprint.route("/categories")
 @blueprint.response(200, Category(many=True))
 def list_categories() -> Any:
-    """List every category, each with those below it."""
+    """List every category, each with its subcategories."""
     return list_response(categories.list_all(), version=attrgetter("version"))
 
 
@@ -121,7 +121,7 @@ def create_category(values: dict[str, Any]) -> Any:
 @blueprint.response(200, Category)
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def change_category(values: dict[str, Any], category_id: UUID) -> Any:
-    """Rename a category, or move it, with all below it."""
+    """Rename a category, or move it with its subcategories."""
     node = categories.change(audit.actor(caller().user_id), category_id, values, only_if=precondition())
     return write_response(node, node.version)
 
@@ -131,7 +131,7 @@ def change_category(values: dict[str, Any], category_id: UUID) -> Any:
 @blueprint.response(204)
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def delete_category(category_id: UUID) -> None:
-    """Delete a category that holds no listing, and none below it."""
+    """Delete a category without listings and subcategories."""
     categories.delete(audit.actor(caller().user_id), category_id, only_if=precondition())
 
 
@@ -139,5 +139,5 @@ def delete_category(category_id: UUID) -> None:
 @blueprint.arguments(schemas.AuditLogQuery, location="query")
 @blueprint.response(200, schemas.AuditLogPage)
 def list_entries(query: tuple[dict[str, Any], PageRequest]) -> Any:
-    """List what was changed by whom, newest first."""
+    """List the audit log, newest first."""
     return service.list_entries(*query)

@@ -19,7 +19,7 @@ MAX_MOMENT_LENGTH = 40
 
 
 class Stats(ma.Schema):
-    """How much there is, exactly."""
+    """Exact counts."""
 
     total_users = fields.Integer(required=True)
     total_equipment = fields.Integer(required=True)
@@ -28,32 +28,32 @@ class Stats(ma.Schema):
 
 
 class RoleChange(Body):
-    """The role that a user is to have."""
+    """A user's new role."""
 
     role = fields.Enum(Role, by_value=True, required=True)
 
 
 class AvailabilityChange(Body):
-    """Whether a listing is to be offered."""
+    """Whether a listing is available."""
 
     is_available = Flag(required=True)
 
 
 class CategoryChanges(Body):
-    """A category's name, and which one it is below; where that is not given, it stays where it is."""
+    """A category's name and parent. Without `parent_id` the parent stays the same."""
 
     name = Text(min_length=2, max_length=100, required=True)
-    parent_id = fields.UUID(allow_none=True, metadata={"description": "null: below none."})
+    parent_id = fields.UUID(allow_none=True, metadata={"description": "null: a root category."})
 
 
 class NewCategory(CategoryChanges):
-    """A category to add; below none, where that is not said."""
+    """A new category, by default without a parent."""
 
     parent_id = fields.UUID(load_default=None, allow_none=True)
 
 
 class User(ma.Schema):
-    """A user as admins see one."""
+    """A user, as admins see it."""
 
     id = fields.UUID(required=True)
     email = fields.String(required=True, allow_none=True)
@@ -61,11 +61,11 @@ class User(ma.Schema):
     username = fields.String(required=True)
     full_name = fields.String(required=True, allow_none=True)
     created_at = fields.AwareDateTime(required=True, format="iso")
-    equipment_count = fields.Integer(required=True, metadata={"description": "How many listings are theirs."})
+    equipment_count = fields.Integer(required=True, metadata={"description": "The number of the user's listings."})
 
 
 class ModeratedEquipment(ma.Schema):
-    """A listing as admins see one."""
+    """A listing, as admins see it."""
 
     id = fields.UUID(required=True)
     title = fields.String(required=True)
@@ -79,18 +79,18 @@ class ModeratedEquipment(ma.Schema):
 
 
 class AuditLogEntry(ma.Schema):
-    """Who changed what, and how it was before. What is a person's own is named, and not repeated."""
+    """A change. Of personal data it holds the names of the fields, without the values."""
 
     id = fields.Integer(required=True)
     created_at = fields.AwareDateTime(required=True, format="iso")
     actor_id = fields.UUID(
-        required=True, allow_none=True, metadata={"description": "null: an operator, from a shell on the server."}
+        required=True, allow_none=True, metadata={"description": "null: an operator with a shell on the server."}
     )
     actor_username = fields.String(
-        required=True, allow_none=True, metadata={"description": "Their name of now; null once they are deleted."}
+        required=True, allow_none=True, metadata={"description": "The current username; null if the user was deleted."}
     )
     action = fields.String(required=True, metadata={"example": "category.changed"})
-    subject_id = fields.UUID(required=True, metadata={"description": "Of what, or whom, was changed."})
+    subject_id = fields.UUID(required=True, metadata={"description": "The changed user, listing or category."})
     before = fields.Dict(required=True, allow_none=True)
     after = fields.Dict(required=True, allow_none=True)
     request_id = fields.String(required=True, allow_none=True)
@@ -99,7 +99,7 @@ class AuditLogEntry(ma.Schema):
 class _NumberedPage(ma.Schema):
     """A page of a list, by its number."""
 
-    total = fields.Integer(required=True, metadata={"description": "All that match, exactly."})
+    total = fields.Integer(required=True, metadata={"description": "The exact number of matches."})
     page = fields.Integer(required=True)
     per_page = fields.Integer(required=True, attribute="limit")
 
@@ -137,24 +137,24 @@ class _NumberedPageQuery(Query):
 def _search(where: str) -> Text:
     return Text(
         max_length=MAX_SEARCH_LENGTH,
-        metadata={"description": f"A part of {where}, in any case; nothing is a wildcard."},
+        metadata={"description": f"A part of {where}, in any case, without wildcards."},
     )
 
 
 class UserQuery(_NumberedPageQuery):
-    """Which users."""
+    """Filters of users."""
 
     search = _search("the e-mail, username or full name")
-    role = fields.Enum(Role, by_value=True, metadata={"description": "In this role."})
+    role = fields.Enum(Role, by_value=True, metadata={"description": "Users with this role."})
 
 
 class ModeratedEquipmentQuery(_NumberedPageQuery):
-    """Which listings."""
+    """Filters of listings."""
 
     search = _search("the title, or of the owner's e-mail")
-    owner_id = fields.UUID(metadata={"description": "Of this owner."})
-    category_id = fields.UUID(metadata={"description": "This category and all below it."})
-    is_available = fields.Boolean(metadata={"description": "Only what is on offer, or only what is not."})
+    owner_id = fields.UUID(metadata={"description": "Listings of this owner."})
+    category_id = fields.UUID(metadata={"description": "This category and its subcategories."})
+    is_available = fields.Boolean(metadata={"description": "Listings that are available, or that are not."})
 
 
 class Moment(fields.AwareDateTime):
@@ -171,17 +171,17 @@ class Moment(fields.AwareDateTime):
 
 
 class AuditLogQuery(_NumberedPageQuery):
-    """Which entries of the audit log."""
+    """Filters of the audit log."""
 
     cursor = fields.String(
         validate=validate.Length(max=MAX_CURSOR_LENGTH),
-        metadata={"description": "The `next_cursor` of the page before: what is written meanwhile moves nothing."},
+        metadata={"description": "The `next_cursor` of the previous page. New entries do not move the next page."},
     )
-    actor_id = fields.UUID(metadata={"description": "By whom."})
-    action = fields.Enum(Action, by_value=True, metadata={"description": "What was done to what."})
-    subject_id = fields.UUID(metadata={"description": "What, or who, was changed."})
-    since = Moment(metadata={"description": "From this time on."})
-    until = Moment(metadata={"description": "Before this time."})
+    actor_id = fields.UUID(metadata={"description": "The user who made the change."})
+    action = fields.Enum(Action, by_value=True, metadata={"description": "The kind of change."})
+    subject_id = fields.UUID(metadata={"description": "The changed user, listing or category."})
+    since = Moment(metadata={"description": "Changes at or after this time."})
+    until = Moment(metadata={"description": "Changes before this time."})
 
     @ma.validates_schema
     def what_goes_together(self, data: dict[str, Any], **_: Any) -> None:

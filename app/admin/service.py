@@ -29,7 +29,7 @@ def can_moderate(identity: Identity) -> bool:
 def check_access(identity: Identity) -> None:
     """Raise Forbidden, unless the caller moderates."""
     if not can_moderate(identity):
-        raise Forbidden("This is for admins.")
+        raise Forbidden("Only admins may do this.")
 
 
 def get_stats() -> Row[Any]:

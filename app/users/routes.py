@@ -1,4 +1,4 @@
-"""Users, their own equipment and their profiles over HTTP."""
+"""Users, their equipment and their profiles over HTTP."""
 
 from http import HTTPStatus
 from operator import attrgetter
@@ -21,7 +21,7 @@ blueprint = Blueprint("users", __name__, url_prefix=f"{BASE_PATH}/users", descri
 @public
 @blueprint.response(200, schemas.PublicUser)
 def get_user(user_id: UUID) -> Any:
-    """Show what anyone may see of a user."""
+    """Return the public profile of a user."""
     return resource_response(
         lambda: service.get(user_id), version=attrgetter("version"), peek=lambda: service.version(user_id)
     )
@@ -33,7 +33,7 @@ def get_user(user_id: UUID) -> Any:
 @blueprint.response(200, schemas.UserDetails)
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def change_user(values: dict[str, Any], user_id: UUID) -> Any:
-    """Change one's own account, or anyone's as an admin."""
+    """Change one's own account, or, as an admin, any account."""
     user = service.change(caller(), user_id, values, only_if=precondition())
     return write_response(user, user.version)
 
@@ -51,7 +51,7 @@ def list_own_equipment(query: dict[str, Any]) -> Any:
 @blueprint.response(200, schemas.OwnerProfileView)
 @blueprint.refuses(HTTPStatus.NOT_FOUND)
 def get_owner_profile() -> Any:
-    """Show one's owner profile."""
+    """Return one's owner profile."""
     return resource_response(lambda: service.get_owner_profile(caller()), version=service.owner_profile_version)
 
 
@@ -60,7 +60,7 @@ def get_owner_profile() -> Any:
 @blueprint.arguments(schemas.OwnerProfileBody)
 @blueprint.response(200, schemas.OwnerProfileView)
 def save_owner_profile(values: dict[str, Any]) -> Any:
-    """Save one's owner profile; where sign-up is open, this makes a renter an owner."""
+    """Save one's owner profile. With open sign-up this makes a renter an owner."""
     signup = settings().owner_signup
     saved = service.save_owner_profile(caller(), values, signup=signup, only_if=precondition())
     return write_response(saved, service.owner_profile_version(saved))
@@ -69,7 +69,7 @@ def save_owner_profile(values: dict[str, Any]) -> Any:
 @blueprint.route("/me/renter-profile")
 @blueprint.response(200, schemas.RenterProfileView)
 def get_renter_profile() -> Any:
-    """Show one's renter profile."""
+    """Return one's renter profile."""
     return resource_response(lambda: service.get_renter_profile(caller()), version=attrgetter("version"))
 
 
@@ -78,6 +78,6 @@ def get_renter_profile() -> Any:
 @blueprint.arguments(schemas.RenterProfileBody)
 @blueprint.response(200, schemas.RenterProfileView)
 def save_renter_profile(values: dict[str, Any]) -> Any:
-    """Save any part of one's renter profile."""
+    """Save the given fields of one's renter profile."""
     saved = service.save_renter_profile(caller(), values, only_if=precondition())
     return write_response(saved, saved.version)

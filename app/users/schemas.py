@@ -1,4 +1,4 @@
-"""The shapes of users and their profiles."""
+"""The schemas of users and their profiles."""
 
 import marshmallow as ma
 from marshmallow import fields
@@ -8,7 +8,7 @@ from app.web.schemas import Body, HttpsUrl, JsonObject, Text
 
 
 class PublicUser(ma.Schema):
-    """What anyone may see of a user. No e-mail, no name."""
+    """The public profile of a user, without e-mail and full name."""
 
     id = fields.UUID(required=True)
     username = fields.String(required=True)
@@ -16,7 +16,7 @@ class PublicUser(ma.Schema):
 
 
 class UserChanges(Body):
-    """Any part of a user's own description; null clears what may be empty."""
+    """Changes of an account. null clears an optional field."""
 
     username = Text(min_length=3, max_length=50)
     full_name = Text(min_length=1, max_length=200, allow_none=True)
@@ -24,7 +24,7 @@ class UserChanges(Body):
 
 
 class UserDetails(PublicUser):
-    """What a user, or an admin, sees of the user."""
+    """An account, as its user and admins see it."""
 
     email = fields.String(required=True, allow_none=True)
     role = fields.Enum(Role, by_value=True, required=True)
@@ -32,20 +32,20 @@ class UserDetails(PublicUser):
 
 
 class OwnerProfileBody(Body):
-    """What an owner says of the business: any JSON object."""
+    """The business information of an owner: any JSON object."""
 
     business_info = JsonObject(required=True)
 
 
 class OwnerProfileView(ma.Schema):
-    """An owner profile, and the role that its user has now."""
+    """An owner profile, and the current role of its user."""
 
     business_info = fields.Dict(required=True)
     role = fields.Enum(Role, by_value=True, required=True, attribute="user.role")
 
 
 class RenterProfileBody(Body):
-    """What a renter says of wishes and skill."""
+    """The preferences and the experience of a renter."""
 
     preferences = JsonObject()
     experience_level = Text(min_length=1, max_length=50, allow_none=True)

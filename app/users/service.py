@@ -43,7 +43,7 @@ def change(
         Forbidden, NotFound, PreconditionFailed, UsernameTaken.
     """
     if not can_change(identity, user_id):
-        raise Forbidden("This is somebody else's account.")
+        raise Forbidden("You may change only your own account.")
     with transaction() as session:
         user = repository.lock_user(session, user_id)
         only_if.check(str(user.version))
@@ -105,13 +105,13 @@ def _lock(session: Session, actor: Actor, user_id: UUID, *, still_admin: bool) -
     """Lock a user and all admins. The actor's role is read again: it may have changed since the request began."""
     user, admin_ids = repository.lock_with_admins(session, user_id)
     if actor.user_id is not None and actor.user_id not in admin_ids:
-        raise Forbidden("This is for admins.")
+        raise Forbidden("Only admins may do this.")
     if user is None:
         raise NotFound("There is no such user.")
     if not still_admin and user_id == actor.user_id:
-        raise Conflict("This is your own account; another admin has to do it.")
+        raise Conflict("This is your own account. Another admin may change it.")
     if not still_admin and admin_ids == {user_id}:
-        raise Conflict("This is the last admin; make somebody else one first.")
+        raise Conflict("This is the last admin. Give the role to another user first.")
     return user
 
 

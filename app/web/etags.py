@@ -38,15 +38,15 @@ IF_MATCH = {
     "name": MATCH,
     "schema": {"type": "string"},
     "example": '"7.1f09a3"',
-    "description": "The ETag of what is to be changed: if it has changed since, nothing is done (412). Without it the "
-    "last write wins.",
+    "description": "The ETag of the resource as the client has read it. If it has changed since, the request has no "
+    "effect (412). Without this header the last write wins.",
 }
 IF_NONE_MATCH = {
     "in": "header",
     "name": NONE_MATCH,
     "schema": {"type": "string"},
     "example": '"7.1f09a3"',
-    "description": "The ETag of what the client has: if it is still so, the answer is 304, with no body.",
+    "description": "The ETag of the client's copy. If the copy is current, the response is 304 without a body.",
 }
 _TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
 _TAGS = re.compile(rf"\s*(?:\*|{_TAG}(?:[ \t]*,[ \t]*{_TAG})*)\s*")

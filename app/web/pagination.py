@@ -36,7 +36,9 @@ class PageQuery(Query):
     limit = page_length()
     cursor = fields.String(
         validate=validate.Length(max=MAX_CURSOR_LENGTH),
-        metadata={"description": "The `next_cursor` of the page before: goes to any depth, repeats and skips nothing."},
+        metadata={
+            "description": "The `next_cursor` of the previous page. Works at any depth, and repeats and skips no item."
+        },
     )
 
     @ma.validates_schema

@@ -1,4 +1,4 @@
-"""Errors of requests that gunicorn cannot read, so that they never reach the app: with the body of every other."""
+"""Error responses to requests that gunicorn cannot parse, with the body of every other error."""
 
 import uuid
 from http import HTTPStatus
@@ -13,12 +13,12 @@ from app.web.request_context import HEADER
 
 
 def install() -> None:
-    """Take the place of gunicorn's HTML error page, which nothing in its configuration can change."""
+    """Replace gunicorn's HTML error page, for which gunicorn has no setting."""
     util.write_error = _write_error
 
 
 def _write_error(sock: Any, status_int: int, _reason: str, _message: str) -> None:
-    """Answer and close. gunicorn's message stays out of it: it repeats what the client sent."""
+    """Respond and close. gunicorn's message is left out, as it repeats the request."""
     request_id = uuid.uuid4().hex
     status = HTTPStatus(status_int)
     body = orjson.dumps(
