@@ -11,11 +11,23 @@ from app.demo import commands as demo
 from app.equipment import routes as equipment
 from app.messages import asyncapi, runtime, socket
 from app.messages import routes as messages
-from app.observability import health, logging, metrics_endpoint, sentry
+from app.observability import logging, sentry
 from app.settings import Settings
 from app.users import commands as users_commands
 from app.users import routes as users
-from app.web import api, cors, docs, errors, etags, headers, proxies, rate_limits, request_context
+from app.web import (
+    api,
+    cors,
+    docs,
+    errors,
+    etags,
+    headers,
+    health,
+    metrics_endpoint,
+    proxies,
+    rate_limits,
+    request_context,
+)
 from app.web.json import StrictJson
 
 MAX_BODY_BYTES = 256 * 1024

@@ -2,7 +2,7 @@
 
 Label values come from a fixed, small set, never from a client. Under gunicorn, each worker writes its values to files
 of its own in PROMETHEUS_MULTIPROC_DIR (deploy/gunicorn.conf.py), which `/metrics` merges. Elsewhere `REGISTRY` holds
-them. `metrics_endpoint` adds the request metrics of prometheus_flask_exporter.
+them. `app.web.metrics_endpoint` adds the request metrics of prometheus_flask_exporter.
 """
 
 import os

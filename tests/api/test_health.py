@@ -10,9 +10,9 @@ from sqlalchemy import event
 from sqlalchemy.pool import NullPool
 
 from app import create_app
-from app.observability import health
-from app.observability.health import IdentityProviderHealth
 from app.settings import Settings
+from app.web import health
+from app.web.health import IdentityProviderHealth
 from deploy.local.processes import wait_until
 from tests.support.assertions import assert_error
 from tests.support.processes.tenant import TenantProcess

@@ -41,7 +41,7 @@ def test_a_reload_takes_up_changed_code(tmp_path: Path, environment: dict[str, s
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "wsgi.py", tmp_path)
     with ServiceProcess(environment, root=tmp_path) as service:
-        health = tmp_path / "app/observability/health.py"
+        health = tmp_path / "app/web/health.py"
         health.write_text(health.read_text().replace('Response("ok"', 'Response("renewed"'))
         service.reload()
         until(lambda: {service.request("GET", "/health").text for _ in range(8)} == {"renewed"})

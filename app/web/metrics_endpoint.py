@@ -8,8 +8,9 @@ import gevent
 from flask import Flask, Request, Response, request
 
 from app.errors import Unavailable
-from app.observability import metrics, metrics_access
+from app.observability import metrics
 from app.settings import Settings
+from app.web import metrics_access
 from app.web.access import public
 
 # isort: split
