@@ -47,7 +47,7 @@ def converted(schema: type[Schema] | Schema) -> dict[str, Any]:
     return dict(converter.schema2jsonschema(schema))  # type: ignore[no-untyped-call]
 
 
-@pytest.mark.parametrize("kind", FRAME_TYPES_RECEIVED)
+@pytest.mark.parametrize("kind", sorted(FRAME_TYPES_RECEIVED))
 def test_each_payload_of_a_client_is_what_its_schema_takes(kind: str) -> None:
     schema, _ = handlers.HANDLERS[kind]
     described = MESSAGES[f"client-{kind}"]["payload"]
