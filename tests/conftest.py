@@ -21,7 +21,7 @@ from sqlalchemy import Engine, event
 
 from app import create_app
 from app.db.engine import make_engine
-from app.db.session import bind_sessions
+from app.db.session import bound_to
 from app.models import Role
 from app.settings import Settings
 from deploy.local.cluster import PostgresCluster
@@ -149,10 +149,9 @@ def rolled_back(engine: Engine) -> Iterator[None]:
     with engine.connect() as connection, connection.begin() as outer:
         # On a busy machine a test may pause for longer than a request may.
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
-        bind_sessions(connection, join_transaction_mode="create_savepoint")
-        yield
+        with bound_to(connection):
+            yield
         outer.rollback()
-        bind_sessions(engine, join_transaction_mode="conditional_savepoint")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`transaction()` and `single_statement()`: the only ways from a service to the database."""
+"""`transaction()`, `single_statement()` and `unit_of_work()`: the only ways from a service to the database."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -9,49 +9,69 @@ from typing import Any
 import psycopg2
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
-from app.db.engine import SILENT_SERVER_GRACE_SECONDS, make_engine, wait_with_gevent
+from app.db.engine import SILENT_SERVER_GRACE_SECONDS, Database, wait_with_gevent
 from app.settings import Settings
 
-# expire_on_commit=False: what a service returns stays readable after its transaction, and a forgotten lazy load
-# raises DetachedInstanceError instead of quietly taking a second connection.
-_new_session = sessionmaker(expire_on_commit=False)
+
+@dataclass(frozen=True)
+class _UnitOfWork:
+    connection: Connection
+    callbacks: list[Callable[[], None]] = field(default_factory=list)
+
+
+class _Current(threading.local):
+    """State of one greenlet. A context variable would be inherited by the greenlets that a request spawns."""
+
+    unit_of_work: _UnitOfWork | None = None
+
+
+class _Bound:
+    """Where connections come from: the process's database, or one connection that a test rolls back."""
+
+    source: Database | Connection
+
+
+_current = _Current()
+_bound = _Bound()
 
 
 @contextmanager
 def transaction() -> Iterator[Session]:
-    """One unit of work: committed when the block ends, rolled back when it raises, its connection returned either way.
+    """A session in a transaction, which is committed at the end of the block and rolled back if the block raises.
 
-    Inside of `unit_of_work()` it is a part: rolled back by itself when it raises, and committed with the whole.
+    Inside `unit_of_work()` it is a savepoint of that transaction.
 
     Raises:
-        sqlalchemy.exc.TimeoutError: no pooled connection within `DB_POOL_TIMEOUT_SECONDS`.
-        sqlalchemy.exc.DBAPIError: what the database refused or could not do.
+        sqlalchemy.exc.TimeoutError: no pooled connection was free within `DB_POOL_TIMEOUT_SECONDS`.
+        sqlalchemy.exc.DBAPIError: an error of the database.
     """
-    around = _current.whole
-    options = {} if around is None else {"bind": around.connection, "join_transaction_mode": "create_savepoint"}
-    with _new_session(**options) as session, session.begin():
+    shared = _shared_connection()
+    if shared is not None:
+        with _session(shared) as session:
+            yield session
+        return
+    with _database().connect() as connection, _session(connection) as session:
         yield session
 
 
 @contextmanager
 def single_statement() -> Iterator[Connection]:
-    """A connection for one statement, which is a transaction by itself: committed when its answer is there.
+    """A connection in autocommit for exactly one statement, which commits by itself.
 
-    So is what it notifies of, and all or nothing of what it writes. It takes one round trip; `transaction()`, with
-    BEGIN and COMMIT, takes three. Two statements would be two transactions. Inside of `unit_of_work()` it is a
-    part, as there.
+    It takes one round trip; `transaction()` takes three, with BEGIN and COMMIT. Inside `unit_of_work()` it is a
+    savepoint of that transaction.
 
     Raises:
         As `transaction()`.
     """
-    shared = _current.whole.connection if _current.whole is not None else _bound.connection
+    shared = _shared_connection()
     if shared is not None:
         with shared.begin_nested():
             yield shared
         return
-    with _bound.engine.connect() as connection:
+    with _database().connect() as connection:
         driver: Any = connection.connection.dbapi_connection
         driver.autocommit = True
         try:
@@ -61,99 +81,57 @@ def single_statement() -> Iterator[Connection]:
                 driver.autocommit = False
 
 
-@dataclass(frozen=True)
-class _Whole:
-    connection: Connection
-    afterwards: list[Callable[[], None]] = field(default_factory=list)
-
-
-class _Current(threading.local):
-    """Of a greenlet, where gevent is: what a request spawns is no part of its transaction, as it would be by a
-    context variable.
-    """
-
-    whole: _Whole | None = None
-
-
-_current = _Current()
-
-
 @contextmanager
 def unit_of_work() -> Iterator[Session]:
-    """One transaction of all that happens in the block: every `transaction()` in it is a part, by a savepoint.
+    """One transaction around several: every `transaction()` in the block is a savepoint of it.
 
-    Only around what waits for nothing but the database: a connection is held all the while. It goes into no other.
+    The block holds one connection throughout, so it waits for nothing but the database. Blocks do not nest.
 
     Raises:
         As `transaction()`.
     """
-    with _new_session.begin() as session:
-        _current.whole = this = _Whole(session.connection())
+    with transaction() as session:
+        _current.unit_of_work = unit = _UnitOfWork(session.connection())
         try:
             yield session
         finally:
-            _current.whole = None
-    for act in this.afterwards:
-        act()
+            _current.unit_of_work = None
+    for callback in unit.callbacks:
+        callback()
 
 
 def in_unit_of_work() -> bool:
-    """Tell whether this greenlet is inside of a `unit_of_work()`."""
-    return _current.whole is not None
+    """Whether this greenlet is inside `unit_of_work()`."""
+    return _current.unit_of_work is not None
 
 
-def on_commit(act: Callable[[], None]) -> None:
-    """Do something that the world may see only of what is committed: now, or, in a `unit_of_work()`, at its end.
+def on_commit(callback: Callable[[], None]) -> None:
+    """Call a function once the work is committed: now, or after the enclosing `unit_of_work()`, unless it rolls back.
 
-    Called after `with transaction()`; what is rolled back is not done.
+    It is called after a `with transaction()` block.
     """
-    if _current.whole is None:
-        act()
+    if _current.unit_of_work is None:
+        callback()
     else:
-        _current.whole.afterwards.append(act)
+        _current.unit_of_work.callbacks.append(callback)
 
 
-def delete_in_batches(remove: Callable[[Session, int], int], *, batch_size: int) -> int:
-    """Remove rows in short transactions of `batch_size` rows until one finds fewer; how many rows it was."""
-    removed = 0
+def delete_in_batches(delete: Callable[[Session, int], int], *, batch_size: int) -> int:
+    """Delete rows in transactions of `batch_size` rows until one deletes fewer. Returns the number of rows."""
+    deleted = 0
     while True:
         with transaction() as session:
-            batch = remove(session, batch_size)
-        removed += batch
+            batch = delete(session, batch_size)
+        deleted += batch
         if batch < batch_size:
-            return removed
-
-
-def configure(settings: Settings) -> Engine:
-    """Make the engine and hand it to `transaction()`. Connects to nothing yet."""
-    engine = make_engine(settings)
-    bind_sessions(engine)
-    wait_with_gevent(settings.db_statement_timeout_ms / 1000 + SILENT_SERVER_GRACE_SECONDS)
-    return engine
-
-
-def bind_sessions(bind: Engine | Connection, **session_options: Any) -> None:
-    """Let `transaction()` work on this engine, or on one connection of it (as a test that rolls back does)."""
-    _new_session.configure(bind=bind, **session_options)
-    _bound.engine = bind.engine
-    _bound.connection = bind if isinstance(bind, Connection) else None
-
-
-class _Bound:
-    """What `bind_sessions` was given: an engine, or one connection of it."""
-
-    engine: Engine
-    connection: Connection | None = None
-
-
-_bound = _Bound()
+            return deleted
 
 
 @contextmanager
 def translate_integrity_errors(**errors: Callable[[], Exception]) -> Iterator[None]:
-    """Turn a violated constraint, by its name, into the domain's error; anything else is passed on.
+    """Raise the domain error of a violated constraint, found by the constraint's name; other errors pass.
 
-    The database checks when a statement reaches it, so the statement must be executed or flushed inside the block.
+    The statement must be executed or flushed inside the block, because the database checks constraints then.
     """
     try:
         yield
@@ -162,3 +140,42 @@ def translate_integrity_errors(**errors: Callable[[], Exception]) -> Iterator[No
         if constraint in errors:
             raise errors[constraint]() from violation
         raise
+
+
+def configure(settings: Settings) -> Engine:
+    """Make the process's engine and install the wait callback. Opens no connection."""
+    _bound.source = database = Database(settings)
+    wait_with_gevent(settings.db_statement_timeout_ms / 1000 + SILENT_SERVER_GRACE_SECONDS)
+    return database.engine
+
+
+@contextmanager
+def bound_to(source: Database | Connection) -> Iterator[None]:
+    """Take connections from another database, or use one connection for all work, for the block (as tests do)."""
+    previous, _bound.source = _bound.source, source
+    try:
+        yield
+    finally:
+        _bound.source = previous
+
+
+@contextmanager
+def _session(connection: Connection) -> Iterator[Session]:
+    # expire_on_commit=False: what a service returns stays readable after its transaction, and a forgotten lazy load
+    # raises DetachedInstanceError instead of taking a second connection.
+    with (
+        Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session,
+        session.begin(),
+    ):
+        yield session
+
+
+def _shared_connection() -> Connection | None:
+    if _current.unit_of_work is not None:
+        return _current.unit_of_work.connection
+    return _bound.source if isinstance(_bound.source, Connection) else None
+
+
+def _database() -> Database:
+    assert isinstance(_bound.source, Database)  # noqa: S101 - else there is a shared connection
+    return _bound.source

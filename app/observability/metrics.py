@@ -79,7 +79,7 @@ POOL_IN_USE = Gauge(
 )
 POOL_WAITING = Gauge(
     "gearyard_db_pool_waiting",
-    "Checkouts waiting for a free connection, a new one, or its liveness check.",
+    "Checkouts waiting for a free connection.",
     multiprocess_mode="livesum",
 )
 POOL_WAIT = Histogram(

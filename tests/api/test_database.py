@@ -9,13 +9,14 @@ from typing import Any
 import gevent
 import psycopg2.extensions
 import pytest
+from flask import Flask
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from app.db.engine import connect_listener, is_unavailable, make_engine
-from app.db.session import bind_sessions, single_statement, transaction, unit_of_work
+from app.db.engine import CheckoutQueue, Database, connect_listener, is_unavailable
+from app.db.session import bound_to, single_statement, transaction, unit_of_work
 from app.settings import Settings
 
 ADD = text("INSERT INTO users (full_name) VALUES (:name)")
@@ -38,22 +39,21 @@ def own(settings: Settings, database_url_factory: Callable[[], str]) -> Settings
 
 
 @contextmanager
-def using(settings: Settings, engine: Engine) -> Iterator[Engine]:
-    """A pool of the block's own, whose first connection has been made; then `engine` again."""
-    pool = make_engine(settings)
-    bind_sessions(pool)
-    try:
-        backend_pid()
-        yield pool
-    finally:
-        bind_sessions(engine, join_transaction_mode="conditional_savepoint")
-        pool.dispose()
+def using(settings: Settings) -> Iterator[Engine]:
+    """A pool of the block's own, whose first connection has been made."""
+    own = Database(settings)
+    with bound_to(own):
+        try:
+            backend_pid()
+            yield own.engine
+        finally:
+            own.engine.dispose()
 
 
 @pytest.fixture
-def pooled(own: Settings, engine: Engine) -> Iterator[Engine]:
+def pooled(own: Settings, app: Flask) -> Iterator[Engine]:
     """As `using`, for the test."""
-    with using(own, engine) as pool:
+    with using(own) as pool:
         yield pool
 
 
@@ -184,10 +184,10 @@ class TestDeadConnections:
     """What a killed backend leaves in the pool; `DB_POOL_PRE_PING` keeps it from whoever comes next."""
 
     def test_when_one_is_gone_none_of_its_age_is_believed(
-        self, own: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+        self, own: Settings, app: Flask, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("app.db.engine.IDLE_UNASKED_SECONDS", float("inf"))
-        with using(replace(own, db_pool_size=3), engine) as pool:
+        monkeypatch.setattr("app.db.engine.LIVENESS_CHECK_IDLE_SECONDS", float("inf"))
+        with using(replace(own, db_pool_size=3)) as pool:
             several = [pool.connect() for _ in range(3)]
             pids = {connection.scalar(PID) for connection in several}
             for connection in several:
@@ -203,14 +203,14 @@ class TestDeadConnections:
     def test_only_one_that_was_idle_for_long_is_asked(
         self, round_trips: list[int], monkeypatch: pytest.MonkeyPatch, idle_seconds: float, trips: int
     ) -> None:
-        monkeypatch.setattr("app.db.engine.IDLE_UNASKED_SECONDS", idle_seconds)
+        monkeypatch.setattr("app.db.engine.LIVENESS_CHECK_IDLE_SECONDS", idle_seconds)
         backend_pid()
         assert len(round_trips) == trips
 
     def test_one_that_has_something_else_to_say_is_asked_and_kept(
         self, own: Settings, pooled: Engine, round_trips: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("app.db.engine.IDLE_UNASKED_SECONDS", float("inf"))
+        monkeypatch.setattr("app.db.engine.LIVENESS_CHECK_IDLE_SECONDS", float("inf"))
         with single_statement() as connection:
             connection.execute(text("LISTEN of_a_test"))
         pid, descriptor = backend_pid(), round_trips[-1]
@@ -221,47 +221,94 @@ class TestDeadConnections:
         assert backend_pid() == pid
         assert len(round_trips) == before + 2
 
-    def test_without_the_setting_nothing_is_looked_at(self, own: Settings, engine: Engine) -> None:
-        with using(replace(own, db_pool_pre_ping=False), engine):
+    def test_without_the_setting_nothing_is_looked_at(self, own: Settings, app: Flask) -> None:
+        with using(replace(own, db_pool_pre_ping=False)):
             end_backend(own, backend_pid())
             with pytest.raises(DBAPIError) as lost:
                 backend_pid()
             assert is_unavailable(lost.value)
 
 
-class TestSurplus:
-    """Connections beyond `DB_POOL_SIZE`."""
+class TestCheckout:
+    """The order and the limits of waiting for a pooled connection."""
 
     @pytest.fixture
-    def wide(self, own: Settings, engine: Engine) -> Iterator[Engine]:
-        """A pool that keeps one, and of three more at the most."""
-        with using(replace(own, db_max_overflow=3, db_pool_timeout_seconds=0), engine) as pool:
-            yield pool
+    def narrow(self, own: Settings, app: Flask) -> Iterator[Database]:
+        """One pooled connection and one of overflow."""
+        database = Database(replace(own, db_max_overflow=1, db_pool_timeout_seconds=SECONDS))
+        # SQLAlchemy initialises the dialect under a lock, which blocks the thread where gevent has not patched it.
+        with database.connect():
+            pass
+        yield database
+        database.engine.dispose()
 
-    def test_there_are_so_many_at_once_and_no_more(self, wide: Engine) -> None:
+    def test_as_many_as_pool_size_and_overflow_are_in_use_at_once(self, own: Settings, app: Flask) -> None:
+        database = Database(replace(own, db_max_overflow=3, db_pool_timeout_seconds=0))
         with ExitStack() as stack:
-            for _ in range(4):
-                stack.enter_context(wide.connect())
-            with pytest.raises(PoolTimeout):
-                wide.connect()
+            pids = {stack.enter_context(database.connect()).scalar(PID) for _ in range(4)}
+            assert len(pids) == 4
+            with pytest.raises(PoolTimeout) as refused, database.connect():
+                pass
+            assert is_unavailable(refused.value)
+        with database.connect() as connection:
+            assert connection.scalar(PID) in pids
+        database.engine.dispose()
 
-    def test_those_in_use_again_and_again_are_made_once(self, wide: Engine) -> None:
-        assert len(set.union(*(pids_of(wide, 4) for _ in range(3)))) == 4
+    def test_a_connection_is_handed_over_in_the_order_of_asking(self, own: Settings, app: Flask) -> None:
+        database = Database(replace(own, db_pool_timeout_seconds=SECONDS))
+        order: list[int] = []
 
-    def test_one_that_was_not_needed_for_long_goes(self, wide: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-        pids_of(wide, 4)
-        monkeypatch.setattr("app.db.engine.SURPLUS_SECONDS", 0)
-        pid = backend_pid()
-        assert wide.pool.checkedin() == 1  # type: ignore[attr-defined]
-        assert backend_pid() == pid
-        assert len(pids_of(wide, 4)) == 4  # their places are free again
+        def take(number: int) -> None:
+            for _ in range(3):  # a greenlet that asks again at once goes to the end of the queue
+                with database.connect() as connection:
+                    order.append(number)
+                    connection.scalar(PID)
 
-    def test_a_pool_made_anew_is_like_the_old_one(self, wide: Engine) -> None:
-        wide.dispose()
-        assert (wide.pool.kept, wide.pool.size()) == (1, 4)  # type: ignore[attr-defined]
+        gevent.joinall([gevent.spawn(take, number) for number in range(8)], timeout=SECONDS, raise_error=True)
+        assert order == list(range(8)) * 3
+        database.engine.dispose()
 
+    def test_waiters_that_are_killed_or_give_up_lose_no_permit(self, narrow: Database) -> None:
+        def use(seed: int) -> None:
+            with gevent.Timeout(0.001 * (seed % 7) or None, False), narrow.connect() as connection:
+                connection.scalar(PID)
 
-def pids_of(pool: Engine, number: int) -> set[int]:
-    """The backends of so many connections that are in use together."""
-    with ExitStack() as stack:
-        return {stack.enter_context(pool.connect()).scalar(PID) or 0 for _ in range(number)}
+        waiting = []
+        for round_ in range(20):
+            waiting += [gevent.spawn(use, seed) for seed in range(round_, round_ + 10)]
+            gevent.sleep(0)
+            for killed in waiting[round_::3]:
+                killed.kill(block=False)
+        gevent.joinall(waiting, timeout=SECONDS)
+        assert all(greenlet.ready() for greenlet in waiting)
+        with narrow.connect() as first, narrow.connect() as second:
+            assert first.scalar(PID) != second.scalar(PID)
+
+    def test_a_waiter_that_is_killed_passes_on_the_permit_that_it_was_given(self) -> None:
+        queue = CheckoutQueue(1, timeout_seconds=SECONDS)
+
+        def wait() -> str:
+            with queue.permit():
+                return "served"
+
+        with queue.permit():
+            first, second = gevent.spawn(wait), gevent.spawn(wait)
+            gevent.idle()
+            first.kill(block=False)  # takes effect after the hand-over, and before the waiter would run
+        assert second.get(timeout=SECONDS) == "served"
+        assert first.get(timeout=SECONDS) != "served"
+
+    def test_the_number_of_waiters_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("app.db.engine.MAX_WAITERS", 1)
+        queue = CheckoutQueue(1, timeout_seconds=SECONDS)
+
+        def wait() -> str:
+            with queue.permit():
+                return "served"
+
+        with queue.permit():
+            waiting = gevent.spawn(wait)
+            gevent.idle()
+            with pytest.raises(PoolTimeout), queue.permit():
+                pass
+        assert waiting.get(timeout=SECONDS) == "served"

@@ -14,7 +14,7 @@ from hypothesis import Phase, assume, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, insert, text
 
-from app.db.session import bind_sessions
+from app.db.session import bound_to
 from app.models import Category, Equipment, EquipmentPhoto, User
 from tests.api.search_oracle import (
     WORDS,
@@ -67,13 +67,10 @@ def searcher(app: Flask, engine: Engine) -> Iterator[Searcher]:
     with engine.connect() as connection, connection.begin() as outer:
         # On a busy machine the brute force may take longer than a request may pause.
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
-        bind_sessions(connection, join_transaction_mode="create_savepoint")
-        try:
+        with bound_to(connection):
             _insert_world(connection)
             yield Searcher(app.test_client(), connection)
-        finally:
-            outer.rollback()
-            bind_sessions(engine, join_transaction_mode="conditional_savepoint")
+        outer.rollback()
 
 
 def _insert_world(connection: Connection) -> None:

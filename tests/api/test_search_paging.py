@@ -18,8 +18,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, delete, insert, update
 
 from app import paging
-from app.db.engine import make_engine
-from app.db.session import bind_sessions
+from app.db.engine import Database
+from app.db.session import bound_to
 from app.equipment.search import Filters, Search, Sort
 from app.geo import Point
 from app.models import Equipment, User
@@ -44,14 +44,13 @@ WAIT_SECONDS = 20
 
 
 @pytest.fixture(scope="module")
-def engine_of_own(app: Flask, engine: Engine, settings: Settings, database_url_factory: Any) -> Iterator[Engine]:
+def engine_of_own(app: Flask, settings: Settings, database_url_factory: Any) -> Iterator[Engine]:
     """A database of this module's own, for writes that are committed."""
     url = "postgresql+psycopg2://" + database_url_factory().partition("://")[2]
-    own = make_engine(replace(settings, database_url=url))
-    bind_sessions(own, join_transaction_mode="conditional_savepoint")
-    yield own
-    bind_sessions(engine, join_transaction_mode="conditional_savepoint")
-    own.dispose()
+    own = Database(replace(settings, database_url=url))
+    with bound_to(own):
+        yield own.engine
+    own.engine.dispose()
 
 
 class Shelf:
