@@ -47,19 +47,16 @@ _TRANSIENT_SQLSTATES = ("08", "53", "57", "55P03", "40P01", "40001")
 _RETURNED_AT = "returned_at"
 _poll = get_original("select", "poll")  # gevent's poll switches greenlets even with a timeout of 0
 
-_KEEPALIVES = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count": 3}
-
 
 class CheckoutQueue:
-    """A first-in-first-out queue in front of the pool: a permit that is given back goes to the longest waiter.
+    """A bounded first-in-first-out queue of permits: a returned permit goes to the longest waiter.
 
     Under gevent, SQLAlchemy's pool is unfair: a greenlet that returns a connection can take it again before a woken
     waiter runs.
-    A permit is never lost: a waiter that is killed passes on a permit that it was given already.
     """
 
     def __init__(self, permits: int, timeout_seconds: float) -> None:
-        self._permits = self._free = permits
+        self._free = permits
         self._timeout_seconds = timeout_seconds
         self._waiters: deque[Event] = deque()
 
@@ -70,33 +67,30 @@ class CheckoutQueue:
         Raises:
             sqlalchemy.exc.TimeoutError: none was free within the timeout, or `MAX_WAITERS` greenlets wait already.
         """
-        self._acquire()
-        self._show()
-        try:
-            yield
-        finally:
-            self._release()
-            self._show()
-
-    def _acquire(self) -> None:
         if self._free:  # then there are no waiters
             self._free -= 1
-            return
+        else:
+            self._wait()
+        try:
+            with metrics.POOL_IN_USE.track_inprogress():
+                yield
+        finally:
+            self._release()
+
+    def _wait(self) -> None:
         if len(self._waiters) >= MAX_WAITERS:
             raise PoolTimeout(f"{MAX_WAITERS} greenlets wait for a database connection already.")
         turn = Event()
         self._waiters.append(turn)
-        self._show()
         try:
-            turn.wait(self._timeout_seconds)
-            if not turn.is_set():
-                raise PoolTimeout(f"No database connection was free within {self._timeout_seconds} s.")
+            with metrics.POOL_WAITING.track_inprogress():
+                if not turn.wait(self._timeout_seconds):
+                    raise PoolTimeout(f"No database connection was free within {self._timeout_seconds} s.")
         except BaseException:
-            if turn.is_set():
+            if turn.is_set():  # a killed waiter passes on the permit that it was given
                 self._release()
             else:
                 self._waiters.remove(turn)
-            self._show()
             raise
 
     def _release(self) -> None:
@@ -105,19 +99,13 @@ class CheckoutQueue:
         else:
             self._free += 1
 
-    def _show(self) -> None:
-        metrics.POOL_IN_USE.set(self._permits - self._free)
-        metrics.POOL_WAITING.set(len(self._waiters))
-
 
 class Database:
     """An engine whose connections are checked out in the order in which they are asked for."""
 
     def __init__(self, settings: Settings) -> None:
         self.engine = make_engine(settings)
-        self._queue = CheckoutQueue(
-            settings.db_pool_size + settings.db_max_overflow, timeout_seconds=settings.db_pool_timeout_seconds
-        )
+        self._queue = CheckoutQueue(_max_connections(settings), settings.db_pool_timeout_seconds)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -127,13 +115,10 @@ class Database:
             sqlalchemy.exc.TimeoutError: none was free within `DB_POOL_TIMEOUT_SECONDS`.
             sqlalchemy.exc.DBAPIError: the server refuses a new connection, or does not answer.
         """
-        began_at = time.perf_counter()
         with ExitStack() as stack:
-            try:
+            with metrics.POOL_WAIT.time():
                 stack.enter_context(self._queue.permit())
                 connection = stack.enter_context(self.engine.connect())
-            finally:
-                metrics.POOL_WAIT.observe(time.perf_counter() - began_at)
             yield connection
 
 
@@ -146,8 +131,9 @@ def make_engine(settings: Settings) -> Engine:
     engine = create_engine(
         settings.database_url,
         poolclass=QueuePool,
-        pool_size=settings.db_pool_size,
-        max_overflow=settings.db_max_overflow,
+        # SQLAlchemy's own overflow would close and reopen connections under load.
+        pool_size=_max_connections(settings),
+        max_overflow=0,
         pool_timeout=settings.db_pool_timeout_seconds,
         pool_recycle=settings.db_pool_recycle_seconds,
         hide_parameters=True,  # an error's text is logged, and parameters are user data
@@ -166,6 +152,10 @@ def make_engine(settings: Settings) -> Engine:
     return engine
 
 
+def _max_connections(settings: Settings) -> int:
+    return settings.db_pool_size + settings.db_max_overflow
+
+
 def _note_checkin(_: Any, record: ConnectionPoolEntry) -> None:
     record.info[_RETURNED_AT] = time.monotonic()
 
@@ -178,11 +168,12 @@ def _check_liveness(dialect: Dialect, connection: Any, record: ConnectionPoolEnt
     Raises:
         InvalidatePoolError: the connection is dead; the pool replaces it and all that are older.
     """
-    idle_seconds = time.monotonic() - record.info.get(_RETURNED_AT, float("inf"))
+    now = time.monotonic()
+    idle_seconds = now - record.info.get(_RETURNED_AT, now)
     poll = _poll()
     poll.register(connection.fileno(), select.POLLIN)
     try:
-        if LIVENESS_CHECK_IDLE_SECONDS <= idle_seconds < float("inf") or poll.poll(0):
+        if idle_seconds >= LIVENESS_CHECK_IDLE_SECONDS or poll.poll(0):
             dialect.do_ping(connection)
     except psycopg2.Error as error:
         raise InvalidatePoolError from error
@@ -235,7 +226,9 @@ def _connect_args(*, connect_timeout: int, **server_settings: int) -> dict[str, 
         "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
         # JIT compilation takes longer than a query of milliseconds. `app.db.prepared` explains the plan cache mode.
         "options": f"{options} -c timezone=UTC -c jit=off -c plan_cache_mode=force_generic_plan",
-        **_KEEPALIVES,
+        "keepalives_idle": 30,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
     }
 
 
@@ -243,7 +236,11 @@ def wait_with_gevent(silence_seconds: float) -> None:
     """Let other greenlets run while one waits for PostgreSQL; without this a query blocks the whole worker."""
 
     def wait(connection: Any) -> None:
-        deadline = time.monotonic() + _timeout_seconds(connection, silence_seconds)
+        timeout_seconds = silence_seconds
+        # libpq ignores `connect_timeout` when psycopg2 connects asynchronously.
+        if connection.status == psycopg2.extensions.STATUS_SETUP:
+            timeout_seconds = float(connection.info.dsn_parameters.get("connect_timeout", CONNECT_TIMEOUT_SECONDS))
+        deadline = time.monotonic() + timeout_seconds
         while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
             wait_ready = wait_read if state == psycopg2.extensions.POLL_READ else wait_write
             # psycopg2 closes the connection when its callback raises, so a late answer is never read.
@@ -251,13 +248,6 @@ def wait_with_gevent(silence_seconds: float) -> None:
             wait_ready(connection.fileno(), max(0.001, deadline - time.monotonic()), no_answer)
 
     psycopg2.extensions.set_wait_callback(wait)
-
-
-def _timeout_seconds(connection: Any, silence_seconds: float) -> float:
-    """The timeout of the current operation: libpq ignores `connect_timeout` when psycopg2 connects asynchronously."""
-    if connection.status == psycopg2.extensions.STATUS_SETUP:
-        return float(connection.info.dsn_parameters.get("connect_timeout", CONNECT_TIMEOUT_SECONDS))
-    return silence_seconds
 
 
 @contextmanager

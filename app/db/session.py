@@ -47,12 +47,13 @@ def transaction() -> Iterator[Session]:
         sqlalchemy.exc.TimeoutError: no pooled connection was free within `DB_POOL_TIMEOUT_SECONDS`.
         sqlalchemy.exc.DBAPIError: an error of the database.
     """
-    shared = _shared_connection()
-    if shared is not None:
-        with _session(shared) as session:
-            yield session
-        return
-    with _database().connect() as connection, _session(connection) as session:
+    # expire_on_commit=False: what a service returns stays readable after its transaction, and a forgotten lazy load
+    # raises DetachedInstanceError instead of taking a second connection.
+    with (
+        _connection() as connection,
+        Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session,
+        session.begin(),
+    ):
         yield session
 
 
@@ -66,12 +67,11 @@ def single_statement() -> Iterator[Connection]:
     Raises:
         As `transaction()`.
     """
-    shared = _shared_connection()
-    if shared is not None:
-        with shared.begin_nested():
-            yield shared
-        return
-    with _database().connect() as connection:
+    with _connection() as connection:
+        if connection.in_transaction():
+            with connection.begin_nested():
+                yield connection
+            return
         driver: Any = connection.connection.dbapi_connection
         driver.autocommit = True
         try:
@@ -160,22 +160,10 @@ def bound_to(source: Database | Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _session(connection: Connection) -> Iterator[Session]:
-    # expire_on_commit=False: what a service returns stays readable after its transaction, and a forgotten lazy load
-    # raises DetachedInstanceError instead of taking a second connection.
-    with (
-        Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session,
-        session.begin(),
-    ):
-        yield session
-
-
-def _shared_connection() -> Connection | None:
-    if _current.unit_of_work is not None:
-        return _current.unit_of_work.connection
-    return _bound.source if isinstance(_bound.source, Connection) else None
-
-
-def _database() -> Database:
-    assert isinstance(_bound.source, Database)  # noqa: S101 - else there is a shared connection
-    return _bound.source
+def _connection() -> Iterator[Connection]:
+    source = _current.unit_of_work.connection if _current.unit_of_work is not None else _bound.source
+    if isinstance(source, Connection):
+        yield source
+    else:
+        with source.connect() as connection:
+            yield connection

@@ -234,7 +234,7 @@ class TestCheckout:
 
     @pytest.fixture
     def narrow(self, own: Settings, app: Flask) -> Iterator[Database]:
-        """One pooled connection and one of overflow."""
+        """Two connections at most."""
         database = Database(replace(own, db_max_overflow=1, db_pool_timeout_seconds=SECONDS))
         # SQLAlchemy initialises the dialect under a lock, which blocks the thread where gevent has not patched it.
         with database.connect():

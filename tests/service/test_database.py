@@ -17,8 +17,8 @@ from tests.support.waiting import until
 
 def test_every_limit_of_pool_and_server_is_set(engine: Engine, settings: Settings) -> None:
     pool = engine.pool
-    assert pool.size() == settings.db_pool_size  # type: ignore[attr-defined]
-    assert pool._max_overflow == settings.db_max_overflow  # type: ignore[attr-defined]
+    assert pool.size() == settings.db_pool_size + settings.db_max_overflow  # type: ignore[attr-defined]
+    assert pool._max_overflow == 0  # type: ignore[attr-defined]
     assert pool.timeout() == settings.db_pool_timeout_seconds  # type: ignore[attr-defined]
     assert pool._recycle == settings.db_pool_recycle_seconds
     with engine.connect() as connection:
