@@ -95,7 +95,7 @@ class MemoryWindows(Storage):
         # Up to two ended windows go for each one that begins: they do not accumulate, and no request pays for a sweep.
         for _ in range(2):
             oldest = next(iter(self._windows.values()), None)
-            if oldest and (oldest.ends_at <= time.monotonic() or len(self._windows) >= self._max_windows):
+            if oldest and (oldest.ends_at <= time.monotonic() or len(self) >= self._max_windows):
                 self._windows.popitem(last=False)
 
 
@@ -134,32 +134,22 @@ class RedisWindows(MemoryWindows):
 
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """As `MemoryWindows.incr`, for all workers."""
-        was_away = self._retry_at is not None
-        if not self._is_due():
-            return super().incr(key, expiry, amount)
+        is_retry = self._retry_at is not None
+        if self._retry_at is not None:
+            if time.monotonic() < self._retry_at:
+                return super().incr(key, expiry, amount)
+            self._retry_at = time.monotonic() + RETRY_SECONDS  # the other requests do not wait with this one
         try:
             with Timeout(TIMEOUT_SECONDS):
                 count, milliseconds = self._increment(keys=[KEY_PREFIX + key], args=[int(expiry), amount])
             window = Window(int(count), time.monotonic() + int(milliseconds) / 1000)
         # Any error, such as one in name resolution or a response of another type: no request fails for its count.
         except (Exception, Timeout) as error:  # noqa: BLE001
-            self._note_failure(error)
+            if self._retry_at is None:
+                log.warning("rate_limits_redis_away", reason=type(error).__name__)
+                self._retry_at = time.monotonic() + RETRY_SECONDS
             return super().incr(key, expiry, amount)
-        if was_away:
+        if is_retry:
             log.warning("rate_limits_redis_back")
             self._retry_at = None
         return self._store(key, window)
-
-    def _is_due(self) -> bool:
-        now = time.monotonic()
-        if self._retry_at is None:
-            return True
-        if now < self._retry_at:
-            return False
-        self._retry_at = now + RETRY_SECONDS  # the other requests do not wait with this one
-        return True
-
-    def _note_failure(self, error: BaseException) -> None:
-        if self._retry_at is None:
-            log.warning("rate_limits_redis_away", reason=type(error).__name__)
-            self._retry_at = time.monotonic() + RETRY_SECONDS

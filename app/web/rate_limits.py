@@ -31,9 +31,6 @@ HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 # Load balancers ask these often, and a refusal would take the service out. `/metrics` is limited: Prometheus asks a few
 # times a minute.
 EXEMPT_ENDPOINTS = frozenset({"health", "ready"})
-# What Flask-Limiter takes for a request without a view; it would exempt one without a name.
-UNMATCHED = "unmatched"
-ALL_ROUTES = "all"
 
 
 def limited(by: Literal["public_search", "auth"]) -> Callable[[View], View]:
@@ -50,13 +47,13 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Check the limits before each request, unless `RATE_LIMIT_ENABLED` is off. Connects to nothing yet."""
     if not settings.rate_limits.enabled:
         return
-    windows = {name: _parse(getattr(settings.rate_limits, name)) for name in _LIMITS}
+    limits = {name: _parse(getattr(settings.rate_limits, name)) for name in _LIMITS}
     limiter = Limiter(
         _caller,
         app=app,
-        default_limits=[Limit(lambda: ";".join(map(str, windows[_limit()])), scope=_scope, shared=True)],
-        request_identifier=lambda: request.endpoint or UNMATCHED,
-        on_breach=lambda breached: _refuse(breached, windows[_limit()]),
+        default_limits=[Limit(lambda: ";".join(map(str, limits[_limit()])), scope=_scope, shared=True)],
+        request_identifier=lambda: request.endpoint or "unmatched",  # a request without a name would be exempt
+        on_breach=lambda breached: _refuse(breached, limits[_limit()]),
         storage_uri=f"gearyard+{settings.redis_url or 'memory://'}",
     )
     limiter.request_filter(lambda: request.method == HTTPMethod.OPTIONS or request.endpoint in EXEMPT_ENDPOINTS)
@@ -66,7 +63,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     def add_headers(response: Response) -> Response:
         counted = limiter.current_limit
         if counted is not None:
-            window, stats = _tightest(counted, windows[_limit()])
+            window, stats = _tightest(counted, limits[_limit()])
             values = (window.amount, stats.remaining, math.ceil(stats.reset_time))
             response.headers.extend(zip(HEADERS, map(str, values), strict=True))
         return response
@@ -91,7 +88,7 @@ def _limit() -> str:
 
 
 def _scope(endpoint: str) -> str:
-    return ALL_ROUTES if _own_limit() is None else endpoint
+    return endpoint if _own_limit() else "all"
 
 
 def _caller() -> str:

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -24,14 +24,14 @@ MAX_OBJECT_BYTES = 16 * 1024
 MAX_OBJECT_DEPTH = 8
 # PostgreSQL's jsonb returns 1e300 as an integer of 301 digits, and orjson writes integers of 64 bits.
 MAX_OBJECT_NUMBER = 2.0**63
+TOO_LARGE_OBJECT = f"Must be at most {MAX_OBJECT_BYTES} bytes and {MAX_OBJECT_DEPTH} levels deep."
+UNPORTABLE_OBJECT = "Must hold text and numbers that JSON can carry."
 # What web forms and JavaScript clients send for an empty choice.
 ABSENT_QUERY_VALUES = frozenset({"", "null", "undefined"})
 # Unicode's general categories of controls (PostgreSQL's text cannot hold NUL), of invisible format characters (two
 # names would look alike), of surrogates (UTF-8 cannot hold them), and of line and paragraph separators.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS = "\u200c\u200d"  # part of how Persian, Hindi and emoji are written
-_PLAIN_INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
-_PLAIN_NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,3})?", re.ASCII)
 _PLAIN_DECIMAL = re.compile(r"-?\d{1,12}(\.\d{1,12})?", re.ASCII)
 
 
@@ -161,25 +161,27 @@ class HttpsUrl(Text):
         return parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower()).geturl()
 
 
-class Integer(fields.Integer):
-    """An integer in ASCII digits. `int` would also parse `1_0` and the digits of other scripts."""
+class _PlainNumber(fields.Number[Any]):
+    """A number written as `plain`. `int` and `float` would also parse `1_0` and the digits of other scripts."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> int:
-        if not _PLAIN_INTEGER.fullmatch(str(value)):
+    plain: ClassVar[re.Pattern[str]]
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Any:
+        if not self.plain.fullmatch(str(value)):
             raise self.make_error("invalid")
         return super()._deserialize(value, attr, data, **options)
 
 
-class Number(fields.Float):
+class Integer(_PlainNumber, fields.Integer):
+    """An integer in ASCII digits."""
+
+    plain = re.compile(r"-?\d{1,18}", re.ASCII)
+
+
+class Number(_PlainNumber, fields.Float):
     """A finite number in ASCII digits, with an optional exponent."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_nan=False, **options)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> float:
-        if not _PLAIN_NUMBER.fullmatch(str(value)):
-            raise self.make_error("invalid")
-        return super()._deserialize(value, attr, data, **options)
+    plain = re.compile(r"-?\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,3})?", re.ASCII)
 
 
 class Flag(fields.Boolean):
@@ -224,29 +226,21 @@ class JsonObject(fields.Dict):
         try:
             size = len(orjson.dumps(parsed))
         except TypeError as error:  # an integer beyond 64 bits, or nesting beyond orjson's limit
-            raise ValidationError("Must hold text and numbers that JSON can carry.") from error
-        if size > MAX_OBJECT_BYTES or _depth(parsed) > MAX_OBJECT_DEPTH:
-            raise ValidationError(f"Must be at most {MAX_OBJECT_BYTES} bytes and {MAX_OBJECT_DEPTH} levels deep.")
-        for leaf in _leaves(parsed):
-            if isinstance(leaf, str) and "\0" in leaf:
-                raise ValidationError("Must not contain control characters.")
-            if isinstance(leaf, float) and abs(leaf) >= MAX_OBJECT_NUMBER:
-                raise ValidationError("Must hold text and numbers that JSON can carry.")
+            raise ValidationError(UNPORTABLE_OBJECT) from error
+        if size > MAX_OBJECT_BYTES:
+            raise ValidationError(TOO_LARGE_OBJECT)
+        _check_members(parsed, depth=1)
         return parsed
 
 
-def _members(value: Any) -> list[Any]:
-    return [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
-
-
-def _depth(value: Any) -> int:
-    return 1 + max(map(_depth, _members(value)), default=0) if isinstance(value, dict | list) else 0
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    """All scalars of a JSON value, the names of members included."""
+def _check_members(value: Any, *, depth: int) -> None:
+    """Check the depth of a JSON value, and all scalars in it, the names of members included."""
     if isinstance(value, dict | list):
-        for member in _members(value):
-            yield from _leaves(member)
-    else:
-        yield value
+        if depth > MAX_OBJECT_DEPTH:
+            raise ValidationError(TOO_LARGE_OBJECT)
+        for member in [*value, *value.values()] if isinstance(value, dict) else value:
+            _check_members(member, depth=depth + 1)
+    elif isinstance(value, str) and "\0" in value:
+        raise ValidationError("Must not contain control characters.")
+    elif isinstance(value, float) and abs(value) >= MAX_OBJECT_NUMBER:
+        raise ValidationError(UNPORTABLE_OBJECT)
