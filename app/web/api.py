@@ -14,7 +14,7 @@ from app.web import negotiation
 from app.web.access import public
 from app.web.errors import http_error
 from app.web.etags import API_SPEC
-from app.web.json import BodyParser
+from app.web.json import BodyParser, json_response
 from app.web.openapi import fields as openapi_fields
 from app.web.openapi.document import Description
 
@@ -109,7 +109,7 @@ def make_api(app: Flask) -> Api:
     @public
     def openapi_json() -> Response:
         """Show the description of the API."""
-        return Response(description.to_json(), content_type="application/json")
+        return json_response(description.document)
 
     app.view_functions["api-docs.openapi_json"] = openapi_json
     return api

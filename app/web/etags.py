@@ -33,21 +33,6 @@ PUBLIC, PRIVATE, NO_STORE = "public, no-cache", "private, no-cache", "no-store"
 READS = frozenset({"GET", "HEAD"})
 CONDITIONAL_METHODS = frozenset({"PUT", "PATCH", "DELETE"})
 API_SPEC = "api_spec"  # the extension that holds the API's description
-IF_MATCH = {
-    "in": "header",
-    "name": MATCH,
-    "schema": {"type": "string"},
-    "example": '"7.1f09a3"',
-    "description": "The ETag of the resource as the client has read it. If it has changed since, the request has no "
-    "effect (412). Without this header the last write wins.",
-}
-IF_NONE_MATCH = {
-    "in": "header",
-    "name": NONE_MATCH,
-    "schema": {"type": "string"},
-    "example": '"7.1f09a3"',
-    "description": "The ETag of the client's copy. If the copy is current, the response is 304 without a body.",
-}
 _TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
 _TAGS = re.compile(rf"\s*(?:\*|{_TAG}(?:[ \t]*,[ \t]*{_TAG})*)\s*")
 

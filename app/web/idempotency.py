@@ -48,16 +48,6 @@ DELETE_BATCH_ROWS = 1_000
 _BARE = re.compile(rf"[!#-+\--~]{{1,{MAX_KEY_CHARACTERS}}}")
 _QUOTED = re.compile(rf'"((?:[!#-\[\]-~]|\\["\\]){{1,{MAX_KEY_CHARACTERS}}})"')
 _ESCAPED = re.compile(r"\\(.)")
-PARAMETER = {
-    "in": "header",
-    "name": HEADER,
-    "schema": {"type": "string"},
-    "example": "8e03978e-40d5-43e8-bc93-6894a57f9324",
-    "description": f"A key that the client makes for each new resource: 1 to {MAX_KEY_CHARACTERS} visible ASCII "
-    "characters, optionally in double quotes. Repeated with the same key within 24 hours, the request creates nothing "
-    f"more, and its response is the first one, with `{REPLAYED}: true`. While the first request is in progress, the "
-    "response is 409. Another request with the key gets 422. Errors are not stored.",
-}
 _CLAIM = text("SELECT pg_try_advisory_xact_lock(:lock) FROM users WHERE id = :user_id FOR KEY SHARE").bindparams(
     bindparam("lock", type_=BigInteger), bindparam("user_id", type_=Uuid)
 )

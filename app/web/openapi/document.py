@@ -11,12 +11,11 @@ from typing import Any
 import orjson
 from apispec import APISpec
 from flask import Flask
-from werkzeug.routing import Rule
 
 from app.web import idempotency
 from app.web.access import is_public
 from app.web.errors import codes_by_status
-from app.web.etags import CONDITIONAL_METHODS, IF_MATCH, IF_NONE_MATCH, READS, is_conditional
+from app.web.etags import CONDITIONAL_METHODS, MATCH, NONE_MATCH, READS, is_conditional
 from app.web.negotiation import JSON
 from app.web.openapi.responses import (
     BASE,
@@ -31,14 +30,11 @@ from app.web.openapi.responses import (
 )
 
 METHODS = frozenset({"get", "post", "put", "patch", "delete"})
-# Errors of every operation; of those that need an identity; of those with a body.
-ERRORS_OF_ALL, ERRORS_OF_CLOSED, ERRORS_OF_BODIES = (400, 406, 429, 500, 503), (401, 403), (413, 415)
-NOT_FOUND, PRECONDITION_FAILED = 404, 412
-ERRORS_OF_KEYS = (409, 422)
 MAX_SUCCESS = 399
 FINGERPRINT_BYTES = 3
 DESCRIPTION = Path(__file__).with_name("description.md")
 _EXAMPLES = load("examples.json")
+_REQUEST_HEADERS = BASE["request_headers"]
 _PLACE = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 _REFERENCE = re.compile(r"#/components/schemas/(\w+)")
 
@@ -61,26 +57,24 @@ class Description:
         text = orjson.dumps(self.document, option=orjson.OPT_SORT_KEYS)
         return blake2b(text, digest_size=FINGERPRINT_BYTES).hexdigest()
 
-    def to_json(self) -> bytes:
-        """The document as JSON."""
-        return orjson.dumps(self.document)
-
 
 def complete(document: dict[str, Any], app: Flask) -> dict[str, Any]:
     """Add to flask-smorest's document what it cannot derive."""
-    rules = {
-        (_template(rule), method.lower()): rule for rule in app.url_map.iter_rules() for method in rule.methods or ()
+    endpoints = {
+        (_PLACE.sub(r"{\1}", rule.rule), method.lower()): rule.endpoint
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods or ()
     }
     for path, method, operation in operations(document):
-        rule = rules[path, method]
-        _complete_operation(operation, document["paths"][path], app.view_functions[rule.endpoint], rule, method.upper())
+        endpoint = endpoints[path, method]
+        view = app.view_functions[endpoint]
+        _complete_operation(operation, document["paths"][path], view, endpoint, method.upper())
     for item in document["paths"].values():
         for parameter in item.get("parameters", ()):
             parameter.update(_EXAMPLES["path_parameters"][parameter["name"]])
-    _complete_bodies(document)
     _complete_components(document)
     document["paths"] |= deepcopy(BASE["paths"])
-    document["paths"]["/openapi.json"]["get"]["parameters"] = [IF_NONE_MATCH]
+    document["paths"]["/openapi.json"]["get"]["parameters"] = [_REQUEST_HEADERS[NONE_MATCH]]
     document["tags"] += BASE["tags"]
     document["info"] |= {**BASE["info"], "description": DESCRIPTION.read_text(encoding="utf-8")}
     return document | {"servers": BASE["servers"]}
@@ -93,16 +87,12 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
             yield path, method, item[method]
 
 
-def _template(rule: Rule) -> str:
-    return _PLACE.sub(r"{\1}", rule.rule)
-
-
 def _complete_operation(
-    operation: dict[str, Any], item: dict[str, Any], view: Callable[..., Any], rule: Rule, method: str
+    operation: dict[str, Any], item: dict[str, Any], view: Callable[..., Any], endpoint: str, method: str
 ) -> None:
-    operation.setdefault("operationId", operation_id(rule.endpoint))
+    operation.setdefault("operationId", _operation_id(endpoint))
     operation["summary"] = operation["summary"].rstrip(".")
-    operation["description"] = " ".join(_in_words(operation.get("description"), view, rule))
+    operation["description"] = " ".join(_in_words(operation.get("description"), view, endpoint))
     if is_public(view):
         operation["security"] = []
     _complete_parameters(operation, view, method)
@@ -119,21 +109,20 @@ def _complete_operation(
     operation["responses"] = answers | {str(status): error_reference(status) for status in errors}
 
 
-def operation_id(endpoint: str) -> str:
+def _operation_id(endpoint: str) -> str:
     """The name of a function of a generated client: `equipment.get_equipment` is getEquipment."""
     slice_name, _, function = endpoint.rpartition(".")
-    words = function.split("_")
-    words = ["admin", *words] if slice_name == "admin" else words
-    return words[0] + "".join(word.title() for word in words[1:])
+    first, *more = f"admin_{function}".split("_") if slice_name == "admin" else function.split("_")
+    return first + "".join(map(str.title, more))
 
 
-def _in_words(more: str | None, view: Callable[..., Any], rule: Rule) -> Iterator[str]:
+def _in_words(more: str | None, view: Callable[..., Any], endpoint: str) -> Iterator[str]:
     if more:
         yield more
     if is_public(view):
         yield "Open to everyone."
     else:
-        yield "For admins." if rule.endpoint.startswith("admin.") else "Needs an access token."
+        yield "For admins." if endpoint.startswith("admin.") else "Needs an access token."
     if hasattr(view, "rate_limit"):
         yield "Has a rate limit of its own."
 
@@ -146,20 +135,12 @@ def _complete_parameters(operation: dict[str, Any], view: Callable[..., Any], me
             # A query parameter is absent if it is left out or blank; it cannot be null.
             parameter["schema"] = _without_null(parameter["schema"])
     if is_conditional(view):
-        parameters.append(IF_MATCH)
+        parameters.append(_REQUEST_HEADERS[MATCH])
     if idempotency.is_idempotent(view):
-        parameters.append(idempotency.PARAMETER)
+        parameters.append(_REQUEST_HEADERS[idempotency.HEADER])
     if method in READS:
-        parameters.append(IF_NONE_MATCH)
+        parameters.append(_REQUEST_HEADERS[NONE_MATCH])
     parameters.append({"$ref": "#/components/parameters/RequestId"})
-
-
-def _complete_bodies(document: dict[str, Any]) -> None:
-    """A body without a required member may be left out."""
-    for _, _, operation in operations(document):
-        if "requestBody" in operation:
-            name = operation["requestBody"]["content"][JSON]["schema"]["$ref"].rpartition("/")[2]
-            operation["requestBody"]["required"] = bool(document["components"]["schemas"][name].get("required"))
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
@@ -173,17 +154,17 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _errors(operation: dict[str, Any], item: dict[str, Any], view: Callable[..., Any], method: str) -> Iterable[int]:
-    yield from ERRORS_OF_ALL
+    yield from (400, 406, 429, 500, 503)
     if not is_public(view):
-        yield from ERRORS_OF_CLOSED
+        yield from (401, 403)
     if item.get("parameters") or (method not in READS and not is_public(view)):
-        yield NOT_FOUND  # also for a caller who is deleted before the change is made
+        yield 404  # also for a caller who is deleted before the change is made
     if method in READS | CONDITIONAL_METHODS:
-        yield PRECONDITION_FAILED
+        yield 412
     if idempotency.is_idempotent(view):
-        yield from ERRORS_OF_KEYS
+        yield from (409, 422)
     if "requestBody" in operation:
-        yield from ERRORS_OF_BODIES
+        yield from (413, 415)
 
 
 def _complete_success(answer: dict[str, Any], view: Callable[..., Any], method: str, *, is_of_a_list: bool) -> None:
@@ -211,7 +192,10 @@ def _complete_components(document: dict[str, Any]) -> None:
     schemas = components["schemas"]
     schemas.pop("PaginationMetadata", None)  # flask-smorest's own, for a header that is not sent here
     schemas[ERROR_SCHEMA]["properties"]["code"]["enum"] = sorted(set().union(*codes_by_status().values()))
-    bodies = [operation.get("requestBody", {}) for _, _, operation in operations(document)]
+    bodies = [operation["requestBody"] for _, _, operation in operations(document) if "requestBody" in operation]
+    for body in bodies:  # one without a required member may be left out
+        name = body["content"][JSON]["schema"]["$ref"].rpartition("/")[2]
+        body["required"] = bool(schemas[name].get("required"))
     closed = _reachable(bodies, schemas)
     for name, schema in schemas.items():
         if name not in closed:
