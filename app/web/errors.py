@@ -139,7 +139,9 @@ def http_error(error: HTTPException) -> Response:
         return Response(response=original.get_data(), status=original.status_code, headers=original.headers)
     messages = (getattr(error, "data", None) or {}).get("messages")
     if messages is not None:
-        problems = list(islice(_problems(messages), MAX_PROBLEMS))
+        # webargs names the location first: {location: {field: [message]}}
+        found = (problem for in_location in messages.values() for problem in _flatten(in_location, ()))
+        problems = list(islice(found, MAX_PROBLEMS))
         summary = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
         return _domain_error(errors.InvalidInput(summary, details=problems))
     status = HTTPStatus(original.status_code)
@@ -148,13 +150,8 @@ def http_error(error: HTTPException) -> Response:
     return response
 
 
-def _problems(messages: dict[str, Any]) -> Iterator[Problem]:
-    """Flatten webargs' {location: {field: [message]}} into dotted fields."""
-    for in_location in messages.values():
-        yield from _flatten(in_location, ())
-
-
 def _flatten(messages: Any, path: tuple[str, ...]) -> Iterator[Problem]:
+    """The problems of a tree of messages, each with its dotted field."""
     if isinstance(messages, dict):
         for name, inner in messages.items():
             yield from _flatten(inner, path if name == "_schema" else (*path, str(name)))

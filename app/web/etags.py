@@ -99,7 +99,7 @@ def page_response(
     """
     media_type = response_media_type()
     etag = _etag(version(page) if media_type == JSON else digest(media_type, version(page)), weak=True)
-    return _not_modified(etag) or _respond(page, body, {"ETag": etag, **link_header(page, request), **_caching()})
+    return _not_modified(etag) or _respond(page, body, {"ETag": etag, **link_header(page), **_caching()})
 
 
 def write_response(

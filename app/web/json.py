@@ -77,14 +77,6 @@ def json_response(
     return flask.Response(orjson.dumps(body), status=status, content_type=content_type)
 
 
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 class BodyParser(FlaskParser):
     """webargs' parser with this API's statuses: 400 for an invalid field, 415 for a body that is not JSON."""
 
@@ -98,10 +90,14 @@ class BodyParser(FlaskParser):
         """
         for pair in req.query_string.split(b"&") if b"%" in req.query_string else ():
             name, _, value = (unquote_to_bytes(part) for part in pair.partition(b"="))
-            field = schema.ALIASES.get(name.decode(errors="replace"), name.decode(errors="replace"))
+            text = name.decode(errors="replace")
+            field = schema.ALIASES.get(text, text)
             # Werkzeug would keep an invalid %FF as these three characters.
-            if field in schema.fields and not _is_utf8(value):
-                raise InvalidInput.of(field, "Must be UTF-8.")
+            if field in schema.fields:
+                try:
+                    value.decode()
+                except UnicodeDecodeError:
+                    raise InvalidInput.of(field, "Must be UTF-8.") from None
         try:
             return super().load_querystring(req, schema)
         except UnicodeDecodeError as error:

@@ -4,13 +4,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import marshmallow as ma
-from flask import Request
+from flask import request
 from marshmallow import ValidationError, fields, validate
 
 from app.paging import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, MAX_PAGE, Page, PageRequest
 from app.web.schemas import ABSENT_QUERY_VALUES, Integer, Query
-
-PLACES = ("page", "cursor")
 
 
 def page_number() -> Integer:
@@ -65,23 +63,20 @@ def page_fields(item: type[ma.Schema]) -> dict[str, Any]:
     }
 
 
-def link_header(page: Page[Any], request: Request) -> dict[str, str]:
+def link_header(page: Page[Any]) -> dict[str, str]:
     """`Link` (RFC 8288): `next`, by cursor, unless the page is the last; `first` and `prev` of a numbered page."""
-    links: dict[str, dict[str, object]] = {}
+    is_by_cursor = any(value.strip() not in ABSENT_QUERY_VALUES for value in request.args.getlist("cursor"))
+    links = {}
     if page.next_cursor is not None:
-        links["next"] = {"cursor": page.next_cursor}
-    if page.page > 1 and not _is_by_cursor(request):
-        links["first"] = {"page": 1}
-        links["prev"] = {"page": max(1, min(page.page - 1, page.total_pages))}
-    targets = ", ".join(f'<{_url(request, place)}>; rel="{rel}"' for rel, place in links.items())
+        links["next"] = _url(cursor=page.next_cursor)
+    if page.page > 1 and not is_by_cursor:
+        links["first"] = _url(page=1)
+        links["prev"] = _url(page=max(1, min(page.page - 1, page.total_pages)))
+    targets = ", ".join(f'<{url}>; rel="{rel}"' for rel, url in links.items())
     return {"Link": targets} if targets else {}
 
 
-def _is_by_cursor(request: Request) -> bool:
-    return any(value.strip() not in ABSENT_QUERY_VALUES for value in request.args.getlist("cursor"))
-
-
-def _url(request: Request, place: dict[str, object]) -> str:
+def _url(**place: object) -> str:
     """The path and query of the request, at another place of the list."""
-    kept = [(name, value) for name, value in request.args.items(multi=True) if name not in PLACES]
+    kept = [(name, value) for name, value in request.args.items(multi=True) if name not in {"page", "cursor"}]
     return f"{request.path}?{urlencode([*kept, *place.items()])}"

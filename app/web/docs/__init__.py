@@ -1,12 +1,10 @@
-"""A developer's way in: the first page, and the API's description to read and to try, over HTTP and over a socket.
+"""The first page, and the pages that describe the API and try it out, over HTTP and over a socket.
 
-Everything comes from this origin: Swagger UI from its package, the rest from `assets`. The pages are clients of the
-API like any other. They log in through `POST /api/v1/auth/auth0/login` and keep the token in memory, so that it ends
-with the page.
+All files come from this origin: Swagger UI from its package, the rest from `assets`. The pages log in through
+`POST /api/v1/auth/auth0/login` and keep the token in memory only.
 
-Development's pages also offer the accounts of `DEMO_ACCOUNTS`, password included. `make run` knows those accounts and
-says them through that setting: no password stands in this package, none is guessed from data, and no endpoint hands
-any out. The settings refuse them outside development, so that production's pages have nothing to show.
+In development the pages also offer the accounts of `DEMO_ACCOUNTS` with their passwords. The settings refuse that
+variable in other environments.
 """
 
 from pathlib import Path
@@ -50,7 +48,7 @@ def init_app(app: Flask) -> None:
 @blueprint.get("/", strict_slashes=False)
 @public
 def first_page() -> Response:
-    """Say what this is and where everything else is: to people in development, in JSON to all others."""
+    """List the entry points: an HTML page for browsers in development, else JSON."""
     if settings().app_env is not AppEnv.DEVELOPMENT:
         return jsonify(ENTRANCES)
     if best_match(("text/html", JSON)) == JSON:
@@ -62,28 +60,28 @@ def first_page() -> Response:
 @blueprint.get("/docs")
 @public
 def rest() -> Response:
-    """Show the API's description, each call to be tried."""
+    """The API's description in Swagger UI."""
     return _page("rest.html")
 
 
 @blueprint.get("/docs/socket")
 @public
 def socket() -> Response:
-    """Show the socket's protocol, each frame to be tried."""
+    """The socket's protocol, with a client for its frames."""
     return _page("socket.html")
 
 
 @blueprint.get("/docs/protocol.md")
 @public
 def protocol() -> Response:
-    """Tell the socket's protocol, in Markdown (RFC 7763)."""
+    """The socket's protocol in Markdown (RFC 7763)."""
     return send_from_directory(PROTOCOL.parent, PROTOCOL.name, mimetype="text/markdown")
 
 
 @blueprint.get("/docs/<path:name>")
 @public
 def asset(name: str) -> Response:
-    """Serve a file of the pages: one of our own, which is asked for anew each time, or a packaged one."""
+    """A file of the pages: one of our own, which browsers revalidate, or a packaged one."""
     try:
         return send_from_directory(OWN_ASSETS, name)
     except NotFound:
