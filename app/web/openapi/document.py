@@ -17,17 +17,7 @@ from app.web.access import is_public
 from app.web.errors import codes_by_status
 from app.web.etags import CONDITIONAL_METHODS, MATCH, NONE_MATCH, READS, is_conditional
 from app.web.negotiation import JSON
-from app.web.openapi.responses import (
-    BASE,
-    COUNTED,
-    ERROR_SCHEMA,
-    EVERYWHERE,
-    error_reference,
-    error_responses,
-    headers,
-    load,
-    not_modified,
-)
+from app.web.openapi.responses import BASE, ERROR_SCHEMA, error_reference, error_responses, headers, load, not_modified
 
 METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 MAX_SUCCESS = 399
@@ -168,13 +158,13 @@ def _errors(operation: dict[str, Any], item: dict[str, Any], view: Callable[...,
 
 
 def _complete_success(answer: dict[str, Any], view: Callable[..., Any], method: str, *, is_of_a_list: bool) -> None:
-    names = [*EVERYWHERE, *COUNTED]
+    names = []
     if answer.get("content") and (method in READS or is_conditional(view)):
         names.append("ETag")
     if idempotency.is_idempotent(view):
         names.append(idempotency.REPLAYED)
     if method in READS:
-        names += ["Cache-Control", *(["Link"] if is_of_a_list else [])]
+        names += ["Cache-Control", "Link"] if is_of_a_list else ["Cache-Control"]
     answer["headers"] = headers(*names) | answer.get("headers", {})
     for content in answer.get("content", {}).values():
         content["example"] = _example(content["schema"])

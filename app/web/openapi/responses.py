@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import Problem
+from app.web import rate_limits, request_context
 from app.web.errors import codes_by_status, error_body
 from app.web.negotiation import JSON, PROBLEM_JSON
 
 ERROR_SCHEMA = "Error"
-EVERYWHERE = ("X-Request-Id",)
-COUNTED = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 # The phrases of these statuses depend on the version of Python.
 _NAMES = {413: "PayloadTooLarge", 422: "UnprocessableContent"}
 _REQUIRED_HEADERS = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-After",), 503: ("Retry-After",)}
@@ -32,14 +31,14 @@ _ERRORS = load("errors.json")
 
 
 def headers(*names: str) -> dict[str, Any]:
-    """References to headers of the components."""
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+    """References to headers of the components: those of every response, and these."""
+    found = (request_context.HEADER, *rate_limits.HEADERS, *names)
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in found}
 
 
 def not_modified() -> dict[str, Any]:
     """The response 304."""
-    names = (*EVERYWHERE, *COUNTED, "ETag", "Cache-Control")
-    return {"description": "Not Modified: the client has this already.", "headers": headers(*names)}
+    return {"description": "Not Modified: the client has this already.", "headers": headers("ETag", "Cache-Control")}
 
 
 def error_reference(status: int) -> dict[str, str]:
@@ -67,7 +66,7 @@ def _error_response(status: int, codes: Iterable[str]) -> dict[str, Any]:
     optional = {name: {**HEADERS[name], "required": False} for name in _OPTIONAL_HEADERS.get(status, ())}
     return {
         "description": f"{HTTPStatus(status).phrase}: {_ERRORS['descriptions'][str(status)]}",
-        "headers": headers(*EVERYWHERE, *COUNTED, *_REQUIRED_HEADERS.get(status, ())) | optional,
+        "headers": headers(*_REQUIRED_HEADERS.get(status, ())) | optional,
         "content": {JSON: content, PROBLEM_JSON: content},
     }
 
