@@ -5,16 +5,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Connection, DateTime, Integer, Uuid, bindparam, insert, select, text
+from sqlalchemy import Connection, DateTime, Integer, Uuid, func, insert, select, text
 from sqlalchemy.orm import Session
 
 from app.db import prepared
-from app.db.prepared import PreparedStatement
 from app.db.session import translate_integrity_errors
 from app.errors import InvalidInput
-from app.messages.repository import no_such_conversation, not_a_participant
+from app.messages.repository import accessible, statement, value_of
 from app.messages.values import Change, ConversationHead, ConversationPage, ConversationView, MessageView
-from app.models import Conversation, ConversationParticipant, Equipment
+from app.models import Conversation, ConversationParticipant, Equipment, User
 from app.paging import Position, encode_cursor, invalid_cursor, time_of_key
 
 # Unread messages are those of others after the read mark. A mark at the end needs no count.
@@ -49,15 +48,10 @@ LEFT JOIN conversation_participants p ON p.conversation_id = c.id AND p.user_id 
 LEFT JOIN messages last ON last.conversation_id = c.id AND last.seq = c.last_seq
 LEFT JOIN users sender ON sender.id = last.sender_id
 """  # noqa: S608 - parts of this module's own
-_GET = PreparedStatement(
-    "get_conversation",
-    text(f"{_VIEW} WHERE c.id = :conversation_id").bindparams(
-        bindparam("conversation_id", type_=Uuid), bindparam("user_id", type_=Uuid)
-    ),
-)
-_LIST = PreparedStatement(
+_GET = statement("get_conversation", f"{_VIEW} WHERE c.id = :conversation_id", conversation_id=Uuid, user_id=Uuid)
+_LIST = statement(
     "list_conversations",
-    text(f"""
+    f"""
 WITH {_MINE},
 page AS (
     SELECT id FROM mine
@@ -67,24 +61,23 @@ page AS (
 )
 {_VIEW}
 WHERE c.id IN (SELECT id FROM page) AND p.user_id IS NOT NULL
-ORDER BY c.updated_at DESC, c.id""").bindparams(  # noqa: S608 - parts of this module's own
-        bindparam("user_id", type_=Uuid),
-        bindparam("before", type_=DateTime(timezone=True)),
-        bindparam("after_id", type_=Uuid),
-        bindparam("limit", type_=Integer),
-    ),
+ORDER BY c.updated_at DESC, c.id""",  # noqa: S608 - parts of this module's own
+    user_id=Uuid,
+    before=DateTime(timezone=True),
+    after_id=Uuid,
+    limit=Integer,
 )
 # Conversations without messages come last, as anyone can create many of them.
-_HEADS = PreparedStatement(
+_HEADS = statement(
     "list_heads",
-    text(f"""
+    f"""
 WITH {_MINE},
 c AS (SELECT id, last_seq, updated_at FROM mine ORDER BY last_seq = 0, updated_at DESC, id LIMIT :limit)
 SELECT c.id, c.last_seq, p.last_read_seq, {_UNREAD.strip()} AS unread
 FROM c JOIN conversation_participants p ON p.conversation_id = c.id AND p.user_id = :user_id
-ORDER BY c.updated_at DESC, c.id""").bindparams(  # noqa: S608 - parts of this module's own
-        bindparam("user_id", type_=Uuid), bindparam("limit", type_=Integer)
-    ),
+ORDER BY c.updated_at DESC, c.id""",  # noqa: S608 - parts of this module's own
+    user_id=Uuid,
+    limit=Integer,
 )
 _CHANGED = text("""
 SELECT p.user_id, c.id AS conversation_id, c.last_seq, COALESCE((
@@ -93,16 +86,16 @@ SELECT p.user_id, c.id AS conversation_id, c.last_seq, COALESCE((
     ), 0) AS seq_before
 FROM conversations c JOIN conversation_participants p ON p.conversation_id = c.id
 WHERE c.updated_at > :since AND p.user_id = ANY(:user_ids)
-""").bindparams(bindparam("since", type_=DateTime(timezone=True)), bindparam("user_ids", type_=ARRAY(Uuid)))
+""")
 # Users are locked first, in order of their ids, as everywhere: a deletion locks its user before the listings and
 # conversations.
 _ADD = text("""
 WITH people AS (SELECT id FROM users WHERE id = ANY(:user_ids) ORDER BY id FOR KEY SHARE)
 INSERT INTO conversations (equipment_id, participant_key)
-SELECT :equipment_id, :key WHERE (SELECT count(*) FROM people) = cardinality(:user_ids)
+SELECT CAST(:equipment_id AS uuid), :key WHERE (SELECT count(*) FROM people) = cardinality(:user_ids)
 ON CONFLICT (participant_key) DO NOTHING
 RETURNING id
-""").bindparams(bindparam("user_ids", type_=ARRAY(Uuid)), bindparam("equipment_id", type_=Uuid))
+""")
 # A conversation without other participants is deleted.
 _LEAVE = text("""
 WITH ended AS (DELETE FROM conversation_participants WHERE user_id = :user_id RETURNING conversation_id)
@@ -110,10 +103,7 @@ DELETE FROM conversations c
 WHERE c.id IN (SELECT conversation_id FROM ended) AND NOT EXISTS (
     SELECT FROM conversation_participants p WHERE p.conversation_id = c.id AND p.user_id <> :user_id
 )
-""").bindparams(bindparam("user_id", type_=Uuid))
-_STILL_THERE = text("SELECT id FROM users WHERE id = ANY(:user_ids)").bindparams(
-    bindparam("user_ids", type_=ARRAY(Uuid))
-)
+""")
 
 
 def get_owner_id(session: Session, equipment_id: UUID) -> UUID:
@@ -154,11 +144,7 @@ def leave_all(session: Session, user_id: UUID) -> None:
 def get_conversation(executor: Session | Connection, conversation_id: UUID, user_id: UUID) -> ConversationView:
     """A conversation, as this user sees it. Raises NotFound, Forbidden."""
     rows = prepared.execute(executor, _GET, {"conversation_id": conversation_id, "user_id": user_id})
-    if not rows:
-        raise no_such_conversation()
-    if not rows[0].is_member:
-        raise not_a_participant()
-    return _view(rows[0])
+    return _view(accessible(rows)[0])
 
 
 def list_conversations(
@@ -180,24 +166,23 @@ def list_conversations(
 def list_heads(executor: Session | Connection, user_id: UUID, *, limit: int) -> list[ConversationHead]:
     """The heads of a user's conversations, latest activity first."""
     rows = prepared.execute(executor, _HEADS, {"user_id": user_id, "limit": limit})
-    return [ConversationHead(**row._asdict()) for row in rows]
+    return [value_of(ConversationHead, row) for row in rows]
 
 
 def list_changed(session: Session, user_ids: Sequence[UUID], since: datetime) -> list[Change]:
     """Changes of these users' conversations since a time of the database's clock."""
     rows = session.execute(_CHANGED, {"user_ids": list(user_ids), "since": since})
-    return [Change(**row._mapping) for row in rows]
+    return [value_of(Change, row) for row in rows]
 
 
 def list_still_there(session: Session, user_ids: Sequence[UUID]) -> set[UUID]:
     """The existing ones of these users."""
-    return set(session.scalars(_STILL_THERE, {"user_ids": list(user_ids)}))
+    return set(session.scalars(select(User.id).where(User.id.in_(user_ids))))
 
 
 def get_time(session: Session) -> datetime:
     """The time of the database's clock."""
-    now: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
-    return now
+    return session.scalars(select(func.clock_timestamp(type_=DateTime(timezone=True)))).one()
 
 
 def _place(position: Position | None) -> tuple[datetime | None, UUID | None]:
@@ -212,26 +197,10 @@ def _place(position: Position | None) -> tuple[datetime | None, UUID | None]:
 def _view(row: Any) -> ConversationView:
     last = None
     if row.last_id is not None:
-        last = MessageView(
-            id=row.last_id,
-            conversation_id=row.id,
-            sender_id=row.sender_id,
-            sender_name=row.sender_name,
-            content=row.content,
-            created_at=row.last_created_at,
-            seq=row.last_seq,
-            client_msg_id=row.client_msg_id,
-        )
-    return ConversationView(
-        id=row.id,
-        equipment_id=row.equipment_id,
-        participants=[_participant(one) for one in row.participants or []],
-        last_message=last,
-        last_seq=row.last_seq,
-        unread_count=row.unread_count,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
+        others = {"id": row.last_id, "conversation_id": row.id, "created_at": row.last_created_at, "seq": row.last_seq}
+        last = value_of(MessageView, row, **others)
+    participants = [_participant(one) for one in row.participants or []]
+    return value_of(ConversationView, row, participants=participants, last_message=last)
 
 
 def _participant(one: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.db.engine import is_unavailable
 from app.messages import frames, service
 from app.messages.progress import Progress
-from app.messages.values import MessageView
+from app.messages.values import MessageBatch
 from app.observability import metrics
 from app.observability.failures import report_unexpected
 from app.realtime.bus import Event as BusEvent
@@ -76,7 +76,6 @@ class Delivery:
         self._has_targets = Event()
         self._must_reconcile = Event()
         self._changed_since: datetime | None = None
-        self.reconciled = 0
 
     def on_event(self, event: BusEvent) -> None:
         """Handle an event of the bus: schedule a message, and pass on anything else."""
@@ -140,26 +139,25 @@ class Delivery:
                 self._must_reconcile.set()
 
     def _deliver(self) -> None:
-        batch = self._next_batch()
+        wanted = self._next_targets()
         if not self._targets:
             self._has_targets.clear()
-        if not batch:
+        if not wanted:
             return
-        found = service.batches(batch, limit=MESSAGES_A_QUERY)
-        for conversation_id, (participant_ids, messages) in found.items():
-            self._fan_out(conversation_id, participant_ids, messages, batch[conversation_id])
+        for conversation_id, found in service.batches(wanted, limit=MESSAGES_A_QUERY).items():
+            self._fan_out(conversation_id, found, wanted[conversation_id])
 
-    def _next_batch(self) -> dict[UUID, int]:
+    def _next_targets(self) -> dict[UUID, int]:
         """Conversations with lagging sockets, with the last number that all of these have been sent."""
-        batch: dict[UUID, int] = {}
+        wanted: dict[UUID, int] = {}
         for conversation_id, target in list(self._targets.items()):
             readers = self._lagging_subscribers(conversation_id, target)
             if not readers:
                 del self._targets[conversation_id]
-            elif len(batch) < CONVERSATIONS_A_QUERY:
-                batch[conversation_id] = min(reader.progress.sent(conversation_id) for reader in readers)
+            elif len(wanted) < CONVERSATIONS_A_QUERY:
+                wanted[conversation_id] = min(reader.progress.sent(conversation_id) for reader in readers)
                 target.looked_for = target.seq
-        return batch
+        return wanted
 
     def _lagging_subscribers(self, conversation_id: UUID, target: _Target) -> list[Reader]:
         """The open sockets that lack messages of the conversation and can be sent them now."""
@@ -170,15 +168,13 @@ class Delivery:
                 lagging.append(reader)
         return lagging
 
-    def _fan_out(
-        self, conversation_id: UUID, participant_ids: tuple[UUID, ...], messages: list[MessageView], after_seq: int
-    ) -> None:
+    def _fan_out(self, conversation_id: UUID, batch: MessageBatch, after_seq: int) -> None:
         """Send the messages to the sockets of the current participants, which the same query has read."""
         target = self._targets.pop(conversation_id)
-        target.user_ids &= set(participant_ids)
-        if messages or target.seq > target.looked_for:
+        target.user_ids &= set(batch.participant_ids)
+        if batch.messages or target.seq > target.looked_for:
             self._targets[conversation_id] = target  # to the end of the order of delivery
-        texts = [(message.seq, frames.message(message)) for message in messages]
+        texts = [(message.seq, frames.message(message)) for message in batch.messages]
         is_whole = [seq for seq, _ in texts] == list(range(after_seq + 1, after_seq + 1 + len(texts)))
         readers = self._lagging_subscribers(conversation_id, target)
         for reader in readers:
@@ -205,7 +201,6 @@ class Delivery:
             users_of_it = [change.user_id]
             self.schedule(change.conversation_id, change.last_seq, users_of_it, seq_before=change.seq_before)
         if missed := len(self._targets) - before:
-            self.reconciled += missed
             metrics.WAKE_UPS_RECONCILED.inc(missed)
             log.info("wake_ups_reconciled", conversations=missed)
         for reader in self._hub.subscribers_of(gone):

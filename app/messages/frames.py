@@ -2,6 +2,7 @@
 
 import math
 from enum import StrEnum
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from marshmallow import ValidationError
 from app import errors
 from app.db.engine import is_unavailable
 from app.messages.repository import not_a_participant
-from app.messages.values import ConversationHead, MessageView, SentMessage
+from app.messages.values import ConversationHead, MessageView, SentMessage, SyncPage
 from app.realtime.bus import Event
 from app.realtime.connection import encode
 from app.realtime.websocket import MAX_MESSAGE_BYTES
@@ -58,24 +59,24 @@ _CODES: dict[type[errors.GearyardError], ErrorCode] = {
 
 def message(view: MessageView) -> str:
     """A message, for every participant's sockets."""
-    return _frame("message", view)
+    return encode("message", view)
 
 
 def passed_on(event: Event) -> str:
     """`typing` or `read`, as the bus carried it."""
-    return _frame(event.kind, {"conversation_id": event.conversation_id, **event.data})
+    return encode(event.kind, {"conversation_id": event.conversation_id, **event.data})
 
 
 def pong() -> str:
     """The response to `ping`."""
-    return encode({"type": "pong"})
+    return encode("pong")
 
 
 def error(code: ErrorCode, text: str, *, client_msg_id: str | None = None, retry_after: float | None = None) -> str:
     """An error, with the seconds to wait before the next attempt, if waiting helps."""
     optional = {"client_msg_id": client_msg_id, "retry_after": retry_after}
     given = {name: value for name, value in optional.items() if value is not None}
-    return _frame("error", {"code": code, "message": text, **given})
+    return encode("error", {"code": code, "message": text, **given})
 
 
 def error_of(failure: Exception, client_msg_id: str | None = None) -> str | None:
@@ -110,7 +111,7 @@ def ack(sent: SentMessage) -> str:
         "created_at": view.created_at,
         "duplicate": sent.is_repeated,
     }
-    return _frame("ack", payload)
+    return encode("ack", payload)
 
 
 def ready(
@@ -130,38 +131,24 @@ def ready(
         },
         "conversations": heads,
     }
-    return _frame("ready", payload)
+    return encode("ready", payload)
 
 
-def sync(conversation_id: UUID, messages: list[MessageView], *, complete: bool, reset: bool = False) -> str:
-    """A part of a conversation, oldest first; `complete` if it reaches the end."""
-    payload = {"conversation_id": conversation_id, "messages": messages, "complete": complete, "reset": reset}
-    return _frame("sync", payload)
+def sync(conversation_id: UUID, page: SyncPage) -> str:
+    """A part of a conversation."""
+    flags = {"complete": page.is_complete, "reset": page.is_reset}
+    return encode("sync", {"conversation_id": conversation_id, "messages": page.messages, **flags})
 
 
 def token_expiring(seconds: float) -> str:
     """The token ends in `seconds`; the client sends another `auth`."""
-    return _frame("token_expiring", {"in": math.floor(max(0.0, seconds))})
-
-
-def _frame(kind: str, payload: Any) -> str:
-    return encode({"type": kind, "payload": payload})
+    return encode("token_expiring", {"in": math.floor(max(0.0, seconds))})
 
 
 def within_bytes(messages: list[MessageView]) -> list[MessageView]:
     """The first of these messages that one `sync` frame can hold, at least one."""
-    total, fitting = 0, 0
-    for view in messages:
-        total += 4 * len(view.content) + 400
-        if fitting and total > MAX_SYNC_BYTES:
-            break
-        fitting += 1
-    return messages[:fitting]
-
-
-def all_fit(messages: list[MessageView]) -> bool:
-    """Whether one `sync` frame can hold them all."""
-    return len(within_bytes(messages)) == len(messages)
+    sizes = accumulate(4 * len(view.content) + 400 for view in messages)
+    return messages[: max(1, sum(size <= MAX_SYNC_BYTES for size in sizes))]
 
 
 def invalid(failure: ValidationError) -> errors.InvalidInput:

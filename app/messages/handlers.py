@@ -10,21 +10,49 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.identity import Authenticated, authenticate
 from app.common import strict_json
-from app.errors import (
-    GearyardError,
-    MalformedRequest,
-    TooManyRequests,
-    Unauthenticated,
-    Unavailable,
-)
+from app.errors import GearyardError, InvalidToken, MalformedRequest, TooManyRequests, Unauthenticated, Unavailable
 from app.messages import frames, replay, schemas, service
 from app.messages.frames import ErrorCode, RefusedFrame
 from app.messages.session import ChatSession
+from app.observability import metrics
 from app.realtime.close_codes import CloseCode
 
 VERSIONS = (1, 2)
 
 Handler = Callable[[ChatSession, dict[str, Any]], None]
+
+
+def handle(session: ChatSession, message: str | bytes) -> None:
+    """Handle one frame, and send an `error` frame if it is refused.
+
+    Raises:
+        ConnectionClosed: the socket has ended. Exception: any but a domain error.
+    """
+    client_msg_id: str | None = None
+    wait = session.wait_for_frame()
+    try:
+        kind, payload = _parse_and_count(message)
+        client_msg_id = _client_msg_id(payload)
+        if session.connection.is_closing and kind not in _KINDS_OF_MESSAGE:
+            return  # no response can be sent; but messages sent before a close frame are stored
+        if wait:
+            raise TooManyRequests("Too many frames; slow down.", retry_after_seconds=math.ceil(wait))
+        _dispatch(session, kind, payload)
+    except TooManyRequests as failure:
+        session.refuse(failure, client_msg_id)
+        if session.refusals.take():
+            session.connection.close(CloseCode.RATE_LIMITED, "slow down, and reconnect after a while")
+    except Exception as failure:  # noqa: BLE001 - `refuse` raises all but domain errors
+        session.refuse(failure, client_msg_id)
+
+
+def _parse_and_count(message: str | bytes) -> tuple[str, dict[str, Any]]:
+    kind = metrics.OTHER
+    try:
+        kind, payload = parse(message)
+        return kind, payload
+    finally:
+        metrics.count_frame_received(kind)
 
 
 def parse(message: str | bytes) -> tuple[str, dict[str, Any]]:
@@ -43,37 +71,33 @@ def parse(message: str | bytes) -> tuple[str, dict[str, Any]]:
     raise MalformedRequest('A frame is {"type": "…", "payload": {…}}.')
 
 
-def client_msg_id_in(payload: dict[str, Any]) -> str | None:
+def _client_msg_id(payload: dict[str, Any]) -> str | None:
     """The client_msg_id of a payload, for the `error` frame; None if it is not valid."""
     found = payload.get("client_msg_id")
     return found if isinstance(found, str) and len(found) <= schemas.MAX_CLIENT_MSG_ID_LENGTH else None
 
 
-def handle(session: ChatSession, kind: str, payload: dict[str, Any]) -> None:
+def _dispatch(session: ChatSession, kind: str, payload: dict[str, Any]) -> None:
     """Call the frame's handler. Raises RefusedFrame and other domain errors."""
     if kind not in HANDLERS:
         raise RefusedFrame(ErrorCode.UNSUPPORTED_TYPE, f"There is no frame of the type {kind[:50]!r}.")
     if session.caller is None and kind not in _BEFORE_AUTH:
         raise Unauthenticated('Say who you are first: {"type": "auth", "payload": {"token": "…"}}.')
-    _refuse_too_large(payload)
-    schema, handler = HANDLERS[kind]
-    try:
-        values: dict[str, Any] = schema.load(payload)
-    except ValidationError as failure:
-        session.refuse(frames.invalid(failure), client_msg_id_in(payload))
-        if session.caller is None:
-            # Parsing costs more than sending: a socket without an identity gets one attempt.
-            session.connection.close(CloseCode.BAD_PROTOCOL, "this is no auth frame")
-        return
-    handler(session, values)
-
-
-def _refuse_too_large(payload: dict[str, Any]) -> None:
     content = payload.get("content")
     if isinstance(content, str) and len(content) > schemas.MAX_CONTENT_LENGTH:
         raise RefusedFrame(
             ErrorCode.TOO_LARGE, f"content: at most {schemas.MAX_CONTENT_LENGTH} characters; send it in parts."
         )
+    schema, handler = HANDLERS[kind]
+    try:
+        values: dict[str, Any] = schema.load(payload)
+    except ValidationError as failure:
+        session.refuse(frames.invalid(failure), _client_msg_id(payload))
+        if session.caller is None:
+            # Parsing costs more than sending: a socket without an identity gets one attempt.
+            session.connection.close(CloseCode.BAD_PROTOCOL, "this is no auth frame")
+        return
+    handler(session, values)
 
 
 def accept(
@@ -116,22 +140,17 @@ def _auth(session: ChatSession, values: dict[str, Any]) -> None:
         return
     try:
         caller = authenticate(values["token"])
+        if session.caller is not None and session.user_id != caller.identity.user_id:
+            raise InvalidToken("This token is somebody else's; open another socket for it.")
     except Unavailable:
         raise
     except GearyardError as failure:
-        _reject(session, failure.message)
-        return
-    if session.caller is not None and session.user_id != caller.identity.user_id:
-        _reject(session, "This token is somebody else's; open another socket for it.")
+        session.connection.send(frames.error(ErrorCode.UNAUTHORIZED, failure.message))
+        session.connection.close(CloseCode.AUTHENTICATION_FAILED, "authentication failed")
         return
     accept(session, caller, is_v2=values["v"] == 2, cursors=values["cursors"])
     if values["conversation_id"] is not None and not session.connection.is_closing:
         service.check_access(caller.identity, values["conversation_id"])
-
-
-def _reject(session: ChatSession, message: str) -> None:
-    session.connection.send(frames.error(ErrorCode.UNAUTHORIZED, message))
-    session.connection.close(CloseCode.AUTHENTICATION_FAILED, "authentication failed")
 
 
 def _message(session: ChatSession, values: dict[str, Any]) -> None:
@@ -156,11 +175,8 @@ def _read(session: ChatSession, values: dict[str, Any]) -> None:
 
 def _sync(session: ChatSession, values: dict[str, Any]) -> None:
     session.connection.wait_for_room()
-    conversation_id, after_seq = values["conversation_id"], values["after_seq"]
-    messages, last_seq, is_reset = replay.messages_after(session.who, conversation_id, after_seq, values["limit"])
-    reached = messages[-1].seq if messages else after_seq
-    is_complete = is_reset or reached >= last_seq
-    session.connection.send(frames.sync(conversation_id, messages, complete=is_complete, reset=is_reset))
+    page = replay.page_after(session.who, **values)
+    session.connection.send(frames.sync(values["conversation_id"], page))
 
 
 def _ping(session: ChatSession, _values: dict[str, Any]) -> None:
@@ -176,5 +192,5 @@ HANDLERS: dict[str, tuple[Schema, Handler]] = {
     "sync": (schemas.SyncPayload(), _sync),
     "ping": (schemas.EmptyPayload(), _ping),
 }
-KINDS_OF_MESSAGE = frozenset({"message", "sendMessage"})
+_KINDS_OF_MESSAGE = frozenset({"message", "sendMessage"})
 _BEFORE_AUTH = frozenset({"auth", "ping"})

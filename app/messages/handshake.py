@@ -8,17 +8,10 @@ import binascii
 import re
 from http import HTTPMethod, HTTPStatus
 
-from flask import Request, Response, g, request
+from flask import Request, Response, abort, g, request
 
 from app.auth.identity import Authenticated, authenticate, authenticate_header, authenticated_by
-from app.errors import (
-    AmbiguousCredentials,
-    Forbidden,
-    InvalidToken,
-    MalformedRequest,
-    TooManyRequests,
-    Unavailable,
-)
+from app.errors import AmbiguousCredentials, Forbidden, InvalidToken, MalformedRequest, TooManyRequests, Unavailable
 from app.messages import runtime
 from app.messages.delivery import Reader
 from app.realtime.hub import Hub
@@ -34,37 +27,34 @@ ANOTHER_WORKER_AFTER_SECONDS = 1  # by then this worker has stopped accepting co
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 §5.6.2
 
 
-def check() -> Response | None:
-    """Refuse an authenticated handshake before its view runs: return the response, or None.
-
-    Raises:
-        TooManyRequests, Unavailable: there is no room for another socket.
-    """
-    refusal: Response | None = g.handshake_refusal
-    if refusal is None:
-        _check_room_of(g.socket_caller)
-    return refusal
-
-
 def authenticate_handshake() -> None:
-    """Judge the request of a socket: store its identity, if it has one, or the response that refuses it for `check`.
+    """Check the handshake, and set `g.socket_caller`, which is None without a token.
 
     Raises:
-        MalformedRequest, Forbidden, Unauthenticated, InvalidToken, Unavailable.
+        HTTPException: 426. MalformedRequest, Forbidden, Unauthenticated, InvalidToken, Unavailable.
     """
-    g.handshake_refusal = _judge()
-
-
-def _judge() -> Response | None:
     if not _is_upgrade(request):
-        return explain()
+        abort(explain())
     if request.headers.get("Sec-WebSocket-Version") != VERSION:
-        return _upgrade_required(f"Only version {VERSION} of the WebSocket protocol is spoken here.")
+        abort(_upgrade_required(f"Only version {VERSION} of the WebSocket protocol is spoken here."))
     _check_form(request)
     _check_origin(request, settings())
     _check_room(runtime.current().hub)
     g.socket_caller = _caller(request)
-    return None
+
+
+def check_room_of_caller() -> None:
+    """Check the caller's limit, last, as authentication can wait while other sockets open.
+
+    Raises:
+        TooManyRequests, Unavailable: there is no room for another socket.
+    """
+    hub, who = runtime.current().hub, g.socket_caller
+    _check_room(hub)
+    if who is None and hub.unauthenticated_limit_reached:
+        raise Unavailable("Too many sockets have not said whose they are.", retry_after_seconds=RETRY_AFTER_SECONDS)
+    if who is not None and hub.is_full_for(who.identity.user_id):
+        raise TooManyRequests("You have too many open sockets; close one.", retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
 @public
@@ -125,16 +115,6 @@ def _check_room(hub: Hub[Reader]) -> None:
         raise Unavailable("There is no room for another socket now.", retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
-def _check_room_of(who: Authenticated | None) -> None:
-    """Check the caller's limit, last, as authentication can wait while other sockets open."""
-    hub = runtime.current().hub
-    _check_room(hub)
-    if who is None and hub.unauthenticated_limit_reached:
-        raise Unavailable("Too many sockets have not said whose they are.", retry_after_seconds=RETRY_AFTER_SECONDS)
-    if who is not None and hub.is_full_for(who.identity.user_id):
-        raise TooManyRequests("You have too many open sockets; close one.", retry_after_seconds=RETRY_AFTER_SECONDS)
-
-
 def _caller(req: Request) -> Authenticated | None:
     if "Authorization" in req.headers:
         authenticated = authenticate_header()
@@ -164,8 +144,3 @@ def _token(req: Request) -> str | None:
 def _subprotocols(req: Request) -> list[str]:
     header = req.headers.get("Sec-WebSocket-Protocol")
     return [] if header is None else [protocol.strip() for protocol in header.split(",")]
-
-
-def requested_version() -> int:
-    """The version of the protocol in the URL: `?v=2`, else 1."""
-    return 2 if request.args.get("v") == "2" else 1

@@ -16,33 +16,28 @@ class Progress:
 
     def __init__(self) -> None:
         self._sent: dict[UUID, int] = {}
-        self._met: dict[UUID, int] = {}
         self._held: set[UUID] = set()
         self._waiting: set[UUID] = set()
         self.holds_all = True
-        self._knows_all = True
+        self._knows_all = False
         self._announced: dict[UUID, int] = {}
 
     def begin(self, heads: list[ConversationHead]) -> None:
         """Start after the last number of each conversation."""
-        self._sent = {head.id: head.last_seq for head in heads}
         self._knows_all = len(heads) < FOLLOWED_CONVERSATIONS
-        for conversation_id, seq in self._met.items():
-            self._sent.setdefault(conversation_id, 0 if self._knows_all else seq)
+        tracked = {conversation_id: 0 if self._knows_all else seq for conversation_id, seq in self._sent.items()}
+        self._sent = tracked | {head.id: head.last_seq for head in heads}
 
     def track(self, conversation_id: UUID, seq: int) -> None:
         """Start to follow a conversation after `seq`, unless it is followed already.
 
         If `begin` was given all of the user's conversations, an unknown one is new, and starts at its first message.
         """
-        if self.holds_all:
-            self._met.setdefault(conversation_id, seq)
         self._sent.setdefault(conversation_id, 0 if self._knows_all else seq)
 
     def release_all(self) -> dict[UUID, int]:
         """End the hold on all. Returns what was announced meanwhile."""
         self.holds_all = False
-        self._met.clear()
         return self._take_announced()
 
     def hold(self, conversation_id: UUID, sent: int) -> None:

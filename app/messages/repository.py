@@ -1,17 +1,22 @@
 """SQL of messages and read marks; `conversations` has that of conversations."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import fields
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Connection, Integer, Row, String, Text, Uuid, bindparam, text
+from sqlalchemy import ARRAY, Connection, Integer, String, Text, Uuid, bindparam, text
 from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
 
 from app.db import prepared
 from app.db.prepared import PreparedStatement
 from app.db.session import translate_integrity_errors
 from app.errors import Conflict, Forbidden, NotFound
-from app.messages.values import MessageList, MessagePage, MessageView, ReadMark, SentMessage
+from app.messages.values import MessageBatch, MessageList, MessagePage, MessageView, ReadMark, SentMessage
+
+Value = TypeVar("Value")
+Type = type[TypeEngine[Any]] | TypeEngine[Any]
 
 
 class AlreadySent(Conflict):
@@ -19,6 +24,11 @@ class AlreadySent(Conflict):
 
     def __init__(self) -> None:
         super().__init__("This message is being sent by another request.")
+
+
+def statement(label: str, sql: str, **types: Type) -> PreparedStatement:
+    """A prepared statement with parameters of these types."""
+    return PreparedStatement(label, text(sql).bindparams(*(bindparam(name, type_=types[name]) for name in types)))
 
 
 # The conversation, and whether the user takes part in it. Every statement begins with this.
@@ -33,15 +43,15 @@ access AS (
 )"""
 _PARTICIPANT_IDS = """
     ARRAY(SELECT user_id FROM conversation_participants WHERE conversation_id = access.id) AS participant_ids"""
-_IDS = (bindparam("conversation_id", type_=Uuid), bindparam("user_id", type_=Uuid))
+_IDS: dict[str, Type] = {"conversation_id": Uuid, "user_id": Uuid}
 
 # One statement, one round trip. A repeated message takes no number. Two concurrent ones with one client_msg_id both
 # find none; the second waits for the conversation's row, violates the unique key, and is rolled back with its number.
 # The time is taken under the row lock, so that it rises with `seq`. The sender's row is locked before the
 # conversation's, in the order of a user's deletion: otherwise they could deadlock.
-_ADD_MESSAGE = PreparedStatement(
+_ADD_MESSAGE = statement(
     "add_message",
-    text(f"""
+    f"""
 WITH {_ACCESS},
 sender AS (SELECT id, username FROM users WHERE id = :user_id FOR KEY SHARE),
 repeated AS (
@@ -73,24 +83,26 @@ SELECT access.id AS conversation_id, access.is_member, heard.participant_ids,
         ) AS text)) AS text)
     END AS notified
 FROM access CROSS JOIN heard LEFT JOIN stored ON true
-""").bindparams(  # noqa: S608 - parts of this module's own
-        *_IDS,
-        bindparam("client_msg_id", type_=String),
-        bindparam("content", type_=String),
-        bindparam("channel", type_=Text),
-    ),
+""",  # noqa: S608 - parts of this module's own
+    **_IDS,
+    client_msg_id=String,
+    content=String,
+    channel=Text,
 )
 
 _MESSAGE_COLUMNS = """
     m.id, m.conversation_id, m.sender_id, u.username AS sender_name, m.content, m.created_at, m.seq, m.client_msg_id"""
 
 # Without gaps, `last_seq` is the number of messages, so an offset is a subtraction.
-_LIST_MESSAGES = """
-WITH {access}
+_LIST = {
+    direction: statement(
+        f"list_messages_{direction.lower()}",
+        f"""
+WITH {_ACCESS}
 SELECT access.is_member, access.last_seq, shown.*
 FROM access
 LEFT JOIN LATERAL (
-    SELECT {columns}
+    SELECT {_MESSAGE_COLUMNS}
     FROM messages m LEFT JOIN users u ON u.id = m.sender_id
     WHERE access.is_member AND m.conversation_id = access.id AND m.seq > :after_seq
         AND m.seq <= LEAST(CAST(:before_seq AS integer) - 1, access.last_seq - CAST(:offset AS integer))
@@ -98,42 +110,39 @@ LEFT JOIN LATERAL (
     LIMIT :limit
 ) shown ON true
 ORDER BY shown.seq {direction}
-"""
-_LIST = {
-    direction: PreparedStatement(
-        f"list_messages_{direction.lower()}",
-        text(
-            _LIST_MESSAGES.format(access=_ACCESS, columns=_MESSAGE_COLUMNS, direction=direction)  # of this module's own
-        ).bindparams(
-            *_IDS, *(bindparam(name, type_=Integer) for name in ("after_seq", "before_seq", "offset", "limit"))
-        ),
+""",  # noqa: S608 - parts of this module's own
+        **_IDS,
+        after_seq=Integer,
+        before_seq=Integer,
+        offset=Integer,
+        limit=Integer,
     )
     for direction in ("ASC", "DESC")
 }
 
-_LIST_BATCHES = PreparedStatement(
+_LIST_BATCHES = statement(
     "list_batches",
-    text(f"""
-SELECT access.id AS conversation_id, {_PARTICIPANT_IDS.strip()}, shown.*
+    f"""
+SELECT access.id AS batch_id, COALESCE(c.last_seq, 0) AS last_seq, {_PARTICIPANT_IDS.strip()}, shown.*
 FROM unnest(:conversation_ids, :after_seqs) AS access (id, after_seq)
+LEFT JOIN conversations c ON c.id = access.id
 LEFT JOIN LATERAL (
-    SELECT {_MESSAGE_COLUMNS.replace("m.conversation_id, ", "")}
+    SELECT {_MESSAGE_COLUMNS}
     FROM messages m LEFT JOIN users u ON u.id = m.sender_id
     WHERE m.conversation_id = access.id AND m.seq > access.after_seq
     ORDER BY m.seq
     LIMIT :limit
 ) shown ON true
 ORDER BY access.id, shown.seq
-""").bindparams(  # noqa: S608 - parts of this module's own
-        bindparam("conversation_ids", type_=ARRAY(Uuid)),
-        bindparam("after_seqs", type_=ARRAY(Integer)),
-        bindparam("limit", type_=Integer),
-    ),
+""",  # noqa: S608 - parts of this module's own
+    conversation_ids=ARRAY(Uuid),
+    after_seqs=ARRAY(Integer),
+    limit=Integer,
 )
 
-_MARK_READ = PreparedStatement(
+_MARK_READ = statement(
     "mark_read",
-    text(f"""
+    f"""
 WITH {_ACCESS},
 marked AS (
     UPDATE conversation_participants p
@@ -145,14 +154,15 @@ marked AS (
 )
 SELECT access.is_member, marked.last_read_seq, marked.last_read_at AS read_at, {_PARTICIPANT_IDS.strip()}
 FROM access LEFT JOIN marked ON true
-""").bindparams(*_IDS, bindparam("seq", type_=Integer)),  # noqa: S608 - parts of this module's own
+""",  # noqa: S608 - parts of this module's own
+    **_IDS,
+    seq=Integer,
 )
 
-_GET_PARTICIPANT_IDS = PreparedStatement(
+_GET_PARTICIPANT_IDS = statement(
     "get_participant_ids",
-    text(
-        f"WITH {_ACCESS} SELECT access.is_member, {_PARTICIPANT_IDS.strip()} FROM access"  # noqa: S608 - as above
-    ).bindparams(*_IDS),
+    f"WITH {_ACCESS} SELECT access.is_member, {_PARTICIPANT_IDS.strip()} FROM access",  # noqa: S608 - as above
+    **_IDS,
 )
 
 
@@ -182,12 +192,10 @@ def add_message(
     }
     with translate_integrity_errors(uq_messages_sender_id_conversation_id_client_msg_id=AlreadySent):
         rows = prepared.execute(executor, _ADD_MESSAGE, values)
-    row = _accessible(rows)[0]
+    row = accessible(rows)[0]
     if row.id is None:  # the sender was deleted after this statement's snapshot
         raise not_a_participant()
-    return SentMessage(
-        message=_message(row), participant_ids=tuple(row.participant_ids), is_repeated=bool(row.is_repeated)
-    )
+    return value_of(SentMessage, row, message=value_of(MessageView, row))
 
 
 def list_messages(
@@ -197,20 +205,19 @@ def list_messages(
     statement = _LIST["ASC" if page.oldest_first else "DESC"]
     bounds = {"after_seq": page.after_seq, "before_seq": page.before_seq, "offset": page.offset, "limit": page.limit}
     rows = prepared.execute(executor, statement, {"conversation_id": conversation_id, "user_id": user_id, **bounds})
-    found = _accessible(rows)
-    return MessageList(messages=[_message(row) for row in found if row.seq is not None], last_seq=found[0].last_seq)
+    found = accessible(rows)
+    messages = [value_of(MessageView, row) for row in found if row.seq is not None]
+    return MessageList(messages=messages, last_seq=found[0].last_seq)
 
 
-def list_batches(
-    executor: Session | Connection, after: Mapping[UUID, int], *, limit: int
-) -> dict[UUID, tuple[tuple[UUID, ...], list[MessageView]]]:
-    """The current participants and at most `limit` messages after a number, of several conversations."""
+def list_batches(executor: Session | Connection, after: Mapping[UUID, int], *, limit: int) -> dict[UUID, MessageBatch]:
+    """At most `limit` messages after a number, oldest first, of each of these conversations."""
     values = {"conversation_ids": list(after), "after_seqs": list(after.values()), "limit": limit}
-    batches: dict[UUID, tuple[tuple[UUID, ...], list[MessageView]]] = {}
+    batches: dict[UUID, MessageBatch] = {}
     for row in prepared.execute(executor, _LIST_BATCHES, values):
-        _, messages = batches.setdefault(row.conversation_id, (tuple(row.participant_ids), []))
+        batch = batches.setdefault(row.batch_id, value_of(MessageBatch, row, messages=[]))
         if row.seq is not None:
-            messages.append(_message(row))
+            batch.messages.append(value_of(MessageView, row))
     return batches
 
 
@@ -221,30 +228,26 @@ def mark_read(executor: Session | Connection, conversation_id: UUID, user_id: UU
         NotFound, Forbidden.
     """
     rows = prepared.execute(executor, _MARK_READ, {"conversation_id": conversation_id, "user_id": user_id, "seq": seq})
-    row = _accessible(rows)[0]
+    row = accessible(rows)[0]
     if row.last_read_seq is None:  # the membership ended while this waited for the row lock
         raise not_a_participant()
-    return ReadMark(last_read_seq=row.last_read_seq, read_at=row.read_at, participant_ids=tuple(row.participant_ids))
+    return value_of(ReadMark, row)
 
 
-def get_participant_ids(executor: Session | Connection, conversation_id: UUID, user_id: UUID) -> tuple[UUID, ...]:
+def get_participant_ids(executor: Session | Connection, conversation_id: UUID, user_id: UUID) -> list[UUID]:
     """The participants of one of the user's conversations. Raises NotFound, Forbidden."""
     rows = prepared.execute(executor, _GET_PARTICIPANT_IDS, {"conversation_id": conversation_id, "user_id": user_id})
-    return tuple(_accessible(rows)[0].participant_ids)
+    participant_ids: list[UUID] = accessible(rows)[0].participant_ids
+    return participant_ids
 
 
-def _accessible(rows: list[Row[Any]] | Any) -> Any:
-    """Check that the conversation exists and the user takes part in it, and return the rows."""
+def accessible(rows: list[Any]) -> list[Any]:
+    """These rows of a conversation. Raises NotFound if there are none, Forbidden if the user takes no part in it."""
     if not rows:
-        raise no_such_conversation()
+        raise NotFound("There is no such conversation.")
     if not rows[0].is_member:
         raise not_a_participant()
     return rows
-
-
-def no_such_conversation() -> NotFound:
-    """The error for an unknown conversation."""
-    return NotFound("There is no such conversation.")
 
 
 def not_a_participant() -> Forbidden:
@@ -252,14 +255,7 @@ def not_a_participant() -> Forbidden:
     return Forbidden("You do not take part in this conversation.")
 
 
-def _message(row: Any) -> MessageView:
-    return MessageView(
-        id=row.id,
-        conversation_id=row.conversation_id,
-        sender_id=row.sender_id,
-        sender_name=row.sender_name,
-        content=row.content,
-        created_at=row.created_at,
-        seq=row.seq,
-        client_msg_id=row.client_msg_id,
-    )
+def value_of(kind: type[Value], row: Any, **others: Any) -> Value:
+    """A dataclass of the row's columns with the same names, and of `others`."""
+    names = [field.name for field in fields(kind) if field.name not in others]  # type: ignore[arg-type]
+    return kind(**{name: getattr(row, name) for name in names}, **others)

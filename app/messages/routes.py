@@ -1,6 +1,5 @@
 """Conversations and messages over HTTP."""
 
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -12,7 +11,6 @@ from app.messages import runtime, schemas, service
 from app.messages.values import ConversationPage, ConversationView, MessageList, MessagePage
 from app.web.api import BASE_PATH, Blueprint
 from app.web.idempotency import idempotent
-from app.web.json import json_response
 from app.web.openapi.responses import headers
 
 blueprint = Blueprint(
@@ -56,9 +54,7 @@ def get_conversation(conversation_id: UUID) -> ConversationView:
 def list_messages(page: MessagePage, conversation_id: UUID) -> Any:
     """List messages, newest first, or, with `after_seq`, oldest first; `Link: rel="next"` leads on."""
     found = service.list_messages(caller(), conversation_id, page)
-    response = json_response(found.messages)
-    response.headers.update(_link_after(found, page))
-    return response
+    return found.messages, _link_after(found, page)
 
 
 @blueprint.route("/<uuid:conversation_id>/messages", methods=["POST"])
@@ -69,7 +65,7 @@ def list_messages(page: MessagePage, conversation_id: UUID) -> Any:
 def send_message(message: dict[str, Any], conversation_id: UUID) -> Any:
     """Send a message."""
     sent = service.send(runtime.current().bus, caller(), conversation_id, **message)
-    return json_response(sent.message, HTTPStatus.OK if sent.is_repeated else HTTPStatus.CREATED)
+    return sent.message, 200 if sent.is_repeated else 201
 
 
 @blueprint.route("/<uuid:conversation_id>/read", methods=["POST"])

@@ -23,20 +23,6 @@ def _seq(**options: Any) -> fields.Integer:
     return fields.Integer(strict=True, validate=validate.Range(min=0, max=MAX_SEQ), **options)
 
 
-def _client_msg_id() -> fields.String:
-    visible = validate.Regexp(r"[!-~]*\Z", error="Must be visible ASCII characters.")
-    length = validate.Length(min=1, max=MAX_CLIENT_MSG_ID_LENGTH)
-    return fields.String(
-        load_default=None,
-        allow_none=True,
-        validate=[length, visible],
-        metadata={
-            "description": "Made by the client: sent again with it, a message is the same message.",
-            "pattern": "^[!-~]*$",  # \\Z is Python's own
-        },
-    )
-
-
 class NewConversation(Body):
     """Whom to write to, about what. The caller takes part without being named; a listing alone means its owner."""
 
@@ -48,7 +34,18 @@ class NewMessage(Body):
     """A message to send."""
 
     content = Text(min_length=1, max_length=MAX_CONTENT_LENGTH, multiline=True, formatted=True, required=True)
-    client_msg_id = _client_msg_id()
+    client_msg_id = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=[
+            validate.Length(min=1, max=MAX_CLIENT_MSG_ID_LENGTH),
+            validate.Regexp(r"[!-~]*\Z", error="Must be visible ASCII characters."),
+        ],
+        metadata={
+            "description": "Made by the client: sent again with it, a message is the same message.",
+            "pattern": "^[!-~]*$",  # \\Z is Python's own
+        },
+    )
 
     @ma.validates("content")
     def something_to_see(self, content: str, **_: Any) -> None:

@@ -19,9 +19,9 @@ from app.messages.values import (
     ConversationHead,
     ConversationPage,
     ConversationView,
+    MessageBatch,
     MessageList,
     MessagePage,
-    MessageView,
     ReadMark,
     SentMessage,
 )
@@ -155,8 +155,8 @@ def heads(user_id: UUID, *, limit: int) -> list[ConversationHead]:
         return conversations.list_heads(connection, user_id, limit=limit)
 
 
-def batches(after: Mapping[UUID, int], *, limit: int) -> dict[UUID, tuple[tuple[UUID, ...], list[MessageView]]]:
-    """The current participants and the messages after a number, oldest first, of several conversations."""
+def batches(after: Mapping[UUID, int], *, limit: int) -> dict[UUID, MessageBatch]:
+    """At most `limit` messages after a number, oldest first, of each of these conversations."""
     with single_statement() as connection:
         return repository.list_batches(connection, after, limit=limit)
 

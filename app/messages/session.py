@@ -84,15 +84,6 @@ class ChatSession:
             raise failure
         self.connection.send(text)
 
-    def leave(self) -> None:
-        """Stop deliveries to this socket."""
-        if self.caller is not None:
-            self.runtime.hub.leave(self)
-
-    def forget(self) -> None:
-        """Remove the socket, which has ended, from the hub."""
-        self.runtime.hub.forget(self, self.caller.identity.user_id if self.caller else None)
-
     def seconds_until_due(self) -> float:
         """Seconds until the next deadline of `keep_time`."""
         token = self._token_seconds()

@@ -1,18 +1,15 @@
 """The WebSocket's paths, and the loop that reads one socket's frames and handles each."""
 
-import math
 import time
-from typing import Any
 
+import flask_sock
 import gevent
 import structlog
 from flask import Blueprint, Flask, g, request
-from flask_sock import Sock
 from prometheus_flask_exporter import PrometheusMetrics
 from simple_websocket import ConnectionClosed
 
 from app.auth.identity import Authenticated, authenticated_by
-from app.errors import TooManyRequests
 from app.messages import handlers, handshake, runtime
 from app.messages.session import ChatSession
 from app.observability import metrics
@@ -31,11 +28,11 @@ log = structlog.get_logger(__name__)
 
 def init_app(app: Flask) -> None:
     """Register the paths. They are `@public`, as the handshake or the first frame authenticates."""
-    websocket.install()
+    flask_sock.Server = websocket.WebSocket
     app.config["SOCK_SERVER_OPTIONS"] = {"limits": app.extensions["settings"].sockets}
     blueprint = Blueprint("socket", __name__)
-    blueprint.before_request(handshake.check)
-    sock = Sock()
+    blueprint.before_request(handshake.check_room_of_caller)
+    sock = flask_sock.Sock()
     for number, path in enumerate(PATHS, start=1):
         sock.route(path, bp=blueprint, endpoint=f"open_{number}")(_open)
         blueprint.add_url_rule(path, f"explain_{number}", handshake.explain)
@@ -49,7 +46,7 @@ def _open(ws: websocket.WebSocket) -> None:
     """Serve one socket until it ends, in the request's greenlet and context."""
     limits = settings().sockets
     connection = Connection(ws, limits)
-    version = handshake.requested_version()
+    version = 2 if request.args.get("v") == "2" else 1
     session = ChatSession(connection, runtime.current(), limits, connection_id=request_id(), version=version)
     serve(session, g.socket_caller)
 
@@ -69,7 +66,7 @@ def serve(session: ChatSession, caller: Authenticated | None) -> None:
             message = connection.receive(session.seconds_until_due())
             if message is not None:
                 received += 1
-                handle(session, message)
+                handlers.handle(session, message)
                 gevent.sleep(0)  # a greenlet that waits for a database connection gets the one returned here
             session.keep_time()
     except ConnectionClosed:
@@ -81,9 +78,10 @@ def serve(session: ChatSession, caller: Authenticated | None) -> None:
         connection.abort()  # gunicorn kills a greenlet that does not end in time; nothing may be written after it
         raise
     finally:
-        session.leave()
+        user_id = session.caller.identity.user_id if session.caller else None
+        session.runtime.hub.leave(session, user_id)
         connection.finish()
-        session.forget()
+        session.runtime.hub.forget(session, user_id)
         _note_end(session, received)
 
 
@@ -105,39 +103,3 @@ def _note_end(session: ChatSession, received: int) -> None:
         frames_sent=connection.frames_sent,
         frames_dropped=connection.frames_dropped,
     )
-
-
-def handle(session: ChatSession, message: str | bytes) -> None:
-    """Handle one frame, and send an `error` frame if it is refused.
-
-    Raises:
-        ConnectionClosed: the socket has ended. Exception: any but a domain error.
-    """
-    client_msg_id: str | None = None
-    wait = session.wait_for_frame()
-    try:
-        kind, payload = _parse(message)
-        client_msg_id = handlers.client_msg_id_in(payload)
-        if session.connection.is_closing and kind not in handlers.KINDS_OF_MESSAGE:
-            return  # no response can be sent; but messages sent before a close frame are stored
-        if wait:
-            raise TooManyRequests("Too many frames; slow down.", retry_after_seconds=math.ceil(wait))
-        handlers.handle(session, kind, payload)
-    except ConnectionClosed:
-        raise
-    except TooManyRequests as failure:
-        session.refuse(failure, client_msg_id)
-        if session.refusals.take():
-            session.connection.close(CloseCode.RATE_LIMITED, "slow down, and reconnect after a while")
-    except Exception as failure:  # noqa: BLE001 - `refuse` raises all but domain errors
-        session.refuse(failure, client_msg_id)
-
-
-def _parse(message: str | bytes) -> tuple[str, dict[str, Any]]:
-    """Parse a frame and count it by its type, whatever the outcome."""
-    kind = metrics.OTHER
-    try:
-        kind, payload = handlers.parse(message)
-        return kind, payload
-    finally:
-        metrics.count_frame_received(kind)

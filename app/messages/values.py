@@ -62,7 +62,7 @@ class SentMessage:
     """A stored message; `is_repeated` if its client_msg_id was stored before."""
 
     message: MessageView
-    participant_ids: tuple[UUID, ...]
+    participant_ids: list[UUID]
     is_repeated: bool
 
 
@@ -75,12 +75,44 @@ class MessageList:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MessageBatch:
+    """The next messages of a conversation, its current participants, and its last number; 0 if it is unknown."""
+
+    participant_ids: list[UUID]
+    last_seq: int
+    messages: list[MessageView]
+
+
+@dataclass(frozen=True)
+class SyncPage:
+    """Messages after `after_seq`, oldest first, of a conversation that ends at `last_seq`.
+
+    A reset replaces what the client holds, up to the end.
+    """
+
+    messages: list[MessageView]
+    after_seq: int
+    last_seq: int
+    is_reset: bool = False
+
+    @property
+    def reached(self) -> int:
+        """The number up to which the client holds the conversation after this page."""
+        return self.messages[-1].seq if self.messages else self.after_seq
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the page reaches the end."""
+        return self.is_reset or self.reached >= self.last_seq
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReadMark:
     """Up to which number a participant has read, and since when."""
 
     last_read_seq: int
     read_at: datetime
-    participant_ids: tuple[UUID, ...]
+    participant_ids: list[UUID]
 
 
 @dataclass(frozen=True, kw_only=True)

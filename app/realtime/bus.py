@@ -4,7 +4,7 @@ An event says "read the log again" and carries no message. Both kinds lose what 
 listener reads the log after every connection, and every few seconds. `typing` and `read` are in no log and may be lost.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import uniform
 from typing import Any
@@ -33,7 +33,7 @@ class Event:
 
     kind: str
     conversation_id: UUID
-    to: tuple[UUID, ...]
+    to: Sequence[UUID]
     data: dict[str, Any]
 
     @property
@@ -46,9 +46,7 @@ class Event:
 
     def encode(self) -> str:
         """Serialise for the bus."""
-        return orjson.dumps(
-            {"kind": self.kind, "conversation_id": self.conversation_id, "to": self.to, "data": self.data}
-        ).decode()
+        return orjson.dumps(self).decode()
 
     @classmethod
     def decode(cls, payload: str | bytes) -> "Event":

@@ -21,7 +21,6 @@ from app.settings import SocketLimits
 
 CLOSE_PATIENCE_SECONDS = 1.5
 TOO_SLOW_REASON = "frames were not read fast enough"
-MAX_REASON_BYTES = 123  # of a close frame (RFC 6455 §5.5)
 MAX_KIND_END = 40  # characters of a frame up to the end of its type
 
 
@@ -44,9 +43,9 @@ class _Waiting(NamedTuple):
     is_droppable: bool
 
 
-def encode(frame: dict[str, Any]) -> str:
+def encode(kind: str, payload: Any = None) -> str:
     """Serialise a frame. Its type comes first."""
-    return orjson.dumps(frame).decode()
+    return orjson.dumps({"type": kind} if payload is None else {"type": kind, "payload": payload}).decode()
 
 
 def kind_of(text: str) -> str:
@@ -129,7 +128,7 @@ class Connection:
 
     def ping(self) -> None:
         """Send a ping, in a greenlet, as it may wait for the write lock."""
-        gevent.spawn(self._ping)
+        gevent.spawn(self._ws.ping)
 
     def wait_for_room(self) -> None:
         """Wait until the outbox is half empty. Raises ConnectionClosed if the socket ends, or does not read in time."""
@@ -144,7 +143,7 @@ class Connection:
         """Send a close frame after the outbox, which is emptied if the socket is too slow. Does not wait."""
         if self.is_closing:
             return
-        self._closing = (code, reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore"))
+        self._closing = (code, reason)
         if code is CloseCode.TOO_SLOW:
             self._empty_outbox()
         self._start_writing()
@@ -201,9 +200,3 @@ class Connection:
             self._empty_outbox()
         finally:
             self._writer = None
-
-    def _ping(self) -> None:
-        try:
-            self._ws.ping()
-        except OSError:
-            self._ws.event.set()  # the reader finds the connection ended

@@ -42,8 +42,8 @@ class Hub(Generic[Sub]):
 
     def __init__(self, limits: SocketLimits) -> None:
         self._limits = limits
-        self._open: dict[Connection, Sub] = {}
-        self._by_user: dict[UUID, dict[Connection, Sub]] = {}
+        self._open: set[Sub] = set()
+        self._by_user: dict[UUID, set[Sub]] = {}
         self._places: Counter[UUID] = Counter()
         self._allowances: dict[UUID, Allowance] = {}
         self.is_draining = False
@@ -70,7 +70,7 @@ class Hub(Generic[Sub]):
 
     def open(self, subscriber: Sub) -> None:
         """Add a socket, after its handshake."""
-        self._open[subscriber.connection] = subscriber
+        self._open.add(subscriber)
         metrics.OPEN_SOCKETS.set(len(self))
         if self.is_draining:
             self._dismiss(subscriber)
@@ -78,21 +78,19 @@ class Hub(Generic[Sub]):
     def join(self, subscriber: Sub) -> Allowance:
         """Add a socket to its user's. Returns the allowance that all of the user's sockets share."""
         self._places[subscriber.user_id] += 1
-        self._by_user.setdefault(subscriber.user_id, {})[subscriber.connection] = subscriber
-        if subscriber.user_id not in self._allowances:
-            self._allowances[subscriber.user_id] = Allowance(self._limits, times=SOCKETS_WORTH_A_USER)
-        return self._allowances[subscriber.user_id]
+        self._by_user.setdefault(subscriber.user_id, set()).add(subscriber)
+        return self._allowances.setdefault(subscriber.user_id, Allowance(self._limits, times=SOCKETS_WORTH_A_USER))
 
-    def leave(self, subscriber: Sub) -> None:
-        """Remove a joined socket from its user's. It counts until `forget`."""
-        of_user = self._by_user[subscriber.user_id]
-        del of_user[subscriber.connection]
-        if not of_user:
-            del self._by_user[subscriber.user_id]
+    def leave(self, subscriber: Sub, user_id: UUID | None) -> None:
+        """Remove a socket from its user's, if it had joined. It counts until `forget`."""
+        if user_id is not None:
+            self._by_user[user_id].remove(subscriber)
+            if not self._by_user[user_id]:
+                del self._by_user[user_id]
 
     def forget(self, subscriber: Sub, user_id: UUID | None) -> None:
         """Remove a socket that has ended; `user_id` if it had joined."""
-        self._open.pop(subscriber.connection, None)
+        self._open.remove(subscriber)
         metrics.OPEN_SOCKETS.set(len(self))
         if user_id is not None:
             self._places[user_id] -= 1
@@ -106,16 +104,16 @@ class Hub(Generic[Sub]):
     def subscribers_of(self, user_ids: Iterable[UUID]) -> Iterator[Sub]:
         """The sockets of these users at this moment."""
         for user_id in user_ids:
-            yield from list(self._by_user.get(user_id, {}).values())
+            yield from list(self._by_user.get(user_id, ()))
 
     def drain(self) -> None:
         """Tell every socket to reconnect, and close it with 1012; sockets that open later, too."""
         self.is_draining = True
-        for subscriber in list(self._open.values()):
+        for subscriber in list(self._open):
             self._dismiss(subscriber)
 
     def _dismiss(self, subscriber: Sub) -> None:
         if subscriber.version > 1:
             seconds = round(uniform(0, RECONNECT_SPREAD_SECONDS), 1)  # noqa: S311 - spreads load, guards nothing
-            subscriber.connection.send(encode({"type": "draining", "payload": {"reconnect_in": seconds}}))
+            subscriber.connection.send(encode("draining", {"reconnect_in": seconds}))
         subscriber.connection.close(CloseCode.RESTART, "the service restarts")

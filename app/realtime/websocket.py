@@ -1,6 +1,6 @@
 """The server's end of a WebSocket (RFC 6455): simple-websocket's, with deadlines, limits and back-pressure.
 
-`install` replaces flask-sock's `Server`, as flask-sock has no setting for the class. Measured without it: a slow client
+It replaces flask-sock's `Server`, as flask-sock has no setting for the class. Measured without it: a slow client
 received cut frames and two greenlets interleaved theirs, a client that never read blocked its writer for ever, a
 flooding client took 170 MB in 4 s, and permessage-deflate took 129 KB a socket instead of 40.
 """
@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import flask_sock
 import gevent
 import simple_websocket
 from gevent import Timeout
@@ -192,8 +191,8 @@ class WebSocket(simple_websocket.Server):  # type: ignore[misc]
         return message
 
     def ping(self) -> None:
-        """Send a ping (RFC 6455 §5.5.2)."""
-        with suppress(LocalProtocolError):
+        """Send a ping (RFC 6455 §5.5.2). If the connection is gone, the reader finds out."""
+        with suppress(LocalProtocolError, OSError):
             self.sock.send(self.ws.send(Ping()))
 
     def close(self, reason: int | None = None, message: str | None = None) -> None:
@@ -250,8 +249,3 @@ class WebSocket(simple_websocket.Server):  # type: ignore[misc]
 def _reader(target: Callable[[], None]) -> gevent.Greenlet:
     """Make what simple-websocket starts as a thread; it has the methods of one that are used."""
     return gevent.Greenlet(target)
-
-
-def install() -> None:
-    """Make flask-sock create `WebSocket`s; their options are `SOCK_SERVER_OPTIONS`."""
-    flask_sock.Server = WebSocket

@@ -2,7 +2,9 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import jsonschema
 import pytest
@@ -13,6 +15,7 @@ from marshmallow import Schema
 from app.messages import frames, handlers, schemas
 from app.messages.asyncapi import document
 from app.messages.socket import PATHS
+from app.messages.values import MessageView
 from app.observability import metrics
 from app.observability.metrics import FRAME_TYPES_RECEIVED, FRAME_TYPES_SENT
 from app.realtime.close_codes import CloseCode
@@ -69,6 +72,22 @@ def test_a_message_is_described_as_over_rest() -> None:
     assert MESSAGES["server-message"]["payload"]["properties"]["payload"] == expected
     sync = MESSAGES["server-sync"]["payload"]["properties"]["payload"]
     assert sync["properties"]["messages"]["items"] == expected
+
+
+@pytest.mark.parametrize("microseconds", [0, 120_000])
+@pytest.mark.parametrize("name", ["ada", None])
+def test_a_frame_holds_a_message_as_its_schema_dumps_it(microseconds: int, name: str | None) -> None:
+    message = MessageView(
+        id=uuid4(),
+        conversation_id=uuid4(),
+        sender_id=uuid4() if name else None,
+        sender_name=name,
+        content="Grüße",
+        created_at=datetime(2026, 11, 25, 3, 5, 15, microseconds, tzinfo=UTC),
+        seq=7,
+        client_msg_id=name,
+    )
+    assert json.loads(frames.message(message))["payload"] == schemas.Message().dump(message)
 
 
 def test_every_frame_is_described_and_no_other() -> None:

@@ -21,7 +21,7 @@ from app.messages import delivery, handlers, service
 from app.messages.delivery import Delivery
 from app.messages.runtime import ChatRuntime
 from app.messages.session import ChatSession
-from app.messages.values import ConversationHead, MessageList, MessagePage, MessageView
+from app.messages.values import ConversationHead, MessageBatch, MessageList, MessagePage, MessageView
 from app.models import Role
 from app.realtime.bus import Event
 from app.realtime.close_codes import CloseCode
@@ -88,12 +88,11 @@ class Log:
         self._happen()
         return MessageList(messages=found if page.oldest_first else found[::-1], last_seq=last)
 
-    def batches(
-        self, after: Mapping[UUID, int], *, limit: int
-    ) -> dict[UUID, tuple[tuple[UUID, ...], list[MessageView]]]:
+    def batches(self, after: Mapping[UUID, int], *, limit: int) -> dict[UUID, MessageBatch]:
         found = [message(seq) for seq in range(after[TALK] + 1, self.last_seq + 1)][:limit]
+        batch = MessageBatch(participant_ids=[ADA.user_id], last_seq=self.last_seq, messages=found)
         self._happen()
-        return {TALK: ((ADA.user_id,), found)}
+        return {TALK: batch}
 
     def _happen(self) -> None:
         meanwhile, self.meanwhile = self.meanwhile, lambda: None
@@ -200,7 +199,7 @@ def test_a_hole_in_the_log_ends_the_socket_and_is_not_looked_into_again_and_agai
 
     def with_a_hole(after: Mapping[UUID, int], *, limit: int) -> Any:
         reads.append(after)
-        return {TALK: ((ADA.user_id,), [message(5), message(6)])}
+        return {TALK: MessageBatch(participant_ids=[ADA.user_id], last_seq=6, messages=[message(5), message(6)])}
 
     recorder = begun(runtime, {})
     monkeypatch.setattr(service, "batches", with_a_hole)
