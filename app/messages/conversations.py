@@ -13,8 +13,8 @@ from app.db.session import translate_integrity_errors
 from app.errors import InvalidInput
 from app.messages.repository import accessible, statement, value_of
 from app.messages.values import Change, ConversationHead, ConversationPage, ConversationView, MessageView
-from app.models import Conversation, ConversationParticipant, Equipment, User
-from app.paging import Position, encode_cursor, invalid_cursor, time_of_key
+from app.models import Conversation, ConversationParticipant, Equipment
+from app.paging import Position, decode_cursor, encode_cursor, invalid_cursor, time_of_key
 
 # Unread messages are those of others after the read mark. A mark at the end needs no count.
 _UNREAD = """
@@ -150,17 +150,21 @@ def get_conversation(executor: Session | Connection, conversation_id: UUID, user
 def list_conversations(
     executor: Session | Connection, page: ConversationPage
 ) -> tuple[list[ConversationView], str | None]:
-    """A page of a user's conversations, latest activity first, and the cursor of the next one."""
-    before, after_id = _place(page.position)
+    """A page of a user's conversations, latest activity first, and the cursor of the next one.
+
+    Raises:
+        InvalidInput: the cursor is of another list.
+    """
+    start = decode_cursor(page.cursor, of_list=page.cursor_scope) if page.cursor else None
+    before, after_id = _place(start)
     values = {"user_id": page.user_id, "before": before, "after_id": after_id, "limit": page.limit + 1}
     found = [_view(row) for row in prepared.execute(executor, _LIST, values)]
     shown = found[: page.limit]
     if len(found) == len(shown):
         return shown, None
     last = shown[-1]
-    number = page.position.page + 1 if page.position else 2
-    position = Position(page=number, key=last.updated_at.isoformat(), id=str(last.id))
-    return shown, encode_cursor(position, of_list=page.cursor_scope)
+    end = Position(page=start.page + 1 if start else 2, key=last.updated_at.isoformat(), id=str(last.id))
+    return shown, encode_cursor(end, of_list=page.cursor_scope)
 
 
 def list_heads(executor: Session | Connection, user_id: UUID, *, limit: int) -> list[ConversationHead]:
@@ -177,7 +181,8 @@ def list_changed(session: Session, user_ids: Sequence[UUID], since: datetime) ->
 
 def list_still_there(session: Session, user_ids: Sequence[UUID]) -> set[UUID]:
     """The existing ones of these users."""
-    return set(session.scalars(select(User.id).where(User.id.in_(user_ids))))
+    existing = text("SELECT id FROM users WHERE id = ANY(:user_ids)")
+    return set(session.scalars(existing, {"user_ids": list(user_ids)}))
 
 
 def get_time(session: Session) -> datetime:

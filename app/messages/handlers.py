@@ -1,4 +1,4 @@
-"""The handlers of the clients' frames. They raise domain errors, which `socket` sends as `error` frames."""
+"""The handlers of the clients' frames, and the `error` frames for what they refuse."""
 
 import math
 from collections.abc import Callable

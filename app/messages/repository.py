@@ -202,9 +202,9 @@ def list_messages(
     executor: Session | Connection, conversation_id: UUID, user_id: UUID, page: MessagePage
 ) -> MessageList:
     """A page of a conversation's messages, in the page's order. Raises NotFound, Forbidden."""
-    statement = _LIST["ASC" if page.oldest_first else "DESC"]
+    listing = _LIST["ASC" if page.oldest_first else "DESC"]
     bounds = {"after_seq": page.after_seq, "before_seq": page.before_seq, "offset": page.offset, "limit": page.limit}
-    rows = prepared.execute(executor, statement, {"conversation_id": conversation_id, "user_id": user_id, **bounds})
+    rows = prepared.execute(executor, listing, {"conversation_id": conversation_id, "user_id": user_id, **bounds})
     found = accessible(rows)
     messages = [value_of(MessageView, row) for row in found if row.seq is not None]
     return MessageList(messages=messages, last_seq=found[0].last_seq)

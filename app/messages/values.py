@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from app.paging import Position, decode_cursor, fingerprint
+from app.paging import fingerprint
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 100
@@ -36,11 +35,6 @@ class ConversationPage:
     def cursor_scope(self) -> str:
         """The list that a cursor is bound to."""
         return fingerprint("conversations", self.user_id)
-
-    @cached_property
-    def position(self) -> Position | None:
-        """Where the page begins. Raises InvalidInput for a cursor of another list."""
-        return decode_cursor(self.cursor, of_list=self.cursor_scope) if self.cursor else None
 
 
 @dataclass(frozen=True, kw_only=True)
