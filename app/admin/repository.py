@@ -111,9 +111,8 @@ def list_entries(
     """A page of the audit log, newest first, and the exact total, in one statement."""
     conditions = _conditions(_ENTRY_CONDITIONS, filters)
     counted = select(func.count().label("total")).select_from(AuditEntry).where(*conditions).subquery("counted")
-    entries = (
-        _ENTRIES.where(*conditions).order_by(AuditEntry.id.desc()).limit(page.limit + 1)
-    )  # one more: is there a next
+    # The row after the page tells whether there is a next page.
+    entries = _ENTRIES.where(*conditions).order_by(AuditEntry.id.desc()).limit(page.limit + 1)
     entries = entries.offset(_offset(page)) if position is None else entries.where(AuditEntry.id < _entry_id(position))
     shown = entries.subquery("shown")
     found, total = _rows_and_total(session, counted, shown, shown.c.id.desc())

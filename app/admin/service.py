@@ -65,12 +65,12 @@ def change_role(actor: Actor, user_id: UUID, role: Role, *, only_if: Preconditio
 
 
 def delete_user(actor: Actor, user_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
-    """Delete a user. Raises PreconditionFailed, and as `users.service.lock_for_deletion`.
+    """Delete a user. Raises PreconditionFailed, and as `users.service.lock_for_role_change`.
 
     The version that a condition names counts the listings, which are deleted with the user.
     """
     with transaction() as session:
-        user = users.lock_for_deletion(session, actor, user_id)
+        user = users.lock_for_role_change(session, actor, user_id, None)
         _check(session, user_id, only_if)
         messages.leave_all(session, user_id)
         users.delete(session, actor, user)
@@ -106,14 +106,9 @@ def delete_equipment(actor: Actor, equipment_id: UUID, *, only_if: Precondition 
         equipment.take_down(session, actor, equipment_id, only_if=only_if)
 
 
-def cursor_scope(filters: Filters) -> str:
-    """The list that a cursor of the audit log belongs to: equal for equal filters."""
-    return fingerprint("audit log", *sorted(filters.items()))
-
-
 def list_entries(filters: Filters, page: PageRequest) -> Page[Row[Any]]:
     """The audit log, newest first. Raises InvalidInput for a cursor of another list."""
-    scope = cursor_scope(filters)
+    scope = fingerprint("audit log", *sorted(filters.items()))
     position = decode_cursor(page.cursor, of_list=scope) if page.cursor else None
     with transaction() as session:
         return repository.list_entries(session, filters, page, position=position, cursor_scope=scope)

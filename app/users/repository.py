@@ -1,7 +1,7 @@
 """SQL of users and their profiles."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import delete, or_, select, update
@@ -12,21 +12,17 @@ from app.db.session import translate_integrity_errors
 from app.errors import NotFound, UsernameTaken
 from app.models import OwnerProfile, RenterProfile, Role, User
 
+Found = TypeVar("Found")
+
 
 def get_user(session: Session, user_id: UUID) -> User:
     """One user. Raises NotFound."""
-    user = session.get(User, user_id)
-    if user is None:
-        raise _no_such_user()
-    return user
+    return _existing(session.get(User, user_id))
 
 
 def get_version(session: Session, user_id: UUID) -> int:
     """A user's version. Raises NotFound."""
-    version = session.scalar(select(User.version).where(User.id == user_id))
-    if version is None:
-        raise _no_such_user()
-    return version
+    return _existing(session.scalar(select(User.version).where(User.id == user_id)))
 
 
 def lock_user(session: Session, user_id: UUID) -> User:
@@ -34,16 +30,16 @@ def lock_user(session: Session, user_id: UUID) -> User:
 
     Other transactions may still insert rows that refer to the user.
     """
-    user = session.get(User, user_id, with_for_update={"key_share": True})
-    if user is None:
-        raise _no_such_user()
-    return user
+    return _existing(session.get(User, user_id, with_for_update={"key_share": True}))
 
 
-def update_user(session: Session, user: User, values: Mapping[str, Any]) -> None:
-    """Change a locked user; equal values write nothing. Raises UsernameTaken."""
+def save(session: Session, row: User | OwnerProfile | RenterProfile, values: Mapping[str, Any]) -> None:
+    """Insert or change a locked user, or a profile of one; equal values write nothing. Raises UsernameTaken."""
+    for name, value in values.items():
+        setattr(row, name, value)
+    session.add(row)
     with translate_integrity_errors(uq_users_username=UsernameTaken):
-        _save(session, user, values)
+        session.flush()
 
 
 def get_id_by_email(session: Session, email: str) -> UUID:
@@ -56,10 +52,10 @@ def get_id_by_email(session: Session, email: str) -> UUID:
 
 
 def lock_with_admins(session: Session, user_id: UUID) -> tuple[User | None, set[UUID]]:
-    """A user, if there is one, and the ids of all admins; whoever changes one of them waits until this is over.
+    """Lock a user, if it exists, and all admins; return the user and the ids of the admins.
 
-    One statement takes all these locks, in one order, so that no two of such changes wait for each other. It waits for
-    a change in progress, and then sees what that made of them.
+    One statement takes all these locks, in one order, so that two such transactions cannot deadlock. It waits for a
+    change in progress, and then reads its result.
     """
     wanted = select(User).where(or_(User.id == user_id, User.role == Role.ADMIN)).order_by(User.id)
     found = {user.id: user for user in session.scalars(wanted.with_for_update())}
@@ -67,12 +63,12 @@ def lock_with_admins(session: Session, user_id: UUID) -> tuple[User | None, set[
 
 
 def set_role(session: Session, user_id: UUID, role: Role) -> None:
-    """Give a user that the transaction has locked a role."""
+    """Change the role of a locked user."""
     session.execute(update(User).where(User.id == user_id).values(role=role))
 
 
 def delete_user(session: Session, user_id: UUID) -> None:
-    """Remove a user; what refers to one goes too, or goes on without, as each foreign key says."""
+    """Delete a user. Each foreign key says whether rows that refer to the user are deleted or kept."""
     session.execute(delete(User).where(User.id == user_id))
 
 
@@ -86,17 +82,7 @@ def find_renter_profile(session: Session, user_id: UUID) -> RenterProfile | None
     return session.get(RenterProfile, user_id)
 
 
-def save_profile(session: Session, profile: OwnerProfile | RenterProfile, values: Mapping[str, Any]) -> None:
-    """Insert or change a profile of a locked user; equal values write nothing."""
-    _save(session, profile, values)
-
-
-def _save(session: Session, row: User | OwnerProfile | RenterProfile, values: Mapping[str, Any]) -> None:
-    for name, value in values.items():
-        setattr(row, name, value)
-    session.add(row)
-    session.flush()
-
-
-def _no_such_user() -> NotFound:
-    return NotFound("There is no such user.")
+def _existing(found: Found | None) -> Found:
+    if found is None:
+        raise NotFound("There is no such user.")
+    return found

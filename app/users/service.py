@@ -47,7 +47,7 @@ def change(
     with transaction() as session:
         user = repository.lock_user(session, user_id)
         only_if.check(str(user.version))
-        repository.update_user(session, user, values)
+        repository.save(session, user, values)
         if user_id != identity.user_id:
             after = audit.changed_fields(values)
             audit.record(session, audit.actor(identity.user_id), Action.USER_CHANGED, user_id, after=after)
@@ -66,14 +66,27 @@ def promote(email: str, role: Role) -> User:
         return repository.get_user(session, user_id)
 
 
-def lock_for_role_change(session: Session, actor: Actor, user_id: UUID, role: Role) -> User:
-    """Lock a user and all admins, for `give_role`.
+def lock_for_role_change(session: Session, actor: Actor, user_id: UUID, role: Role | None) -> User:
+    """Lock a user and all admins, for `give_role`, or, with None, for `delete`.
+
+    No row that refers to the user is added meanwhile. The actor's role is read again: it may have changed since the
+    request began.
 
     Raises:
         NotFound. Forbidden: the actor is no longer an admin. Conflict: the actor, or the last admin, would lose the
             role.
     """
-    return _lock(session, actor, user_id, still_admin=role is Role.ADMIN)
+    user, admin_ids = repository.lock_with_admins(session, user_id)
+    if actor.user_id is not None and actor.user_id not in admin_ids:
+        raise Forbidden("Only admins may do this.")
+    if user is None:
+        raise NotFound("There is no such user.")
+    if role is not Role.ADMIN:
+        if user_id == actor.user_id:
+            raise Conflict("This is your own account. Another admin may change it.")
+        if admin_ids == {user_id}:
+            raise Conflict("This is the last admin. Give the role to another user first.")
+    return user
 
 
 def give_role(session: Session, actor: Actor, user: User, role: Role) -> None:
@@ -85,34 +98,11 @@ def give_role(session: Session, actor: Actor, user: User, role: Role) -> None:
     audit.record(session, actor, Action.USER_ROLE_CHANGED, user.id, before=before, after=after)
 
 
-def lock_for_deletion(session: Session, actor: Actor, user_id: UUID) -> User:
-    """Lock a user and all admins, for `delete`. No row that refers to the user is added meanwhile.
-
-    Raises:
-        NotFound. Forbidden: the actor is no longer an admin. Conflict: the user is the actor, or the last admin.
-    """
-    return _lock(session, actor, user_id, still_admin=False)
-
-
 def delete(session: Session, actor: Actor, user: User) -> None:
     """Delete a locked user with personal data and listings, and record it. Messages to other users stay."""
     before = {"role": user.role.value, "username": user.username}
     repository.delete_user(session, user.id)
     audit.record(session, actor, Action.USER_DELETED, user.id, before=before)
-
-
-def _lock(session: Session, actor: Actor, user_id: UUID, *, still_admin: bool) -> User:
-    """Lock a user and all admins. The actor's role is read again: it may have changed since the request began."""
-    user, admin_ids = repository.lock_with_admins(session, user_id)
-    if actor.user_id is not None and actor.user_id not in admin_ids:
-        raise Forbidden("Only admins may do this.")
-    if user is None:
-        raise NotFound("There is no such user.")
-    if not still_admin and user_id == actor.user_id:
-        raise Conflict("This is your own account. Another admin may change it.")
-    if not still_admin and admin_ids == {user_id}:
-        raise Conflict("This is the last admin. Give the role to another user first.")
-    return user
 
 
 def owner_profile_version(profile: OwnerProfile) -> str:
@@ -147,7 +137,7 @@ def save_owner_profile(
         if signup is OwnerSignup.OPEN and user.role is Role.RENTER:
             user.role = Role.OWNER
         profile = profile or OwnerProfile(user=user)
-        repository.save_profile(session, profile, values)
+        repository.save(session, profile, values)
         return profile
 
 
@@ -167,13 +157,13 @@ def save_renter_profile(
     """
     with transaction() as session:
         repository.lock_user(session, identity.user_id)
-        saved = repository.find_renter_profile(session, identity.user_id)
+        profile = repository.find_renter_profile(session, identity.user_id)
         empty = _empty_profile(identity.user_id)
-        only_if.check(str((saved or empty).version))
-        if saved is None and not values:
+        only_if.check(str((profile or empty).version))
+        if profile is None and not values:
             return empty
-        profile = saved or RenterProfile(user_id=identity.user_id, preferences={})
-        repository.save_profile(session, profile, values)
+        profile = profile or RenterProfile(user_id=identity.user_id, preferences={})
+        repository.save(session, profile, values)
         return profile
 
 

@@ -56,7 +56,7 @@ def test_an_admin_who_is_demoted_during_the_request_changes_nothing(
         with pytest.raises(Forbidden), transaction() as session:
             service.lock_for_role_change(session, former, user_id, Role.ADMIN)
         with pytest.raises(Forbidden), transaction() as session:
-            service.lock_for_deletion(session, former, user_id)
+            service.lock_for_role_change(session, former, user_id, None)
 
 
 class TestTheLastAdmin:
