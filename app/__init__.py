@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app,
         settings,
         is_draining=lambda: runtime.current().hub.is_draining,
-        probe_identity_provider=identity.identity_provider(app).fetch_metadata,
+        probe_identity_provider=identity.authenticator(app).identity_provider.fetch_metadata,
     )
     docs.init_app(app)
     runtime.init_app(app, settings)

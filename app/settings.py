@@ -18,7 +18,6 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-REALM = "gearyard"
 MAX_DEMO_ACCOUNTS = 10
 MAX_PORT = 65_535
 # A host in lower case or an IPv6 address, and an optional port.

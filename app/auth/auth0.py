@@ -1,16 +1,16 @@
 """HTTP client of Auth0's Authentication API.
 
 Every call has a total deadline and a limit of the response's size, and follows no redirect. Environment variables for
-proxies and .netrc files are not used. Callers hold no database connection.
+proxies and .netrc files are not used. Callers hold no database connection. Unavailable means that there is no usable
+response in time.
 """
 
 import io
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 import requests
 import structlog
@@ -19,7 +19,16 @@ from authlib.integrations.requests_client import OAuth2Session
 from gevent import Timeout
 from requests.adapters import HTTPAdapter
 
-from app.errors import Conflict, Forbidden, InvalidCredentials, InvalidInput, TooManyRequests, Unavailable
+from app.auth.principal import SubjectClaims
+from app.errors import (
+    Conflict,
+    Forbidden,
+    GearyardError,
+    InvalidCredentials,
+    InvalidInput,
+    TooManyRequests,
+    Unavailable,
+)
 from app.observability.metrics import IDENTITY_PROVIDER_CALLS, CallOutcome
 from app.settings import Settings
 
@@ -33,19 +42,7 @@ _NO_USERINFO = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FO
 PASSWORD_REALM_GRANT = "http://auth0.com/oauth/grant-type/password-realm"  # noqa: S105 - the name of a grant
 SCOPE = "openid profile email offline_access"
 
-Session = TypeVar("Session", bound=requests.Session)
-
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewAccount:
-    """An account created by Auth0. Its tokens carry `issuer` and `subject`."""
-
-    issuer: str
-    subject: str
-    email: str
-    email_verified: bool
 
 
 class Auth0Client:
@@ -60,54 +57,43 @@ class Auth0Client:
         self._adapter = HTTPAdapter()
 
     def fetch_key_set(self) -> Mapping[str, Any]:
-        """`GET /.well-known/jwks.json`.
-
-        Raises:
-            Unavailable: no response within `JWKS_TIMEOUT_SECONDS`, or not a JSON object.
-        """
-        return _json_object(self._get(".well-known/jwks.json", endpoint="jwks", timeout_seconds=JWKS_TIMEOUT_SECONDS))
+        """`GET /.well-known/jwks.json`. Raises Unavailable."""
+        with self._session("jwks", JWKS_TIMEOUT_SECONDS) as session:
+            return _json_object(session.get(f"{self._issuer}.well-known/jwks.json", withhold_token=True))
 
     def fetch_metadata(self) -> Mapping[str, Any]:
-        """`GET /.well-known/openid-configuration` (OpenID Connect Discovery §4), the cheapest request to answer.
-
-        Raises:
-            Unavailable: as `fetch_key_set`.
-        """
-        path = ".well-known/openid-configuration"
-        return _json_object(self._get(path, endpoint="discovery", timeout_seconds=METADATA_TIMEOUT_SECONDS))
+        """`GET /.well-known/openid-configuration`, the cheapest request to answer. Raises Unavailable."""
+        with self._session("discovery", METADATA_TIMEOUT_SECONDS) as session:
+            return _json_object(session.get(f"{self._issuer}.well-known/openid-configuration", withhold_token=True))
 
     def fetch_userinfo(self, access_token: str) -> Mapping[str, Any]:
-        """`GET /userinfo` (OpenID Connect Core §5.3); empty if the token is not accepted there.
+        """`GET /userinfo` (OpenID Connect Core §5.3); empty if the token is not accepted there. Raises Unavailable."""
+        with self._session("userinfo") as session:
+            session.token = {"access_token": access_token, "token_type": "Bearer"}
+            response = session.get(f"{self._issuer}userinfo")
+            return {} if response.status_code in _NO_USERINFO else _json_object(response)
 
-        Raises:
-            Unavailable: no response.
-        """
-        headers = {"Authorization": f"Bearer {access_token}"}
-        response = self._get("userinfo", endpoint="userinfo", accepted_errors=_NO_USERINFO, headers=headers)
-        return _json_object(response) if response.status_code == requests.codes.ok else {}
-
-    def sign_up(self, email: str, password: str) -> NewAccount:
-        """`POST /dbconnections/signup`.
+    def sign_up(self, email: str, password: str) -> SubjectClaims:
+        """`POST /dbconnections/signup`. Returns the claims that the account's tokens will carry.
 
         Raises:
             Conflict: the account exists. InvalidInput: the tenant's rules refuse the password or the e-mail.
             TooManyRequests, Unavailable.
         """
         form = {"client_id": self._client_id, "connection": self._connection, "email": email, "password": password}
-        post = self._configured(requests.Session()).post
-        response = _call(post, f"{self._issuer}dbconnections/signup", endpoint="signup", json=form)
-        body = _json_object(response)
-        if response.status_code != requests.codes.ok:
-            raise _sign_up_refusal(response.status_code, body)
-        identifier = body.get("_id")
+        with self._session("signup") as session:
+            response = session.post(f"{self._issuer}dbconnections/signup", json=form, withhold_token=True)
+            if 400 <= response.status_code < 500:
+                raise _sign_up_refusal(response.status_code, response.json())
+            account = _json_object(response)
+        identifier = account.get("_id")
         if not isinstance(identifier, str) or not identifier:
             raise _unavailable("a sign-up without an identifier")
-        # `_id` lacks the prefix of the connection that the token's `sub` has.
-        return NewAccount(
+        return SubjectClaims(
             issuer=self._issuer,
-            subject=f"auth0|{identifier}",
+            subject=f"auth0|{identifier}",  # `_id` lacks the prefix that the token's `sub` has
             email=email,
-            email_verified=body.get("email_verified") is True,
+            email_verified=account.get("email_verified") is True,
         )
 
     def log_in(self, email: str, password: str, *, client_address: str) -> Mapping[str, Any]:
@@ -134,53 +120,57 @@ class Auth0Client:
         Raises:
             InvalidCredentials, Forbidden, TooManyRequests, Unavailable.
         """
-        return self._fetch_token(grant_type="refresh_token", refresh_token=refresh_token)
+        return self._fetch_token(grant_type="refresh_token", refresh_token=refresh_token, headers={})
 
-    def _configured(self, session: Session) -> Session:
-        """A new session for each call, because a session keeps cookies and tokens. All share the connection pool."""
-        session.trust_env = False
+    def _fetch_token(self, *, headers: Mapping[str, str], **parameters: str) -> Mapping[str, Any]:
+        headers = {"Accept": "application/json", **headers}
+        with self._session("token") as session:
+            try:
+                token = session.fetch_token(f"{self._issuer}oauth/token", headers=headers, **parameters)
+            except OAuthError as error:
+                raise _token_refusal(error) from error
+            if not isinstance(token.get("access_token"), str):
+                raise _unavailable("a token response without a token")
+            return dict(token)
+
+    @contextmanager
+    def _session(self, endpoint: str, timeout_seconds: int = API_TIMEOUT_SECONDS) -> Iterator[OAuth2Session]:
+        """A session for one call, which has a deadline and is measured. Calls share connections, but not cookies."""
+        began_at, outcome = time.perf_counter(), CallOutcome.FAILED
+
+        def on_response(response: requests.Response, **_: Any) -> None:
+            nonlocal outcome
+            _read_bounded(response)
+            if response.status_code == requests.codes.ok:
+                outcome = CallOutcome.OK
+            elif 400 <= response.status_code < 500:
+                outcome = CallOutcome.REFUSED
+
+        session = OAuth2Session(
+            self._client_id,
+            self._client_secret,
+            token_endpoint_auth_method="client_secret_post",  # noqa: S106 - the name of a method
+            default_timeout=timeout_seconds,
+            hooks={"response": [on_response]},
+            max_redirects=0,
+            trust_env=False,
+        )
         session.mount(self._issuer, self._adapter)
-        session.hooks["response"] = [_read_bounded]
-        return session
-
-    def _get(
-        self,
-        path: str,
-        *,
-        endpoint: str,
-        timeout_seconds: int = API_TIMEOUT_SECONDS,
-        accepted_errors: Sequence[int] = (),
-        headers: Mapping[str, str] | None = None,
-    ) -> requests.Response:
-        get = self._configured(requests.Session()).get
-        url = self._issuer + path
-        response: requests.Response = _call(
-            get, url, endpoint=endpoint, timeout_seconds=timeout_seconds, headers=headers
-        )
-        if response.status_code not in (requests.codes.ok, *accepted_errors):
-            raise _unavailable(f"status {response.status_code}")
-        return response
-
-    def _fetch_token(self, *, headers: Mapping[str, str] | None = None, **parameters: str) -> Mapping[str, Any]:
-        session = self._configured(
-            OAuth2Session(
-                self._client_id,
-                self._client_secret,
-                token_endpoint_auth_method="client_secret_post",  # noqa: S106 - the name of a method
-            )
-        )
-        fetch = partial(session.fetch_token, **parameters)
-        headers = {"Accept": "application/json", **(headers or {})}
         try:
-            token: Mapping[str, Any] = _call(fetch, f"{self._issuer}oauth/token", endpoint="token", headers=headers)
-        except OAuthError as error:
-            raise _token_refusal(error) from error
-        if not isinstance(token.get("access_token"), str):
-            raise _unavailable("a token response without a token")
-        return token
+            # requests' timeout is one for each read; this is the deadline of all reads together.
+            with Timeout(timeout_seconds + GRACE_SECONDS):
+                yield session
+        except GearyardError:
+            raise
+        except (Exception, Timeout) as error:
+            # requests, urllib3 and Authlib have exceptions of their own for a failed request or an invalid response.
+            outcome = CallOutcome.FAILED
+            raise _unavailable(type(error).__name__) from error
+        finally:
+            IDENTITY_PROVIDER_CALLS.labels(endpoint, outcome).observe(time.perf_counter() - began_at)
 
 
-def _read_bounded(response: requests.Response, **_: Any) -> None:
+def _read_bounded(response: requests.Response) -> None:
     """Read the body before requests does, which has no limit of its size."""
     body = response.raw.read(MAX_RESPONSE_BYTES + 1, decode_content=True)
     if len(body) > MAX_RESPONSE_BYTES:
@@ -189,40 +179,10 @@ def _read_bounded(response: requests.Response, **_: Any) -> None:
     response.raw = io.BytesIO(body)
 
 
-def _call(
-    send: Callable[..., Any], url: str, *, endpoint: str, timeout_seconds: int = API_TIMEOUT_SECONDS, **options: Any
-) -> Any:
-    began_at, outcome = time.perf_counter(), CallOutcome.FAILED
-    try:
-        # requests' timeout is one for each read; this is the deadline of all reads together.
-        with Timeout(timeout_seconds + GRACE_SECONDS):
-            result = send(url, timeout=timeout_seconds, allow_redirects=False, **options)
-        outcome = _outcome(result)
-        return result
-    except OAuthError:
-        outcome = CallOutcome.REFUSED
-        raise
-    except (Exception, Timeout) as error:
-        # requests, urllib3 and Authlib have exceptions of their own for a failed request or an invalid response.
-        raise _unavailable(type(error).__name__) from error
-    finally:
-        IDENTITY_PROVIDER_CALLS.labels(endpoint, outcome).observe(time.perf_counter() - began_at)
-
-
-def _outcome(result: Any) -> CallOutcome:
-    """The label of the metric. A result that is not a response is a token."""
-    if not isinstance(result, requests.Response) or result.status_code == requests.codes.ok:
-        return CallOutcome.OK
-    return CallOutcome.REFUSED if 400 <= result.status_code < 500 else CallOutcome.FAILED
-
-
 def _json_object(response: requests.Response) -> Mapping[str, Any]:
-    try:
-        body = response.json()
-    except ValueError as error:
-        raise _unavailable("not JSON") from error
+    body = response.json() if response.status_code == requests.codes.ok else None
     if not isinstance(body, dict):
-        raise _unavailable("not a JSON object")
+        raise _unavailable(f"status {response.status_code} without a JSON object")
     return body
 
 

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from threading import Lock
-from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -42,7 +42,7 @@ class KeySetCache:
         self._fetch = fetch
         self._ttl_seconds = ttl_seconds
         self._clock = clock
-        self._keys: Mapping[str, RSAKey] = MappingProxyType({})
+        self._keys: Mapping[str, RSAKey] = {}
         self._fetched_at = float("-inf")
         self._last_failed = False
         self._cool_down_until = float("-inf")
@@ -110,18 +110,14 @@ def _usable_keys(key_set: Mapping[str, Any]) -> Mapping[str, RSAKey]:
     keys = {entry["kid"]: key for entry in entries if (key := _signing_key(entry)) is not None}
     if not keys:
         raise Unavailable("The identity provider published no usable key.")
-    return MappingProxyType(keys)
+    return keys
 
 
 def _signing_key(entry: Any) -> RSAKey | None:
     match entry:
-        case {"kty": "RSA", "kid": str(), "n": str(), "e": str()}:
-            if entry.get("use", "sig") != "sig" or entry.get("alg", "RS256") != "RS256":
-                return None
-        case _:
-            return None
-    try:
-        key = RSAKey.import_key({"kty": "RSA", "n": entry["n"], "e": entry["e"]})
-    except (JoseError, ValueError):
-        return None
-    return key if key.public_key.key_size >= MIN_RSA_BITS else None
+        case {"kty": "RSA", "kid": str(), "n": str() as n, "e": str() as e}:
+            if entry.get("use", "sig") == "sig" and entry.get("alg", "RS256") == "RS256":
+                with suppress(JoseError, ValueError):
+                    key = RSAKey.import_key({"kty": "RSA", "n": n, "e": e})
+                    return key if key.public_key.key_size >= MIN_RSA_BITS else None
+    return None

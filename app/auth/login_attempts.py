@@ -2,9 +2,9 @@
 
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -25,7 +25,7 @@ class AttemptKey(NamedTuple):
     address: str
 
 
-@dataclass(kw_only=True)
+@dataclass
 class AttemptCounter:
     """Attempts to log in to one account, from one address or from all.
 
@@ -58,7 +58,6 @@ class Counters:
     account: AttemptCounter
     pair: AttemptCounter
     now: datetime
-    has_new_row: bool = False
 
 
 _COLUMNS = [getattr(LoginAttempts, field.name) for field in fields(AttemptCounter)]
@@ -74,22 +73,17 @@ def lock_counters(session: Session, key: AttemptKey, *, attempts: int, lockout: 
         constraint="pk_login_attempts", set_={"attempts": LoginAttempts.attempts + attempts}
     )
     # RETURNING is evaluated once the lock is held, its clock_timestamp() too.
-    result = session.execute(counted.returning(*_COLUMNS, LoginAttempts.address, func.clock_timestamp().label("now")))
-    rows = {row.address: row for row in result}
-    return Counters(
-        account=_counter(rows[ALL_ADDRESSES]),
-        pair=_counter(rows[key.address]),
-        now=rows[key.address].now,
-        has_new_row=any(row.attempts == attempts for row in rows.values()),
-    )
+    result = session.execute(counted.returning(LoginAttempts.address, func.clock_timestamp(), *_COLUMNS))
+    rows = {address: (now, AttemptCounter(*columns)) for address, now, *columns in result}
+    now, pair = rows[key.address]
+    return Counters(account=rows[ALL_ADDRESSES][1], pair=pair, now=now)
 
 
 def save_counters(session: Session, key: AttemptKey, counters: Counters) -> None:
     """Update the rows of counters that this transaction has locked."""
-    by_address = {ALL_ADDRESSES: counters.account, key.address: counters.pair}
     rows = [
         {"account": key.account, "address": address, **asdict(counter), "expires_at": counter.expires_at}
-        for address, counter in by_address.items()
+        for address, counter in ((ALL_ADDRESSES, counters.account), (key.address, counters.pair))
     ]
     session.execute(update(LoginAttempts), rows)
 
@@ -118,7 +112,3 @@ def remove_oldest_known_addresses(session: Session, account: bytes) -> None:
         .offset(MAX_KNOWN_ADDRESSES)
     )
     session.execute(delete(LoginAttempts).where(LoginAttempts.account == account, LoginAttempts.address.in_(oldest)))
-
-
-def _counter(row: Row[Any]) -> AttemptCounter:
-    return AttemptCounter(**{column.key: row._mapping[column.key] for column in _COLUMNS})

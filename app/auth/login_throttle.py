@@ -100,10 +100,11 @@ def account_of(email: str) -> bytes:
 def _reserve(limits: LoginLimits, key: AttemptKey) -> Reservation:
     with transaction() as session:
         counters = login_attempts.lock_counters(session, key, attempts=1, lockout=_lockout(limits))
+        has_new_row = 1 in (counters.account.attempts, counters.pair.attempts)
         decision = reserve(counters, limits)
         if isinstance(decision, Reservation):
             login_attempts.save_counters(session, key, counters)
-        if counters.has_new_row:
+        if has_new_row:
             login_attempts.remove_expired(session)
     if isinstance(decision, Refusal):
         wait_seconds = math.ceil(decision.wait.total_seconds())

@@ -24,9 +24,9 @@ class Identity:
         return self.role is Role.ADMIN
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SubjectClaims:
-    """An issuer's claims about a subject. `email_verified` is true only with an e-mail."""
+    """An issuer's claims about a subject. `email_verified` is true only with an acceptable e-mail address."""
 
     issuer: str
     subject: str

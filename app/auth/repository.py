@@ -1,19 +1,17 @@
 """SQL of identities and their users."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Connection, Text, bindparam, exists, insert, select, text, update
+from sqlalchemy import ARRAY, Connection, Row, Text, bindparam, exists, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from app.auth.principal import Identity, SubjectClaims
-from app.common.email import is_same_email
 from app.db import prepared
 from app.db.prepared import PreparedStatement
 from app.db.session import translate_integrity_errors
-from app.errors import Conflict, InvalidToken, NotFound, UsernameTaken
+from app.errors import Conflict, InvalidToken, UsernameTaken
 from app.models import ExternalIdentity, Role, User
 
 IdentityKey = tuple[str, str]  # issuer, subject
@@ -21,7 +19,8 @@ IdentityKey = tuple[str, str]  # issuer, subject
 _FIND_IDENTITIES = PreparedStatement(
     "find_identities",
     text("""
-SELECT wanted.issuer, wanted.subject, u.id, u.email, u.email_verified, u.role, u.username, u.full_name, u.avatar_url
+SELECT wanted.issuer, wanted.subject,
+    u.id AS user_id, u.email, u.email_verified, u.role, u.username, u.full_name, u.avatar_url
 FROM unnest(:issuers, :subjects) AS wanted (issuer, subject)
 JOIN identities i ON i.issuer = wanted.issuer AND i.subject = wanted.subject
 LEFT JOIN users u ON u.id = i.user_id
@@ -48,60 +47,41 @@ class KnownIdentity(NamedTuple):
         return self.user
 
 
-@dataclass(frozen=True, kw_only=True)
-class EmailHolder:
-    """The user with a verified address, which is unique."""
-
-    user_id: UUID
-    email: str
-
-    def has_verified(self, email: str) -> bool:
-        """Whether it is this address, and not another one that the database's collation takes for the same."""
-        return is_same_email(self.email, email)
-
-
 def find_identities(
     executor: Session | Connection, identities: Sequence[IdentityKey]
 ) -> dict[IdentityKey, KnownIdentity]:
     """The stored ones of these identities: one query, by primary key."""
-    issuers, subjects = ([key[part] for key in identities] for part in (0, 1))
-    rows = prepared.execute(executor, _FIND_IDENTITIES, {"issuers": issuers, "subjects": subjects})
-    return {(issuer, subject): KnownIdentity(_identity(*user)) for issuer, subject, *user in rows}
+    issuers, subjects = zip(*identities, strict=True)
+    rows = prepared.execute(executor, _FIND_IDENTITIES, {"issuers": [*issuers], "subjects": [*subjects]})
+    return {(row.issuer, row.subject): KnownIdentity(_identity(row) if row.user_id else None) for row in rows}
 
 
-def _identity(user_id: UUID | None, email: str | None, email_verified: bool, role: str, *names: Any) -> Identity | None:
-    if user_id is None:
-        return None
-    username, full_name, avatar_url = names
+def _identity(row: Any) -> Identity:
     return Identity(
-        user_id=user_id,
-        email=email,
-        email_verified=email_verified,
-        role=Role(role),
-        username=username,
-        full_name=full_name,
-        avatar_url=avatar_url,
+        user_id=row.user_id,
+        email=row.email,
+        email_verified=row.email_verified,
+        role=Role(row.role),
+        username=row.username,
+        full_name=row.full_name,
+        avatar_url=row.avatar_url,
     )
 
 
-def find_identity(session: Session, issuer: str, subject: str) -> Identity | None:
+def find_identity(session: Session, key: IdentityKey) -> Identity | None:
     """The user of one identity, if it is stored. Raises InvalidToken if the user was deleted."""
-    known = find_identities(session, [(issuer, subject)]).get((issuer, subject))
+    known = find_identities(session, [key]).get(key)
     return known.existing_user() if known is not None else None
 
 
-def get_identity(session: Session, issuer: str, subject: str) -> Identity:
-    """As `find_identity`; raises NotFound if it is not stored."""
-    identity = find_identity(session, issuer, subject)
-    if identity is None:
-        raise NotFound("There is no such account.")
-    return identity
+def get_identity(session: Session, key: IdentityKey) -> Identity:
+    """The user of an identity that is stored. Raises InvalidToken if the user was deleted."""
+    return find_identities(session, [key])[key].existing_user()
 
 
-def find_holder(executor: Session | Connection, email: str) -> EmailHolder | None:
-    """The user with this verified address by the database's comparison: see `EmailHolder.has_verified`."""
-    row = executor.execute(select(User.id, User.email).where(User.email == email, User.email_verified)).one_or_none()
-    return EmailHolder(user_id=row.id, email=row.email) if row is not None else None
+def find_holder(executor: Session | Connection, email: str) -> Row[UUID, str | None] | None:
+    """The `id` and `email` of the user with this verified address, compared by the database: see `is_same_email`."""
+    return executor.execute(select(User.id, User.email).where(User.email == email, User.email_verified)).one_or_none()
 
 
 def add_user(session: Session, claims: SubjectClaims, *, username: str | None, full_name: str | None) -> UUID:
@@ -117,12 +97,13 @@ def add_user(session: Session, claims: SubjectClaims, *, username: str | None, f
         return session.execute(insert(User).values(**values).returning(User.id)).scalar_one()
 
 
-def add_identity(session: Session, issuer: str, subject: str, user_id: UUID) -> None:
+def add_identity(session: Session, key: IdentityKey, user_id: UUID) -> None:
     """Bind a subject to a user, which is final.
 
     Raises:
         IdentityTaken: the subject is bound already, or the user was deleted since it was read.
     """
+    issuer, subject = key
     with translate_integrity_errors(pk_identities=IdentityTaken, fk_identities_user_id=IdentityTaken):
         session.execute(insert(ExternalIdentity).values(issuer=issuer, subject=subject, user_id=user_id))
 

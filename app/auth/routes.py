@@ -6,7 +6,7 @@ from typing import Any
 from flask import request
 
 from app.auth import schemas, service
-from app.auth.identity import caller, id_tokens, identity_provider
+from app.auth.identity import authenticator, caller
 from app.auth.principal import Identity
 from app.web.access import public
 from app.web.api import BASE_PATH, Blueprint, settings
@@ -23,7 +23,7 @@ blueprint = Blueprint("auth", __name__, url_prefix=f"{BASE_PATH}/auth", descript
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def sign_up(account: dict[str, Any]) -> dict[str, Any]:
     """Make an account."""
-    return service.sign_up(identity_provider(), **{"username": None, "full_name": None, **account})
+    return service.sign_up(authenticator().identity_provider, **account)
 
 
 @blueprint.route("/auth0/login", methods=["POST"])
@@ -34,8 +34,10 @@ def sign_up(account: dict[str, Any]) -> dict[str, Any]:
 @blueprint.refuses(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 def log_in(credentials: dict[str, Any]) -> Any:
     """Exchange e-mail and password for tokens."""
-    address = request.remote_addr or ""
-    return service.log_in(identity_provider(), id_tokens(), settings().logins, **credentials, client_address=address)
+    parts, address = authenticator(), request.remote_addr or ""
+    return service.log_in(
+        parts.identity_provider, parts.id_tokens, settings().logins, **credentials, client_address=address
+    )
 
 
 @blueprint.route("/auth0/refresh", methods=["POST"])
@@ -47,7 +49,7 @@ def log_in(credentials: dict[str, Any]) -> Any:
 @blueprint.doc(operationId="refreshTokens")
 def refresh(grant: dict[str, Any]) -> Any:
     """Exchange a refresh token for a fresh access token."""
-    return service.refresh(identity_provider(), **grant)
+    return authenticator().identity_provider.refresh(**grant)
 
 
 @blueprint.route("/me")

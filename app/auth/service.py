@@ -19,7 +19,7 @@ from app.auth.auth0 import Auth0Client
 from app.auth.principal import Identity, SubjectClaims
 from app.auth.repository import IdentityKey, KnownIdentity
 from app.auth.tokens import TokenVerifier, VerifiedToken
-from app.common.email import email_claims
+from app.common.email import email_claims, is_same_email
 from app.db.batching import BatchLoader
 from app.db.session import single_statement, transaction
 from app.errors import Forbidden, GearyardError, InvalidInput, Unavailable, UsernameTaken
@@ -48,16 +48,18 @@ def identify(token: VerifiedToken, *, fetch_userinfo: Callable[[], Mapping[str, 
     """
     if token.subject.endswith(MACHINE_SUBJECT_SUFFIX):
         raise Forbidden("The token belongs to an application, not to a user.")
-    claims = _claims_of(token)
     known = _known.get((token.issuer, token.subject))
     if known is not None:
         user = known.existing_user()
-        email = _email_to_verify(user, claims)
+        email = _email_to_verify(user, token)
         if email is None or _is_held(email):
             return user
-    elif claims.email is None and f"{token.issuer}userinfo" in token.audience:
-        claims = _claims_of_userinfo(token, fetch_userinfo())
-    return provision(claims)
+    elif token.email is None and f"{token.issuer}userinfo" in token.audience:
+        userinfo = fetch_userinfo()
+        # OpenID Connect Core §5.3.2: claims about another subject must not be used.
+        email, email_verified = email_claims(userinfo if userinfo.get("sub") == token.subject else {})
+        token = replace(token, email=email, email_verified=email_verified)
+    return provision(token)
 
 
 def _find_known(keys: Sequence[IdentityKey]) -> Mapping[IdentityKey, KnownIdentity]:
@@ -100,27 +102,33 @@ def provision(claims: SubjectClaims, *, username: str | None = None, full_name: 
 def _find_link_or_create(
     session: Session, claims: SubjectClaims, username: str | None, full_name: str | None
 ) -> Identity:
-    known = repository.find_identity(session, claims.issuer, claims.subject)
+    key = claims.issuer, claims.subject
+    known = repository.find_identity(session, key)
     if known is not None:
         email = _email_to_verify(known, claims)
         if email is None or repository.find_holder(session, email) is not None:
             return known
         repository.confirm_email(session, known.user_id, email)
-        return repository.get_identity(session, claims.issuer, claims.subject)
+        return repository.get_identity(session, key)
     email = claims.verified_email
     holder = repository.find_holder(session, email) if email is not None else None
-    if email is not None and holder is not None and holder.has_verified(email):
-        user_id = holder.user_id
+    if email is not None and holder is not None and is_same_email(holder.email or "", email):
+        user_id = holder.id
     else:
         # The database takes the address for the holder's, so it can be verified for one user only.
         claims = claims if holder is None else replace(claims, email_verified=False)
         user_id = repository.add_user(session, claims, username=username, full_name=full_name)
-    repository.add_identity(session, claims.issuer, claims.subject, user_id)
-    return repository.get_identity(session, claims.issuer, claims.subject)
+    repository.add_identity(session, key, user_id)
+    return repository.get_identity(session, key)
 
 
 def sign_up(
-    identity_provider: Auth0Client, *, email: str, password: str, username: str | None, full_name: str | None
+    identity_provider: Auth0Client,
+    *,
+    email: str,
+    password: str,
+    username: str | None = None,
+    full_name: str | None = None,
 ) -> dict[str, Any]:
     """Create an account at the identity provider, and its user under the subject that its tokens carry.
 
@@ -132,10 +140,7 @@ def sign_up(
             repository.refuse_taken_username(session, username)
     _refuse_weak_password(password, [email, username or "", full_name or ""])
     account = identity_provider.sign_up(email, password)
-    claims = SubjectClaims(
-        issuer=account.issuer, subject=account.subject, email=account.email, email_verified=account.email_verified
-    )
-    identity = _provision_account(claims, username=username, full_name=full_name)
+    identity = _provision_account(account, username=username, full_name=full_name)
     return {
         "id": identity.user_id,
         "email": account.email,
@@ -175,20 +180,11 @@ def log_in(
     with login_throttle.attempt(limits, email=email, client_address=client_address):
         tokens = identity_provider.log_in(email, password, client_address=client_address)
     try:
-        provision(_claims_of(id_tokens.verify(str(tokens.get("id_token")))))
+        provision(id_tokens.verify(str(tokens.get("id_token"))))
     except (GearyardError, SQLAlchemyError) as error:
         # The tokens are valid, and the first request with them provisions the user.
         log.warning("login_not_provisioned", reason=type(error).__name__)
     return tokens
-
-
-def refresh(identity_provider: Auth0Client, refresh_token: str) -> Mapping[str, Any]:
-    """Exchange a refresh token for new tokens.
-
-    Raises:
-        InvalidCredentials: it is not valid. Forbidden, TooManyRequests, Unavailable.
-    """
-    return identity_provider.refresh(refresh_token)
 
 
 def _refuse_weak_password(password: str, personal: list[str]) -> None:
@@ -196,15 +192,3 @@ def _refuse_weak_password(password: str, personal: list[str]) -> None:
     if estimate["score"] < MIN_PASSWORD_SCORE:
         advice = estimate["feedback"]["warning"] or "Use a few uncommon words."
         raise InvalidInput.of("password", f"Too easy to guess. {advice}", "too_weak")
-
-
-def _claims_of(token: VerifiedToken) -> SubjectClaims:
-    return SubjectClaims(
-        issuer=token.issuer, subject=token.subject, email=token.email, email_verified=token.email_verified
-    )
-
-
-def _claims_of_userinfo(token: VerifiedToken, userinfo: Mapping[str, Any]) -> SubjectClaims:
-    # OpenID Connect Core §5.3.2: claims about another subject must not be used.
-    email, email_verified = email_claims(userinfo if userinfo.get("sub") == token.subject else {})
-    return SubjectClaims(issuer=token.issuer, subject=token.subject, email=email, email_verified=email_verified)

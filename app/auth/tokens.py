@@ -17,6 +17,7 @@ from joserfc import jws, jwt
 from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import RSAKey
 
+from app.auth.principal import SubjectClaims
 from app.common import strict_json
 from app.common.email import email_claims
 from app.errors import InvalidToken, TokenExpired
@@ -37,18 +38,11 @@ _ACCEPTED_TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class VerifiedToken:
-    """The claims of a valid token. `expires_at` is `exp`, in seconds since the epoch.
+class VerifiedToken(SubjectClaims):
+    """The claims of a valid token. `expires_at` is `exp`, in seconds since the epoch."""
 
-    `email_verified` is true only if the claim is boolean true and there is an acceptable e-mail address.
-    """
-
-    issuer: str
-    subject: str
     audience: frozenset[str]
     expires_at: float
-    email: str | None
-    email_verified: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,6 @@ from app.db.engine import is_unavailable
 from app.errors import GearyardError, Problem
 from app.observability import metrics
 from app.observability.failures import report_unexpected
-from app.settings import REALM
 from app.web.json import json_response
 from app.web.negotiation import JSON, PROBLEM_JSON, best_match
 from app.web.request_context import request_id
@@ -129,7 +128,7 @@ def _challenge(error: GearyardError) -> str:
     code = next((code for kind, code in _CHALLENGE_CODES.items() if isinstance(error, kind)), None)
     description = _NOT_IN_A_DESCRIPTION.sub("?", error.message)
     reason = f', error="{code}", error_description="{description}"' if code else ""
-    return f'Bearer realm="{REALM}"{reason}'
+    return f'Bearer realm="gearyard"{reason}'
 
 
 def http_error(error: HTTPException) -> Response:
