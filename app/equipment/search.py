@@ -30,7 +30,7 @@ from app.equipment.document import as_geometry, distance_metres, document_column
 from app.equipment.words import split_words, tsquery, word_values
 from app.geo import BoundingBox, GeographyText, Point
 from app.models import Category, Condition, Equipment, EquipmentTally
-from app.paging import PageRequest, Position, decode_cursor, fingerprint, invalid_cursor, time_of_key
+from app.paging import MAX_LIMIT, PageRequest, Position, decode_cursor, fingerprint, invalid_cursor, time_of_key
 
 MAX_STATEMENTS = 512
 EDGES = ("west", "south", "east", "north")
@@ -106,6 +106,7 @@ class QueryShape:
     words: int
     sort: Sort
     has_cursor: bool
+    has_offset: bool
 
     @property
     def reads_all_matches(self) -> bool:
@@ -124,6 +125,7 @@ def query_shape(search: Search) -> QueryShape:
         words=0 if filters.words is None else len(split_words(filters.words)),
         sort=search.sort,
         has_cursor=bool(search.page.cursor),
+        has_offset=search.offset > 0,
     )
 
 
@@ -210,8 +212,11 @@ def search_statement(shape: QueryShape) -> PreparedStatement:
     """
     order = _order(shape)
     total, candidates = _matches_read_once(shape, order) if shape.reads_all_matches else _matches_counted(shape, order)
-    page = select(candidates).order_by(*order.by(candidates))
-    page = page.limit(_FETCH_LIMIT).offset(_OFFSET)
+    begins_list = not shape.filters and not shape.has_offset
+    if begins_list:
+        # A generic plan takes a LIMIT without a constant for a tenth of all rows, which it would rather sort.
+        candidates = select(candidates).order_by(*order.by(candidates)).limit(MAX_LIMIT + 1).subquery("first")
+    page = select(candidates).order_by(*order.by(candidates)).limit(_FETCH_LIMIT).offset(_OFFSET)
     counted, rows = total.subquery("counted"), page.subquery("page")
     distance = None
     if "point" in shape.filters:
@@ -223,8 +228,8 @@ def search_statement(shape: QueryShape) -> PreparedStatement:
         .outerjoin(Equipment, Equipment.id == rows.c.id)
         .order_by(*order.by(rows))
     )
-    # Within a small radius one plan is best for all values; for other shapes the best plan depends on them.
-    has_generic_plan = shape.is_near and shape.filters == {"point", "radius_metres"}
+    # For these shapes one plan is best for all values; for others the best plan depends on them.
+    has_generic_plan = begins_list or (shape.is_near and shape.filters == {"point", "radius_metres"})
     return PreparedStatement("search", statement, custom_plan=not has_generic_plan)
 
 
