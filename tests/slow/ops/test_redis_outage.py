@@ -15,6 +15,7 @@ from tests.support.waiting import in_parallel, until
 
 AWAY, BACK = "rate_limits_redis_away", "rate_limits_redis_back"
 RETRY_SECONDS = 3  # how often a worker tries whether Redis is back
+BUS_TIMEOUT_SECONDS = 2  # a worker's bus gives up a connection that does not answer, and makes another
 LONGEST_SECONDS = 15  # far above Redis's timeout of 1 s, because the machine may be busy
 
 
@@ -44,6 +45,7 @@ def asked_all(service: ServiceProcess) -> bool:
 
 def test_redis_goes_and_comes_back_and_no_request_fails(redis: RedisProcess, environment: dict[str, str]) -> None:
     with ServiceProcess({**environment, "REDIS_URL": redis.url}, workers=WORKERS) as service:
+        assert asked_all(service)  # a worker's first count loads its script, which takes long on a busy machine
         asked_before = times_logged(service, "request")
         assert flood(service) == {200: LIMIT, 429: FLOOD - LIMIT}
 
@@ -65,8 +67,7 @@ def test_redis_goes_and_comes_back_and_no_request_fails(redis: RedisProcess, env
 def test_a_redis_that_does_not_answer_delays_few_requests_and_not_for_long(
     mute: socket.socket, environment: dict[str, str]
 ) -> None:
-    # With protocol 2 a client begins with its name.
-    url = f"redis://127.0.0.1:{mute.getsockname()[1]}/0?protocol=2"
+    url = f"redis://127.0.0.1:{mute.getsockname()[1]}/0"
     with ServiceProcess({**environment, "REDIS_URL": url}, workers=WORKERS) as service:
 
         def seconds(_: int) -> float:
@@ -79,17 +80,17 @@ def test_a_redis_that_does_not_answer_delays_few_requests_and_not_for_long(
         connections(mute)
         began = time.monotonic()
         assert max(seconds(number) for number in range(100)) < LONGEST_SECONDS
-        assert connections(mute) <= WORKERS * (1 + (time.monotonic() - began) / RETRY_SECONDS)
+        elapsed = time.monotonic() - began
+        assert connections(mute) <= WORKERS * (2 + elapsed / RETRY_SECONDS + elapsed / BUS_TIMEOUT_SECONDS)
         assert times_logged(service, AWAY) == WORKERS
         assert not [trouble for trouble in UNEXPECTED if trouble in service.log()]
 
 
 def connections(listener: socket.socket) -> int:
-    """The number of requests that tried Redis since the last call. The bus connects too, under another name."""
+    """The number of connections since the last call: of requests that tried Redis, and of the bus."""
     found = 0
     with suppress(BlockingIOError):
         while True:
-            with listener.accept()[0] as connection:
-                connection.settimeout(LONGEST_SECONDS)
-                found += b"gearyard-limits" in connection.recv(1024)
+            listener.accept()[0].close()
+            found += 1
     return found
