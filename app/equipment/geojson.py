@@ -59,15 +59,14 @@ def feature_collection(page: Page[EquipmentDocument]) -> bytes:
     items = [orjson.loads(document.json) for document in page.items]
     points = [Point(**item["coordinates"]) for item in items if item["coordinates"] is not None]
     counts = {name: getattr(page, name) for name in ("total", "page", "limit", "total_pages", "next_cursor")}
-    box = {"bbox": _bbox(BoundingBox.around(points))} if points else {}
-    return orjson.dumps({"type": "FeatureCollection", **counts, **box, "features": list(map(_feature, items))})
+    collection = {"type": "FeatureCollection", **counts, "features": [_feature(item) for item in items]}
+    if points:
+        box = BoundingBox.around(points)
+        collection["bbox"] = [box.west, box.south, box.east, box.north]
+    return orjson.dumps(collection)
 
 
 def _feature(item: dict[str, Any]) -> dict[str, Any]:
     point = item.pop("coordinates")
     geometry = point and {"type": "Point", "coordinates": [point["longitude"], point["latitude"]]}
     return {"type": "Feature", "id": item["id"], "geometry": geometry, "properties": item}
-
-
-def _bbox(box: BoundingBox) -> list[float]:
-    return [box.west, box.south, box.east, box.north]

@@ -6,21 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    Connection,
-    Row,
-    Uuid,
-    any_,
-    bindparam,
-    delete,
-    false,
-    insert,
-    or_,
-    select,
-    text,
-    update,
-)
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row, delete, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from app.db import prepared
@@ -34,7 +21,7 @@ from app.paging import Position, encode_cursor
 
 MAX_CATEGORIES = 5_000
 
-_IS_ONE_OF = Equipment.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
+_IS_ONE_OF = Equipment.id == sa.any_(sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid)))
 _GET_ITEMS = PreparedStatement("get_items", select(*document_columns()).where(_IS_ONE_OF))
 _GET_VERSIONS = PreparedStatement("get_versions", select(Equipment.id, Equipment.version).where(_IS_ONE_OF))
 
@@ -108,7 +95,7 @@ def update_equipment(session: Session, equipment_id: UUID, values: Mapping[str, 
     Raises:
         InvalidInput: the category is unknown.
     """
-    differs = or_(false(), *(getattr(Equipment, name).is_distinct_from(value) for name, value in values.items()))
+    differs = sa.or_(sa.false(), *(getattr(Equipment, name).is_distinct_from(value) for name, value in values.items()))
     statement = update(Equipment).where(Equipment.id == equipment_id, differs).values(**values).returning(Equipment.id)
     with translate_integrity_errors(fk_equipment_category_id=_unknown_category):
         return session.scalar(statement, execution_options={"synchronize_session": False}) is not None

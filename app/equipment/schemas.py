@@ -54,8 +54,8 @@ class NewPhoto(Body):
     is_primary = Flag(load_default=False)
 
 
-class _EquipmentFields(Body):
-    """The fields of a listing that its owner sets."""
+class NewEquipment(Body):
+    """A listing to add: the fields that its owner sets."""
 
     category_id = fields.UUID(required=True)
     title = Text(min_length=3, max_length=200, required=True)
@@ -67,16 +67,12 @@ class _EquipmentFields(Body):
     is_available = Flag()
 
 
-class NewEquipment(_EquipmentFields):
-    """A listing to add."""
-
-
-class EquipmentChanges(_EquipmentFields):
+class EquipmentChanges(NewEquipment):
     """Some fields of a listing; the others stay unchanged."""
 
     def __init__(self, **options: Any) -> None:
         # `partial=True` would apply to `coordinates`, too, and accept a latitude without a longitude.
-        super().__init__(**{"partial": tuple(_EquipmentFields().fields), **options})
+        super().__init__(**{"partial": tuple(NewEquipment().fields), **options})
 
 
 class Item(ma.Schema):

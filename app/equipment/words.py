@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
 from app.models import PUNCTUATION, SEARCH_EXACT, SEARCH_STEMMED
 
 _PUNCTUATION = re.compile(PUNCTUATION)
+_STEMMED, _EXACT = (cast(literal_column(f"'{name}'"), REGCONFIG) for name in (SEARCH_STEMMED, SEARCH_EXACT))
 _EMPTY = cast(literal_column("''"), TSQUERY)  # neutral in a conjunction; matches nothing by itself
 
 
@@ -49,15 +50,11 @@ def _name(number: int) -> str:
 
 
 def _unless_stop_word(word: ColumnElement[str], parse: Callable[..., Any], term: ColumnElement[Any]) -> Any:
-    is_stop_word = func.numnode(parse(_config(SEARCH_STEMMED), word)) == 0
+    is_stop_word = func.numnode(parse(_STEMMED, word)) == 0
     return case((is_stop_word, _EMPTY), else_=term)
 
 
 def _either(parse: Callable[..., Any], word: ColumnElement[str]) -> ColumnElement[Any]:
-    stemmed: ColumnElement[Any] = parse(_config(SEARCH_STEMMED), word)
-    exact: ColumnElement[Any] = parse(_config(SEARCH_EXACT), word)
+    stemmed: ColumnElement[Any] = parse(_STEMMED, word)
+    exact: ColumnElement[Any] = parse(_EXACT, word)
     return stemmed.op("||", return_type=TSQUERY())(exact)
-
-
-def _config(name: str) -> ColumnElement[Any]:
-    return cast(literal_column(f"'{name}'"), REGCONFIG)

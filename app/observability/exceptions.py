@@ -46,10 +46,9 @@ def database_details(error: BaseException | None) -> dict[str, str | None]:
 def safe_text(error: BaseException) -> str:
     """The reason of an exception, free of user data."""
     match error:
-        case DBAPIError(orig=original):
-            return _listed(database_details(original))
-        case psycopg2.Error():
-            return _listed(database_details(error))
+        case DBAPIError() | psycopg2.Error():
+            details = database_details(getattr(error, "orig", error))
+            return ", ".join(f"{name} {value}" for name, value in details.items() if value)
         case OSError(errno=int() as number):
             return errno.errorcode.get(number, str(number))
         case AttributeError(name=str() as name, obj=owner) if name.isidentifier():
@@ -66,10 +65,6 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-
-
-def _listed(details: dict[str, str | None]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in details.items() if value)
 
 
 def _described(exc_info: ExcInfo) -> list[dict[str, Any]]:

@@ -71,13 +71,9 @@ def withhold_requests(_logger: Any, _name: str, event: EventDict) -> EventDict:
     invalid = _INVALID_REQUEST.match(text)
     if invalid is None:
         return {**event, "event": _QUERY.sub(WITHHELD, text)}
-    kind = sys.exc_info()[0]  # gunicorn says so while it handles the error
-    return {
-        **event,
-        "event": "Invalid request",
-        "client_address": invalid[1],
-        "reason": kind.__name__ if kind is not None else None,
-    }
+    kind = sys.exc_info()[0]  # gunicorn logs it while it handles the error
+    reason = kind.__name__ if kind is not None else None
+    return {**event, "event": "Invalid request", "client_address": invalid[1], "reason": reason}
 
 
 def escape(_logger: Any, _name: str, event: EventDict) -> EventDict:

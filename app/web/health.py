@@ -88,19 +88,16 @@ class IdentityProviderHealth:
 
 
 class _Readiness:
-    """Whether the database answers and its schema is not behind this code's. Anybody may ask, and connections are few:
+    """Whether the database answers and its schema is as new as this code.
 
-    whoever asks while a probe is under way gets its answer, and a good one is good for `FRESH_SECONDS`.
-
-    A revision that this code does not know is a later one's: while a new release is rolled out, those who still run the
-    old one go on. What a release migrates leaves the one before it working (deploy/README.md).
+    Concurrent callers share one probe, and a success counts for `FRESH_SECONDS`: the route is public and connections
+    are few. An unknown revision is a later release's, which leaves this one working (deploy/README.md).
     """
 
     def __init__(self, engine: Engine, migrations: ScriptDirectory) -> None:
         self._engine = engine
         self._expected = migrations.get_current_head()
-        earlier = {revision.revision for revision in migrations.walk_revisions()} - {self._expected}
-        self._behind = {None, *earlier}
+        self._outdated = {revision.revision for revision in migrations.walk_revisions()} - {self._expected}
         self._probe: gevent.Greenlet | None = None
         self._ready_at = float("-inf")
         self._problem: str | None = None
@@ -110,16 +107,18 @@ class _Readiness:
         if time.monotonic() - self._ready_at < FRESH_SECONDS:
             return
         if self._probe is None:
-            self._probe = gevent.spawn(self._ask)
+            self._probe = gevent.spawn(self._run_probe)
         problem = self._probe.get()
         if problem is not None:
             raise Unavailable(problem, retry_after_seconds=5)
 
-    def _ask(self) -> str | None:
-        """Ask the database; what is wrong, in words for anybody."""
+    def _run_probe(self) -> str | None:
+        """Query the database; return the problem in words for clients, and log each change of it."""
+        problem = None
         try:
             version = _schema_version(self._engine)
-            problem = "The database schema is behind this code." if version in self._behind else None
+            if version is None or version in self._outdated:
+                problem = "The database schema is behind this code."
             reason = f"schema {version}, expected {self._expected}"
         except (SQLAlchemyError, Timeout) as error:
             problem, reason = "The database does not answer.", str(error.__cause__ or error).strip()[:200]
@@ -127,17 +126,17 @@ class _Readiness:
             self._probe = None
         if problem is None:
             self._ready_at = time.monotonic()
-        if problem != self._problem:  # a flood of questions is no flood of lines
+        if problem != self._problem:
             log.warning("ready_again" if problem is None else "not_ready", reason=reason)
             self._problem = problem
         return problem
 
 
 def _schema_version(engine: Engine) -> str | None:
-    """The revision that the database is at; None before the first migration."""
+    """The database's revision; None before the first migration."""
     try:
         with Timeout(PROBE_TIMEOUT_SECONDS), engine.connect() as connection:
             version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
             return version
-    except ProgrammingError:  # there is no such table
+    except ProgrammingError:  # the table does not exist
         return None
