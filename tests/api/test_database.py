@@ -22,9 +22,6 @@ from app.settings import Settings
 ADD = text("INSERT INTO users (full_name) VALUES (:name)")
 FIND = text("SELECT count(*) FROM users WHERE full_name = :name")
 NAME = {"name": "Made by a test"}
-ADD_AND_NOTIFY = text(
-    "WITH added AS (INSERT INTO users (full_name) VALUES (:name)) SELECT pg_notify('of_a_test', 'heard')"
-)
 PID = text("SELECT pg_backend_pid()")
 IMPOSSIBLE = text("SELECT 1 / 0")
 SLEEP = text("SELECT pg_sleep(60)")
@@ -111,15 +108,6 @@ def end_backend(settings: Settings, pid: int) -> None:
 
 
 class TestSingleStatement:
-    def test_what_it_notifies_of_is_told_then(self, own: Settings, pooled: Engine) -> None:
-        with closing(connect_listener(own)) as listener:
-            listener.cursor().execute("LISTEN of_a_test")
-            with single_statement() as connection:
-                connection.execute(ADD_AND_NOTIFY, NAME)
-                listener.cursor().execute("SELECT")  # what was sent before comes before the answer
-                assert [heard.payload for heard in listener.notifies] == ["heard"]
-        assert committed(own) == 1
-
     def test_it_takes_one_round_trip_and_a_transaction_three(self, round_trips: list[int]) -> None:
         with single_statement() as connection:
             count(connection)

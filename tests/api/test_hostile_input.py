@@ -152,6 +152,9 @@ BODIES: dict[tuple[int, str], list[tuple[Any, ...]]] = {
     (400, "BAD_REQUEST"): [
         ("no JSON", b"{"),
         ("two documents", b"{}{}"),
+        ("single quotes", b"{'a':1}"),
+        ("a comma too many", b'{"a":1,}'),
+        ("a zero before a number", b'{"a":01}'),
         ("a comment", b"{/**/}"),
         ("a byte order mark", b"\xef\xbb\xbf{}"),
         ("deep arrays", _deep(b"[", b"]")),
@@ -165,13 +168,14 @@ BODIES: dict[tuple[int, str], list[tuple[Any, ...]]] = {
         ("a huge negative", b'{"a":-1e999999999}'),
         ("a huge integer", b'{"a":1' + b"0" * 400 + b"}"),
         ("250,000 digits", b'{"a":' + b"9" * 250_000 + b"}"),
-        ("a member twice", b'{"a":1,"a":2}'),
+        ("a member twice", b'{"planted":1,"planted":2}'),
+        ("a member twice further down", b'{"a":[{"b":1,"b":2}]}'),
         ("a member twice, once escaped", b'{"a":1,"\\u0061":2}'),
         ("half a pair", b'{"a":"\\ud800"}'),
         ("half a pair in a name", b'{"\\udfff":1}'),
         ("the halves turned round", b'{"a":"\\udc00\\ud800"}'),
         ("a NUL as it is", b'{"a":"\0"}'),
-        ("no UTF-8", b'{"a":"\xff"}'),
+        ("no UTF-8", b'{"planted":"\xff"}'),
         ("an overlong NUL", b'{"a":"\xc0\x80"}'),
         ("a surrogate in UTF-8", b'{"a":"\xed\xa0\x80"}'),
         ("UTF-16", '{"a":1}'.encode("utf-16"), f"{JSON}; charset=utf-16"),
@@ -218,6 +222,7 @@ def test_a_hostile_body_is_refused_by_every_route_that_takes_one(
         answer = client.open(path, method=row.method, data=body, content_type=content_type, headers=headers)
         assert_error(answer, *expected)
         assert len(answer.get_data()) < 20_000
+        assert b"planted" not in answer.get_data()
 
     rows = rows_that_read(client.application, "json")
     assert len(rows) > 10
@@ -229,6 +234,21 @@ def test_a_hostile_body_is_refused_by_every_route_that_takes_one(
     for _, *each in others:
         send(profile, *each)
     assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"a":1,"a":2}', "an object has a member twice"),
+        (b'{"a":NaN}', "NaN is not a JSON number"),
+        (b'"\xff"', "it is not UTF-8"),
+        (b"[" * 100_000, "it is nested too deeply"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_the_refusal_of_a_body_gives_its_reason(client: FlaskClient, owner: Person, body: bytes, reason: str) -> None:
+    answer = client.put(PROFILE, data=body, content_type=JSON, headers=owner.headers)
+    assert assert_error(answer, 400, "BAD_REQUEST")["message"] == f"The body is not valid JSON: {reason}."
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from app.models import LoginAttempts
 from app.observability import metrics
 from app.settings import Settings
 from tests.conftest import StatementCounter
-from tests.support.login_attempts import flood
 from tests.support.logins import (
     HOME,
     LOCKOUT_SECONDS,
@@ -27,6 +26,7 @@ from tests.support.logins import (
     Logins,
     assert_refused,
     count_rows,
+    flood,
     row_of,
     time_passes,
 )

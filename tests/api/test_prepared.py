@@ -25,13 +25,12 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import CompileError, DataError, DBAPIError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.orm import Session
 
 from app.db import prepared
 from app.db.engine import make_engine
 from app.db.prepared import MOST_PER_CONNECTION, PreparedStatement
-from app.models import Condition, Equipment
 from app.settings import Settings
 from tests.conftest import StatementCounter
 
@@ -114,15 +113,6 @@ def test_a_statement_is_planned_once_or_with_each_use_as_its_shape_says(session:
     assert session.execute(text(plans), {"name": wanted.name}).one() == ((0, 8) if custom_plan else (8, 0))
 
 
-def test_in_autocommit_it_is_planned_with_each_use_too(own_engine: Engine) -> None:
-    wanted = PreparedStatement("planned", select(NUMBER_BIND), custom_plan=True)
-    with Session(own_engine.execution_options(isolation_level="AUTOCOMMIT")) as session:
-        for _ in range(3):
-            assert prepared.execute(session, wanted, {"number": 7})[0][0] == 7
-        assert session.scalar(text("SELECT custom_plans FROM pg_prepared_statements")) == 3
-        assert session.scalar(text("SHOW plan_cache_mode")) == "force_generic_plan"
-
-
 class TestWhatHappensToAConnection:
     def test_discarded_statements_are_prepared_anew(self, session: Session) -> None:
         number(session)
@@ -149,12 +139,6 @@ class TestWhatHappensToAConnection:
         session.commit()
         assert prepared.execute(session, value, {})[0][0] == "7"
 
-    def test_in_autocommit_it_is_sent_once_more_too(self, own_engine: Engine) -> None:
-        with Session(own_engine.execution_options(isolation_level="AUTOCOMMIT")) as session:
-            number(session)
-            session.execute(text("DISCARD ALL"))
-            assert number(session) == 1
-
     @pytest.mark.parametrize("uses_before", [0, 1])
     def test_a_statement_that_fails_is_as_good_as_new_the_next_time(self, session: Session, uses_before: int) -> None:
         for _ in range(uses_before):
@@ -168,13 +152,6 @@ class TestWhatHappensToAConnection:
         assert prepared.execute(session, QUOTIENT, {"n": 5})[0][0] == 20
         assert number(session) == 1
         assert sorted(held(session)) == sorted([NUMBER.name, QUOTIENT.name])
-
-    def test_one_that_the_server_cannot_read_fails_alone(self, session: Session) -> None:
-        nonsense = PreparedStatement("nonsense", text("SELECT FROM nothing WHERE"))
-        with pytest.raises(ProgrammingError):
-            prepared.execute(session, nonsense, {})
-        session.rollback()
-        assert (number(session), held(session)) == (1, [NUMBER.name])
 
 
 def test_a_pooler_of_transactions_is_sent_no_prepared_statement(session: Session, settings: Settings) -> None:
@@ -208,34 +185,3 @@ def test_a_value_arrives_as_it_was_given(either_way: None, session: Session, typ
         assert received == value
         assert repr(received) == repr(value)
         assert session.scalar(text("SELECT (:shape)::regtype::text"), {"shape": same.types["value"]}) == received_as
-
-
-def test_an_enum_and_a_percent_sign_are_what_they_are(either_way: None, session: Session) -> None:
-    condition = bindparam("condition", type_=Equipment.condition.type)
-    wanted = PreparedStatement("percent", select(condition, literal("50%"), literal("it's"), func.mod(7, 4)))
-    for _ in range(2):
-        row = prepared.execute(session, wanted, {"condition": Condition.GOOD})[0]
-        assert tuple(row) == ("good", "50%", "it's", 3)
-
-
-class TestShape:
-    def test_a_value_without_a_type_is_refused(self) -> None:
-        with pytest.raises(CompileError):
-            PreparedStatement("untyped", text("SELECT :value"))
-
-    def test_a_value_that_is_missing_is_refused(self, session: Session) -> None:
-        with pytest.raises(KeyError):
-            prepared.execute(session, NUMBER, {})
-
-    def test_equal_statements_have_one_name_and_others_another(self) -> None:
-        def shape(label: str, type_: Any, constant: int) -> PreparedStatement:
-            return PreparedStatement(label, select(bindparam("value", type_=type_), literal(constant)))
-
-        first = shape("label", Integer, 1)
-        assert first.name == shape("label", Integer, 1).name
-        others = {shape("other", Integer, 1).name, shape("label", BigInteger, 1).name, shape("label", Integer, 2).name}
-        assert len({first.name, *others}) == 4
-
-    def test_it_can_be_written_for_another_client(self) -> None:
-        wanted = PreparedStatement("x", select(bindparam("a", type_=Integer) + literal(1), literal("5%")))
-        assert wanted.written(lambda name: f":{name}") == "SELECT CAST(:a AS INTEGER) + 1 AS anon_1, '5%' AS anon_2"

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from flask.testing import FlaskClient
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from werkzeug.test import TestResponse
 
 from app.auth import login_throttle
@@ -60,6 +60,19 @@ def row_of(email: str, address: str = "") -> LoginAttempts:
 def count_rows(*conditions: Any) -> int:
     with transaction() as session:
         return session.scalars(select(func.count()).select_from(LoginAttempts).where(*conditions)).one()
+
+
+def flood(rows: int, *, seconds_left: int) -> None:
+    """Insert rows of failing attempts, each of another account."""
+    with transaction() as session:
+        session.execute(
+            text("""
+            INSERT INTO login_attempts (account, address, attempts, failures, counted_until, expires_at)
+            SELECT sha256(gen_random_uuid()::text::bytea), '192.0.2.1', 1, 1, until, until
+            FROM generate_series(1, :rows), (SELECT clock_timestamp() + :left * interval '1 second' AS until) AS u
+            """),
+            {"rows": rows, "left": seconds_left},
+        )
 
 
 def assert_refused(answer: TestResponse, seconds: int = LOCKOUT_SECONDS) -> dict[str, Any]:

@@ -45,10 +45,9 @@ class TokenSigner:
     ) -> tuple[str, dict[str, Any], dict[str, Any]]:
         """The token, its claims and its header; by default a valid access token of a random subject.
 
-        `key` is current, next, previous (rotated out) or unpublished. `payload` replaces the JSON of the claims. An
+        `key` is current, next or unpublished. `payload` replaces the JSON of the claims. An
         `alg` of RS256, RS384 or RS512 is signed for real; "none" has an empty signature; HS256 is keyed with the public
-        key's PEM (RFC 8725 §2.1); any other name is put over an RS256 signature. Raises KeyError before the first
-        rotation for "previous".
+        key's PEM (RFC 8725 §2.1); any other name is put over an RS256 signature.
         """
         signing_key = self.key(key)
         header = {"alg": "RS256", "typ": "JWT", "kid": signing_key.kid} | (header or {})
@@ -74,13 +73,7 @@ class TokenSigner:
         if written_at == self._written_at:
             return
         state = json.loads(self._path.read_text())
-        before = self._keys.get("current")
-        keys = {name: RSAKey.import_key(state[name]) for name in ("current", "next")}
-        if state["previous"]:
-            keys["previous"] = RSAKey.import_key(state["previous"][0])
-        elif before is not None and before.kid != keys["current"].kid:
-            keys["previous"] = before  # a revocation removes it from the file
-        self._keys |= keys
+        self._keys |= {name: RSAKey.import_key(state[name]) for name in ("current", "next")}
         self._written_at = written_at
 
     def _default_claims(self) -> dict[str, Any]:

@@ -81,22 +81,6 @@ def servers(cluster: PostgresCluster) -> list[int]:
     return server_processes(cluster.socket_directory.name, account_for(cluster.data))
 
 
-def test_serves_postgis_in_utf8_and_utc(cluster: PostgresCluster) -> None:
-    cluster.psql("CREATE EXTENSION IF NOT EXISTS postgis")
-    answer = cluster.psql(
-        "SELECT ST_AsText(ST_Point(1, 2)), current_setting('timezone'), current_setting('server_encoding')"
-    )
-    assert answer == "POINT(1 2)|UTC|UTF8"
-
-
-def test_url_works_for_the_driver_and_needs_no_password(cluster: PostgresCluster) -> None:
-    connection = psycopg2.connect(cluster.url("postgres"))
-    try:
-        assert connection.info.host == str(cluster.socket_directory)
-    finally:
-        connection.close()
-
-
 def test_tcp_demands_the_password(cluster: PostgresCluster) -> None:
     psycopg2.connect(cluster.tcp_url("postgres")).close()
     with pytest.raises(psycopg2.OperationalError, match="password"):
@@ -107,22 +91,6 @@ def test_secrets_and_socket_are_its_owners_alone(cluster: PostgresCluster) -> No
     assert (cluster.directory / "password").stat().st_mode & 0o077 == 0
     assert cluster.socket_directory.stat().st_mode & 0o077 == 0
     assert cluster.socket_directory.stat().st_uid == account_for(cluster.data).uid
-
-
-def test_databases_are_created_copied_and_dropped(cluster: PostgresCluster) -> None:
-    name = 'it\'s a "name"'
-    cluster.create_database(name)
-    cluster.psql("CREATE TABLE kept AS SELECT 42 AS answer", name)
-    cluster.create_database("copy", template=name)
-    assert cluster.psql("SELECT answer FROM kept", "copy") == "42"
-    for database in (name, "copy", "never there"):
-        cluster.drop_database(database)
-        assert not cluster.has_database(database)
-
-
-def test_failing_sql_says_what_the_server_said(cluster: PostgresCluster) -> None:
-    with pytest.raises(ClusterError, match='relation "nowhere" does not exist'):
-        cluster.psql("SELECT * FROM nowhere")
 
 
 def test_stop_leaves_no_process_and_no_socket_and_restart_keeps_url_and_data(cluster: PostgresCluster) -> None:

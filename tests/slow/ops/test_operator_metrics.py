@@ -15,9 +15,6 @@ import pytest
 from prometheus_client.multiprocess import MultiProcessCollector
 from websockets.exceptions import ConnectionClosed
 
-from app.messages import frames, handlers
-from app.observability import metrics
-from app.realtime.connection import kind_of
 from tests.support.metrics import directory_of, read
 from tests.support.processes.redis import RedisProcess
 from tests.support.processes.service import GENEROUS_CHAT, ServiceProcess
@@ -94,13 +91,6 @@ class Growth:
         after = read(self._service)
         growth = {key: after[key] - self._before.get(key, 0) for key in after if key.startswith(f"{name} ")}
         return {key.split(f"('{label}', '")[1].split("'")[0]: grown for key, grown in growth.items() if grown}
-
-
-def test_the_fixed_types_are_those_of_the_protocol() -> None:
-    assert handlers.HANDLERS.keys() == metrics.FRAME_TYPES_RECEIVED
-    assert kind_of(frames.pong()) == "pong"
-    assert kind_of(frames.token_expiring(1)) == "token_expiring"
-    assert kind_of("x") == kind_of("") == ""
 
 
 def test_open_sockets_rise_and_fall_over_all_workers(service: ServiceProcess, ada: ChatUser) -> None:
