@@ -110,15 +110,6 @@ def test_of_a_request_that_gunicorn_cannot_read_the_kind_is_told_and_no_more(add
     assert event == {"event": "Invalid request", "client_address": address, "reason": "UnicodeError"}
 
 
-@pytest.mark.attack("secrets")
-@pytest.mark.parametrize("character", [*"\n\r\t\x00\x07\x1b\x7f\x85\x9b\u2028\u2029\u202e\ufeff\ud800", "\x0b", "\x0c"])
-def test_what_would_break_a_line_or_move_a_cursor_becomes_visible(character: str) -> None:
-    found = escaped(f"before{character}after")
-    assert found.isprintable()
-    assert found.startswith("before\\")
-    assert found.encode()
-
-
 def test_letters_of_every_alphabet_stay() -> None:
     text = "Zürich 北京 Ελλάδα 🚲"
     assert escaped(text) is text
