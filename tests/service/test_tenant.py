@@ -292,16 +292,6 @@ class TestSignup:
         claims = verify(tenant, login(tenant, "ada@example.test").json()["id_token"])[1]
         assert (claims["name"], claims["given_name"], claims["email_verified"]) == ("Ada L", "Ada", False)
 
-    def test_an_existing_email_is_refused_in_the_chosen_words(self, tenant: TenantProcess) -> None:
-        signup(tenant, "twice@example.test")
-        expected = {"name": "BadRequestError", "statusCode": 400}
-        again = signup(tenant, "TWICE@example.test")
-        assert again.status_code == 400
-        assert again.json() == expected | {"code": "user_exists", "description": "The user already exists."}
-        tenant.control("POST", "settings", {"existing_user_code": "invalid_signup"})
-        other = signup(tenant, "twice@example.test").json()
-        assert other == expected | {"code": "invalid_signup", "description": "Invalid sign up"}
-
     @pytest.mark.parametrize("password", ["Ab1!", "alllowercase", "lower1234", "UPPERCASE!!"])
     def test_a_weak_password_is_refused_with_its_rules(self, tenant: TenantProcess, password: str) -> None:
         response = signup(tenant, password=password)

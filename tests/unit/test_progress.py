@@ -58,16 +58,6 @@ def test_what_was_heard_of_before_it_began_starts_there_too() -> None:
     assert (progress.sent(NEW), progress.sent(KNOWN)) == (29, 5)
 
 
-def test_before_it_knows_where_they_stand_everything_waits_and_nothing_is_forgotten(beginning: Progress) -> None:
-    for conversation_id, seq in ((KNOWN, 6), (KNOWN, 8), (KNOWN, 7), (NEW, 1)):
-        assert not beginning.lacks(conversation_id, seq)
-    beginning.begin([head(KNOWN, 7)])
-    assert beginning.release_all() == {KNOWN: 8, NEW: 1}
-    assert beginning.release_all() == {}
-    assert beginning.lacks(KNOWN, 8)
-    assert beginning.lacks(NEW, 1)
-
-
 def test_of_two_that_are_replayed_the_second_still_waits_when_the_first_is_done(progress: Progress) -> None:
     for conversation_id in (KNOWN, OTHER):
         progress.hold(conversation_id, 0)
