@@ -129,7 +129,7 @@ def find_or_add_conversation(
     if conversation_id is None:
         existing = session.scalar(select(Conversation.id).where(Conversation.participant_key == key))
         if existing is None:
-            raise _unknown_participant()
+            raise InvalidInput.of("participant_ids", "There is no such user.", "unknown_reference")
         return existing, False
     people = [{"conversation_id": conversation_id, "user_id": user_id} for user_id in participant_ids]
     session.execute(insert(ConversationParticipant), people)
@@ -215,7 +215,3 @@ def _participant(one: dict[str, Any]) -> dict[str, Any]:
 
 def _unknown_equipment() -> InvalidInput:
     return InvalidInput.of("equipment_id", "There is no such equipment.", "unknown_reference")
-
-
-def _unknown_participant() -> InvalidInput:
-    return InvalidInput.of("participant_ids", "There is no such user.", "unknown_reference")

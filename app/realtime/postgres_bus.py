@@ -26,7 +26,7 @@ class PostgresBus(Bus):
 
     def _listen_once(self, deliver: Deliver, on_connected: OnConnected) -> None:
         with closing(connect_listener(self._settings)) as connection:
-            _execute(connection, f"LISTEN {CHANNEL}")
+            connection.cursor().execute(f"LISTEN {CHANNEL}")
             on_connected()
             while True:
                 _wait(connection)
@@ -43,9 +43,4 @@ def _wait(connection: Any) -> None:
         wait_read(connection.fileno(), SILENCE_SECONDS)
         connection.poll()
     except TimeoutError:
-        _execute(connection, "SELECT 1")
-
-
-def _execute(connection: Any, statement: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
+        connection.cursor().execute("SELECT 1")
