@@ -10,7 +10,7 @@ from app import audit
 from app.audit import Action, Actor
 from app.auth.principal import Identity
 from app.common.precondition import UNCONDITIONAL, Precondition
-from app.db.batching import BatchLoader, SingleFlight
+from app.db.batching import BatchLoader
 from app.db.session import single_statement, transaction
 from app.equipment import repository
 from app.equipment.document import EquipmentDocument, EquipmentPage
@@ -33,8 +33,9 @@ def can_edit(identity: Identity, owner_id: UUID) -> bool:
 
 
 def search(wanted: Search) -> EquipmentPage:
-    """Find listings; concurrent identical searches share one query. Raises InvalidInput for an invalid cursor."""
-    return _searches.get(wanted)
+    """Find listings. Raises InvalidInput for an invalid cursor."""
+    with single_statement() as connection:
+        return repository.search(connection, wanted)
 
 
 def list_own(identity: Identity, page: PageRequest) -> EquipmentPage:
@@ -52,11 +53,6 @@ def version(equipment_id: UUID) -> int:
     return _existing(_versions.get(equipment_id))
 
 
-def _search(wanted: Search) -> EquipmentPage:
-    with single_statement() as connection:
-        return repository.search(connection, wanted)
-
-
 def _get_items(ids: Sequence[UUID]) -> Mapping[UUID, EquipmentDocument]:
     with single_statement() as connection:
         return repository.get_items(connection, ids)
@@ -67,7 +63,6 @@ def _get_versions(ids: Sequence[UUID]) -> Mapping[UUID, int]:
         return repository.get_versions(connection, ids)
 
 
-_searches = SingleFlight(_search)
 _items = BatchLoader(_get_items)
 _versions = BatchLoader(_get_versions)
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 from uuid import uuid4
 
+import gevent
 import pytest
 from flask.testing import FlaskClient
 
@@ -16,6 +17,8 @@ from app.observability.logging import OURS
 from app.settings import Settings
 from tests.conftest import StatementCounter
 from tests.support.rows import Person, add_equipment, new_equipment
+
+SECONDS = 20
 
 
 def request_line(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
@@ -80,6 +83,19 @@ def test_a_statement_that_fails_is_a_query_too(
     assert line["queries"] == len(counted) + counted.savepoints
     assert "INSERT INTO equipment" in counted.statements[-1]
     assert 0 < line["query_ms"] <= line["duration_ms"]
+
+
+def test_every_request_that_shares_a_read_counts_it(
+    client: FlaskClient, owner: Person, caplog: pytest.LogCaptureFixture, counting_statements: Counting
+) -> None:
+    paths = [f"/api/v1/equipment/{add_equipment(owner.id)}" for _ in range(3)]
+    with counting_statements() as counted:
+        requests = [gevent.spawn(client.application.test_client().get, path) for path in paths]
+        gevent.joinall(requests, timeout=SECONDS, raise_error=True)
+    assert len(counted) == 1
+    lines: list[Any] = [record.msg for record in caplog.records if record.name == "app.request"]
+    assert [line["queries"] for line in lines] == [1 + counted.savepoints] * 3
+    assert all(0 < line["query_ms"] <= line["duration_ms"] for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def http(stage: Stage, server: Server, requests: Sequence[Request]) -> HttpLoad:
 
 
 def alone(_stage: Stage, server: Server, requests: Sequence[Request]) -> HttpLoad:
-    """These requests one by one. Those who ask for the same at once share a search, which would hide what one costs."""
+    """These requests one by one. Concurrent requests for single listings share a read, which would hide its cost."""
     return HttpLoad(server.port, requests, connections=1)
 
 

@@ -31,7 +31,6 @@ def test_a_query_that_waits_does_not_stop_the_worker(own_cluster: PostgresCluste
     url = own_cluster.url("gearyard")
     with closing(psycopg2.connect(url)) as holder, ThreadPoolExecutor() as threads:
         holder.cursor().execute("LOCK TABLE equipment IN ACCESS EXCLUSIVE MODE")
-        # Different ones, as those who ask for the same at once share one search.
         lists = [f"/api/v1/equipment?limit={number}" for number in range(1, 6)]
         waiting = [threads.submit(fragile.request, "GET", path) for path in lists]
         until(lambda: scalar(url, LOCK_WAITS) == len(waiting))

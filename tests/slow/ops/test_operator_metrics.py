@@ -277,7 +277,6 @@ def test_connections_in_use_and_those_who_wait_for_one(environment: dict[str, st
             ThreadPoolExecutor(2 * WAITING) as threads,
         ):
             holder.cursor().execute("LOCK TABLE equipment")
-            # Different ones, as those who ask for the same at once share one search.
             lists = [f"/api/v1/equipment?limit={number}" for number in range(1, 2 * WAITING + 1)]
             asking = [threads.submit(service.request, "GET", path) for path in lists]
             # Whichever workers got them, one connection each is in use, and all others wait.
