@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -29,10 +30,12 @@ from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.orm import Session
 
 from app.db import prepared
-from app.db.engine import make_engine
-from app.db.prepared import MOST_PER_CONNECTION, PreparedStatement
+from app.db.engine import Database, is_unavailable, make_engine
+from app.db.prepared import MAX_PER_CONNECTION, PreparedStatement
+from app.db.session import bound_to, single_statement
 from app.settings import Settings
 from tests.conftest import StatementCounter
+from tests.support.assertions import assert_error
 
 NUMBER_BIND = bindparam("number", type_=Integer)
 NUMBER = PreparedStatement("number", select(NUMBER_BIND))
@@ -92,15 +95,15 @@ def test_it_outlasts_the_transaction_and_goes_with_the_connection(session: Sessi
 
 
 def test_a_connection_keeps_those_that_it_used_last(session: Session) -> None:
-    shapes = [PreparedStatement("many", select(literal(n), NUMBER_BIND)) for n in range(MOST_PER_CONNECTION + 5)]
-    for each in shapes[:MOST_PER_CONNECTION]:
+    shapes = [PreparedStatement("many", select(literal(n), NUMBER_BIND)) for n in range(MAX_PER_CONNECTION + 5)]
+    for each in shapes[:MAX_PER_CONNECTION]:
         prepared.execute(session, each, {"number": 1})
     prepared.execute(session, shapes[0], {"number": 1})
-    for each in shapes[MOST_PER_CONNECTION:]:
+    for each in shapes[MAX_PER_CONNECTION:]:
         assert prepared.execute(session, each, {"number": 7})[0][1] == 7
     left = {shapes[0].name, *(each.name for each in shapes[6:])}
     assert set(held(session)) == left
-    assert len(left) == MOST_PER_CONNECTION
+    assert len(left) == MAX_PER_CONNECTION
 
 
 @pytest.mark.parametrize("custom_plan", [True, False])
@@ -114,30 +117,51 @@ def test_a_statement_is_planned_once_or_with_each_use_as_its_shape_says(session:
 
 
 class TestWhatHappensToAConnection:
-    def test_discarded_statements_are_prepared_anew(self, session: Session) -> None:
-        number(session)
-        session.execute(text("DEALLOCATE ALL"))
-        session.commit()
-        assert (number(session), held(session)) == (1, [NUMBER.name])
-
-    def test_inside_a_transaction_that_could_lose_something_their_absence_is_an_error_once(
-        self, session: Session
-    ) -> None:
-        number(session)
-        session.execute(text("DEALLOCATE ALL"))
-        with pytest.raises(DBAPIError):
+    @pytest.mark.parametrize("isolation_level", ["READ COMMITTED", "AUTOCOMMIT"])
+    def test_discarded_statements_are_an_error_once(self, own_engine: Engine, isolation_level: Any) -> None:
+        with Session(own_engine.execution_options(isolation_level=isolation_level)) as session:
             number(session)
-        session.rollback()
-        assert number(session) == 1
+            session.execute(text("DEALLOCATE ALL"))
+            session.commit()
+            with pytest.raises(DBAPIError) as lost:
+                number(session)
+            assert is_unavailable(lost.value)
+            session.rollback()
+            assert (number(session), held(session)) == (1, [NUMBER.name])
 
-    def test_a_column_that_a_migration_changes_is_read_as_it_is_now(self, session: Session) -> None:
-        session.execute(text("CREATE TEMPORARY TABLE scratch AS SELECT 7 AS value"))
+    def test_a_column_that_a_migration_changes_is_read_as_it_is_after_an_error(
+        self, own_engine: Engine, session: Session
+    ) -> None:
+        session.execute(text("CREATE TABLE scratch AS SELECT 7 AS value"))
         session.commit()
-        value = PreparedStatement("value", text("SELECT value FROM scratch"))
-        assert prepared.execute(session, value, {})[0][0] == 7
-        session.execute(text("ALTER TABLE scratch ALTER COLUMN value TYPE text"))
-        session.commit()
-        assert prepared.execute(session, value, {})[0][0] == "7"
+        try:
+            value = PreparedStatement("value", text("SELECT value FROM scratch"))
+            assert prepared.execute(session, value, {})[0][0] == 7
+            session.execute(text("ALTER TABLE scratch ALTER COLUMN value TYPE text"))
+            session.commit()
+            with pytest.raises(DBAPIError) as lost:
+                prepared.execute(session, value, {})
+            assert is_unavailable(lost.value)
+            session.rollback()
+            assert prepared.execute(session, value, {})[0][0] == "7"
+        finally:
+            session.rollback()
+            session.execute(text("DROP TABLE scratch"))
+            session.commit()
+
+    def test_a_request_that_finds_its_statement_discarded_gets_503_and_the_next_one_works(
+        self, client: FlaskClient, settings: Settings
+    ) -> None:
+        own = Database(replace(settings, db_pool_size=1, db_max_overflow=0))
+        with bound_to(own):
+            assert client.get("/api/v1/equipment").status_code == 200
+            with single_statement() as connection:
+                connection.execute(text("DEALLOCATE ALL"))
+            answer = client.get("/api/v1/equipment")
+            assert_error(answer, 503, "SERVICE_UNAVAILABLE")
+            assert int(answer.headers["Retry-After"]) > 0
+            assert client.get("/api/v1/equipment").status_code == 200
+        own.engine.dispose()
 
     @pytest.mark.parametrize("uses_before", [0, 1])
     def test_a_statement_that_fails_is_as_good_as_new_the_next_time(self, session: Session, uses_before: int) -> None:

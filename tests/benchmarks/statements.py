@@ -78,8 +78,9 @@ def _script(
         name: shape.converters[name](value) if name in shape.converters else value for name, value in given.items()
     }
     texts = {**{name: _literal(value) for name, value in converted.items()}, **drawn}
-    in_one_round_trip = shape.calling.replace("; ", "\\; ")  # as the service sends it (pgbench: a backslash combines)
-    return Script(shape.name, shape.preparing % (), in_one_round_trip % texts, variables)
+    # One round trip, as in the service (pgbench: a backslash combines statements).
+    in_one_round_trip = shape.execute_sql.replace("; ", "\\; ")
+    return Script(shape.name, shape.prepare_sql % (), in_one_round_trip % texts, variables)
 
 
 def _identifier(variable: str) -> str:
