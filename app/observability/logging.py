@@ -1,4 +1,4 @@
-"""Logs: structlog for ours and for everyone else's, as JSON lines or for a person to read, to standard error."""
+"""Logging to standard error: structlog formats every logger's records, as JSON or as plain lines."""
 
 import logging.config
 from typing import Any
@@ -49,15 +49,15 @@ def keep_secrets_of(settings: Settings) -> None:
 
 
 def _log_greenlet_failure(_context: Any, _kind: Any, error: Any, _traceback: Any) -> None:
-    """Gevent's hook for what a greenlet leaves behind. Its context names the greenlet's arguments, so it stays out."""
+    """Gevent's hook for an unhandled error of a greenlet. Its context is ignored: it repeats arguments."""
     sentry.send(error)
     log.error("greenlet_failed", exc_info=error)
 
 
 def dict_config(*, level: str, as_json: bool) -> dict[str, Any]:
-    """The standard library's configuration: one handler and one format for every logger, gunicorn's among them.
+    """The standard library's configuration: one handler and one format for every logger, gunicorn's included.
 
-    Only our own loggers speak below `warning`: what others tell a debugger are requests, headers, statements and rows.
+    Only our own loggers log below `warning`: others' debug records hold requests, headers, statements and rows.
     """
     plain = structlog.dev.ConsoleRenderer(colors=False)
     render: list[Any] = [structlog.processors.JSONRenderer()] if as_json else [escape, plain]
@@ -77,7 +77,7 @@ def dict_config(*, level: str, as_json: bool) -> dict[str, Any]:
         "formatters": {"structured": formatter},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
         "root": {"handlers": ["stderr"], "level": _at_least("WARNING", level)},
-        # gunicorn's have handlers or levels of their own by default; here they speak through the root.
+        # By default gunicorn's loggers have handlers and levels of their own; here the root's handler serves them.
         "loggers": {
             OURS: {"level": level.upper()},
             "gunicorn.error": {"handlers": [], "propagate": True, "level": _at_least("INFO", level)},

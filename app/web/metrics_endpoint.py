@@ -2,7 +2,6 @@
 
 import os
 import struct
-from http import HTTPStatus
 
 import gevent
 from flask import Flask, Request, Response, request
@@ -52,7 +51,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         metrics.update_key_age()
         # One format for all: the library fails on an `Accept` whose version is no number.
         text, content_type = _generate(exporter)
-        return Response(text, status=HTTPStatus.OK, content_type=content_type)
+        return Response(text, content_type=content_type)
 
 
 def route(request: Request) -> str:
