@@ -46,7 +46,7 @@ class CategoryNode:
         return 1 + max((child.height for child in self.children), default=0)
 
 
-Tree = Mapping[UUID, CategoryNode]
+Tree = dict[UUID, CategoryNode]
 
 
 def list_all() -> list[CategoryNode]:
@@ -153,11 +153,9 @@ def _check_move(tree: Tree, node: CategoryNode, parent_id: UUID | None) -> None:
 
 
 def _check_depth(tree: Tree, parent_id: UUID | None, *, height: int) -> None:
-    """Raise Conflict if `height` levels do not fit below the parent, InvalidInput if the parent is unknown."""
+    """Raise Conflict if `height` levels do not fit below the parent. An unknown parent is the database's to refuse."""
     depth = 0
-    while parent_id is not None:
-        if parent_id not in tree:
-            raise repository.unknown_parent()
+    while parent_id in tree:
         depth, parent_id = depth + 1, tree[parent_id].parent_id
     if depth + height > MAX_DEPTH:
         message = f"Categories are at most {MAX_DEPTH} levels deep."

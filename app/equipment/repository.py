@@ -186,14 +186,13 @@ def delete_category(session: Session, category_id: UUID) -> None:
         session.execute(delete(Category).where(Category.id == category_id))
 
 
-def unknown_parent() -> InvalidInput:
-    """The error for a parent category that does not exist."""
+def _unknown_parent() -> InvalidInput:
     return InvalidInput.of("parent_id", "There is no such category.", "unknown_reference")
 
 
 def _translate_place_errors() -> AbstractContextManager[None]:
     return translate_integrity_errors(
-        fk_categories_parent_id=unknown_parent,
+        fk_categories_parent_id=_unknown_parent,
         uq_categories_root_name=_name_taken,
         uq_categories_parent_id_name=_name_taken,
     )
