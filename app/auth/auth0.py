@@ -115,11 +115,7 @@ class Auth0Client:
         )
 
     def refresh(self, refresh_token: str) -> Mapping[str, Any]:
-        """`POST /oauth/token` with the refresh_token grant (RFC 6749 §6).
-
-        Raises:
-            InvalidCredentials, Forbidden, TooManyRequests, Unavailable.
-        """
+        """`POST /oauth/token` with the refresh_token grant (RFC 6749 §6). Raises as `log_in`."""
         return self._fetch_token(grant_type="refresh_token", refresh_token=refresh_token, headers={})
 
     def _fetch_token(self, *, headers: Mapping[str, str], **parameters: str) -> Mapping[str, Any]:

@@ -63,10 +63,10 @@ class Counters:
 _COLUMNS = [getattr(LoginAttempts, field.name) for field in fields(AttemptCounter)]
 
 
-def lock_counters(session: Session, key: AttemptKey, *, attempts: int, lockout: timedelta) -> Counters:
-    """Lock the two counters, inserted if absent, and add to their `attempts`."""
-    until = func.clock_timestamp() + lockout
-    new = {"account": key.account, "attempts": attempts, "counted_until": until, "expires_at": until}
+def lock_counters(session: Session, key: AttemptKey, *, attempts: int) -> Counters:
+    """Lock the two counters and add to their `attempts`. Absent counters are inserted as expired ones."""
+    now = func.clock_timestamp()
+    new = {"account": key.account, "attempts": attempts, "counted_until": now, "expires_at": now}
     # The account's row comes first in every transaction: its holder meets no other at the pair's row.
     statement = insert(LoginAttempts).values([{**new, "address": each} for each in (ALL_ADDRESSES, key.address)])
     counted = statement.on_conflict_do_update(
@@ -74,9 +74,9 @@ def lock_counters(session: Session, key: AttemptKey, *, attempts: int, lockout: 
     )
     # RETURNING is evaluated once the lock is held, its clock_timestamp() too.
     result = session.execute(counted.returning(LoginAttempts.address, func.clock_timestamp(), *_COLUMNS))
-    rows = {address: (now, AttemptCounter(*columns)) for address, now, *columns in result}
-    now, pair = rows[key.address]
-    return Counters(account=rows[ALL_ADDRESSES][1], pair=pair, now=now)
+    rows = {address: (locked_at, AttemptCounter(*columns)) for address, locked_at, *columns in result}
+    locked_at, pair = rows[key.address]
+    return Counters(account=rows[ALL_ADDRESSES][1], pair=pair, now=locked_at)
 
 
 def save_counters(session: Session, key: AttemptKey, counters: Counters) -> None:

@@ -99,7 +99,7 @@ def account_of(email: str) -> bytes:
 
 def _reserve(limits: LoginLimits, key: AttemptKey) -> Reservation:
     with transaction() as session:
-        counters = login_attempts.lock_counters(session, key, attempts=1, lockout=_lockout(limits))
+        counters = login_attempts.lock_counters(session, key, attempts=1)
         has_new_row = 1 in (counters.account.attempts, counters.pair.attempts)
         decision = reserve(counters, limits)
         if isinstance(decision, Reservation):
@@ -116,7 +116,7 @@ def _settle(limits: LoginLimits, key: AttemptKey, reservation: Reservation, outc
     """Record the outcome. If that fails, the response stands and the attempt stays a failure."""
     try:
         with transaction() as session:
-            counters = login_attempts.lock_counters(session, key, attempts=0, lockout=_lockout(limits))
+            counters = login_attempts.lock_counters(session, key, attempts=0)
             is_new_address = counters.pair.succeeded_at is None
             settle(counters, reservation, outcome, limits)
             login_attempts.save_counters(session, key, counters)
@@ -140,7 +140,7 @@ def reserve(counters: Counters, limits: LoginLimits) -> Reservation | Refusal:
     account, pair, now = counters.account, counters.pair, counters.now
     if pair.blocked_until is not None and pair.blocked_until > now:
         return Refusal(wait=pair.blocked_until - now)
-    until = now + _lockout(limits)
+    until = now + timedelta(seconds=limits.lockout_seconds)
     for counter in (account, pair):
         if counter.counted_until <= now:  # expired: this attempt is the first of a new count
             counter.attempts, counter.failures, counter.blocked_until = 1, 0, None
@@ -164,7 +164,7 @@ def settle(counters: Counters, reservation: Reservation, outcome: Outcome, limit
             pair.failures, pair.blocked_until, pair.succeeded_at = 0, None, now
         case Outcome.FAILED:
             if account.counted_until > now:
-                account.counted_until = now + _lockout(limits)
+                account.counted_until = now + timedelta(seconds=limits.lockout_seconds)
             # Not if a success has reset the counter meanwhile, or it has expired.
             if pair.failures and pair.counted_until > now:
                 until = min(now + backoff(pair.failures, limits), pair.counted_until)
@@ -188,7 +188,3 @@ def _allowance(counters: Counters, limits: LoginLimits) -> int:
     """
     is_attacked = counters.account.failures >= ACCOUNT_FACTOR * limits.max_failures
     return 1 if is_attacked and not counters.pair.is_known_address(counters.now) else limits.max_failures
-
-
-def _lockout(limits: LoginLimits) -> timedelta:
-    return timedelta(seconds=limits.lockout_seconds)

@@ -158,10 +158,10 @@ def save_renter_profile(
     with transaction() as session:
         repository.lock_user(session, identity.user_id)
         profile = repository.find_renter_profile(session, identity.user_id)
-        empty = _empty_profile(identity.user_id)
-        only_if.check(str((profile or empty).version))
-        if profile is None and not values:
-            return empty
+        shown = profile or _empty_profile(identity.user_id)
+        only_if.check(str(shown.version))
+        if not values:
+            return shown
         profile = profile or RenterProfile(user_id=identity.user_id, preferences={})
         repository.save(session, profile, values)
         return profile
