@@ -357,7 +357,7 @@ def test_a_profile_keeps_no_number_that_could_not_be_read_back(client: FlaskClie
 
 @pytest.mark.parametrize("number", [9e18, -9e18, 1e16, 1.5, 5e-324, 2**63, -(2**63), 2**64 - 1, 0.1])
 def test_a_profile_gives_back_the_numbers_it_takes(client: FlaskClient, owner: Person, number: float) -> None:
-    sent = {"preferences": {"a": [number]}}
+    sent = {"preferences": {"a": [number], "b": {"a": number}}}
     assert_ok(client.put(PROFILE, json=sent, headers=owner.headers))
     assert assert_ok(client.get(PROFILE, headers=owner.headers))["preferences"] == sent["preferences"]
 

@@ -54,6 +54,12 @@ def refresh_token(shared: TenantProcess) -> str:
     return str(login(shared).json()["refresh_token"])
 
 
+@pytest.fixture(scope="module")
+def subject(shared: TenantProcess) -> str:
+    """The `sub` of another user."""
+    return shared.add_user("subject@example.test")
+
+
 def login(tenant: TenantProcess, email: str = "renter@example.test", **changes: Any) -> requests.Response:
     headers = changes.pop("headers", {})
     body = {"grant_type": REALM, "realm": CONNECTION, "username": email, "password": PASSWORD, "scope": SCOPE}
@@ -243,6 +249,14 @@ class TestPasswordGrant:
         email = changes.pop("username", "renter@example.test")
         assert refusal(login(tenant, email, **changes)) == expected
 
+    @pytest.mark.parametrize(
+        "body", [b"{", b"[]", b"[" * 60_000, b'{"grant_type": "\\ud800"}', b"\xff", [("grant_type", "password")] * 2]
+    )
+    def test_an_unreadable_body_or_a_repeated_parameter_is_refused(self, tenant: TenantProcess, body: Any) -> None:
+        headers = {"Content-Type": "application/json"} if isinstance(body, bytes) else None
+        response = tenant.request("POST", "oauth/token", data=body, headers=headers)
+        assert refusal(response)[:2] == (400, "invalid_request")
+
     def test_a_blocked_user_is_refused_everywhere(self, tenant: TenantProcess) -> None:
         tenant.add_user("blocked@example.test")
         before = login(tenant, "blocked@example.test").json()
@@ -344,6 +358,29 @@ class TestUserinfo:
         assert set(everything) == {"sub", "nickname", "name", "picture", "updated_at", "email", "email_verified"}
         little = userinfo(tenant, access("openid email"), method).json()
         assert set(little) == {"sub", "email", "email_verified"}
+
+    @pytest.mark.parametrize(
+        "order",
+        [
+            {"claims": {"exp": 1}},
+            {"claims": {"aud": AUDIENCE}},
+            {"claims": {"iss": "https://evil/"}},
+            {"claims": {"sub": "auth0|" + "0" * 24}},
+            {"key": "unpublished"},
+            {"header": {"alg": "none"}},
+            {"header": {"alg": "HS256"}},
+            {"drop": ["exp"]},
+            {"payload": "[" * 5_000},
+            {"payload": "not json"},
+        ],
+        ids=lambda order: str(order)[:40],
+    )
+    def test_other_tokens_are_refused(self, tenant: TenantProcess, subject: str, order: dict[str, Any]) -> None:
+        assert userinfo(tenant, tenant.token(sub=subject)).status_code == 200
+        minted = tenant.mint(**{**order, "claims": {"sub": subject} | order.get("claims", {})})
+        response = userinfo(tenant, minted["token"])
+        assert (response.status_code, response.text) == (401, "Unauthorized")
+        assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
 
     def test_no_token_is_refused_without_an_error_code(self, tenant: TenantProcess) -> None:
         response = tenant.request("GET", "userinfo")

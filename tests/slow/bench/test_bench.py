@@ -19,7 +19,7 @@ from tests.benchmarks import filling, pgbench, report, statements
 from tests.benchmarks.client_pool_process import percentiles_ms
 from tests.benchmarks.dataset import HITS, RADIUS_KM, Dataset, words_of_searches
 from tests.benchmarks.findings import Finding, Target, share_of, slower_than, tail
-from tests.benchmarks.interleaving import BenchmarkFailed, Sample
+from tests.benchmarks.interleaving import BenchmarkFailed, Sample, interleave
 from tests.benchmarks.rows import ROWS, Row
 from tests.benchmarks.scale import TINY
 from tests.benchmarks.stage import Stage
@@ -61,6 +61,22 @@ def at(*rates: float) -> list[Sample]:
 
 
 # --- the arithmetic --------------------------------------------------------------------------------------------------
+
+
+def test_sides_take_turns_after_a_sample_that_does_not_count() -> None:
+    calls: list[str] = []
+
+    def side(name: str) -> Callable[[float], Sample]:
+        def measure(_seconds: float) -> Sample:
+            calls.append(name)
+            return Sample(per_second=len(calls))
+
+        return measure
+
+    ours, reference = interleave([side("a"), side("b")], rounds=2, seconds=1)
+
+    assert "".join(calls) == "ab" + "abab"
+    assert [sample.per_second for sample in (*ours, *reference)] == [3, 5, 4, 6]
 
 
 def test_a_ratio_is_the_median_of_each_rounds_own() -> None:
@@ -119,6 +135,11 @@ def test_a_refusal_under_load_fails_the_row(refusing_port: int) -> None:
         assert found.requests > found.refused > 0
         with pytest.raises(BenchmarkFailed, match="400 or above"):
             load(1)
+
+
+def test_a_load_begins_with_the_answers_that_it_must_have(refusing_port: int) -> None:
+    with pytest.raises(BenchmarkFailed, match="404"), HttpLoad(refusing_port, [Request("/gone")], connections=1):
+        pass
 
 
 def test_pgbenchs_first_second_does_not_count() -> None:
@@ -182,6 +203,15 @@ def test_listings_lie_evenly_with_so_many_in_a_circle(filled: str) -> None:
     assert sum(hits) / len(hits) == pytest.approx(HITS, rel=0.15)
     assert all(HITS / 2 < found < HITS * 2 for found in hits)
     assert query(filled, "SELECT count(*), count(DISTINCT id) FROM equipment") == [(LISTINGS, LISTINGS)]
+
+
+def test_each_listing_has_one_to_four_photos_the_first_of_them_primary(filled: str) -> None:
+    counts = query(
+        filled, "SELECT count(*), count(*) FILTER (WHERE is_primary) FROM equipment_photos GROUP BY equipment_id"
+    )
+    assert {photos for photos, _ in counts} == {1, 2, 3, 4}
+    assert {primary for _, primary in counts} == {1}
+    assert len(counts) == LISTINGS
 
 
 def test_every_statement_is_one_that_pgbench_can_run(cluster: PostgresCluster, filled: str) -> None:
@@ -266,3 +296,8 @@ def children_of(pid: int) -> list[str]:
         with suppress(OSError):
             names.append(Path(f"/proc/{number}/comm").read_text().strip())
     return names
+
+
+def test_a_row_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["raduis"]) == 2
+    assert "raduis" in capsys.readouterr().out

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from decimal import Decimal
 
 import psycopg2
 import pytest
@@ -14,9 +15,10 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from app.db.engine import blocking_waits
+from app.demo.catalog import CATALOG
 from app.demo.cities import CITIES
 from app.demo.conversation import LINES, LISTING
-from app.demo.generator import listing
+from app.demo.generator import CATEGORY_IDS, listing
 from app.demo.loader import SEED_LOCK
 from app.demo.owners import owner, renter
 from app.messages.conversations import find_or_add_conversation
@@ -110,6 +112,19 @@ def test_demo_accounts_have_their_roles_and_verified_emails(seeded: str) -> None
     assert query(seeded, unlike) == []
 
 
+def test_every_leaf_category_is_used_and_nothing_else(seeded: str) -> None:
+    leaves = "SELECT id FROM categories c WHERE NOT EXISTS (SELECT 1 FROM categories WHERE parent_id = c.id) ORDER BY 1"
+    assert query(seeded, leaves) == query(seeded, "SELECT DISTINCT category_id FROM equipment ORDER BY 1")
+
+
+def test_prices_lie_in_the_range_of_the_thing(seeded: str) -> None:
+    rates = dict(query(seeded, "SELECT id::text, daily_rate FROM equipment"))
+    for number in range(LISTINGS):
+        item = listing(number, owners=OWNERS)
+        assert Decimal(item.thing.low) <= rates[str(item.id)] <= Decimal(item.thing.high)
+        assert item.thing in CATALOG[next(path for path, key in CATEGORY_IDS.items() if key == item.category_id)]
+
+
 def test_listings_lie_around_their_owners_cities(seeded: str) -> None:
     homes = {str(who.account.id): {f"{c.name}, {c.country}" for c in who.homes} for who in map(owner, range(OWNERS))}
     centres = {f"{city.name}, {city.country}": city for city in CITIES}
@@ -139,6 +154,11 @@ def test_each_listing_has_one_to_four_photos_in_order_and_the_first_is_primary(s
         assert primary == [True] + [False] * (len(primary) - 1)
 
 
+def test_the_default_owners_live_on_all_continents_and_by_the_antimeridian() -> None:
+    homes = {home.name for number in range(40) for home in owner(number).homes}
+    assert homes >= {"Zürich", "São Paulo", "Málaga", "Auckland", "Suva", "Waiyevo", "Nairobi", "New York", "London"}
+
+
 def test_the_antimeridian_runs_through_listings_of_waiyevo() -> None:
     places = [
         item.place
@@ -147,6 +167,11 @@ def test_the_antimeridian_runs_through_listings_of_waiyevo() -> None:
     ]
     assert {math.copysign(1, longitude) for longitude, _ in places} == {-1.0, 1.0}
     assert all(abs(longitude) > 179 for longitude, _ in places)
+
+
+def test_catalogue_has_four_things_in_every_category() -> None:
+    assert all(len(things) >= 4 for things in CATALOG.values())
+    assert all(thing.low < thing.high for things in CATALOG.values() for thing in things)
 
 
 def test_demo_renter_and_owner_have_written_about_one_of_her_listings(seeded: str) -> None:
