@@ -283,7 +283,10 @@ def test_connections_in_use_and_those_who_wait_for_one(environment: dict[str, st
             until(lambda: value(service, POOL_IN_USE) + value(service, POOL_WAITING) == 2 * WAITING)
             assert 1 <= value(service, POOL_IN_USE) <= 2
             holder.rollback()
-            assert {one.result().status_code for one in asking} == {200}
+            # The statements that hold a connection may meet the lock timeout; no other request fails.
+            statuses = [one.result().status_code for one in asking]
+            assert set(statuses) <= {200, 503}
+            assert statuses.count(503) <= 2
         until(lambda: value(service, POOL_IN_USE) == value(service, POOL_WAITING) == 0)
         assert before.of(POOL_WAITS) >= 2 * WAITING
 
