@@ -48,10 +48,11 @@ def init_app(app: Flask, settings: Settings) -> None:
     if not settings.rate_limits.enabled:
         return
     limits = {name: _parse(getattr(settings.rate_limits, name)) for name in _LIMITS}
+    texts = {name: ";".join(map(str, windows)) for name, windows in limits.items()}
     limiter = Limiter(
         _caller,
         app=app,
-        default_limits=[Limit(lambda: ";".join(map(str, limits[_limit()])), scope=_scope, shared=True)],
+        default_limits=[Limit(lambda: texts[_limit()], scope=_scope, shared=True)],
         request_identifier=lambda: request.endpoint or "unmatched",  # a request without a name would be exempt
         on_breach=lambda breached: _refuse(breached, limits[_limit()]),
         storage_uri=f"gearyard+{settings.redis_url or 'memory://'}",
