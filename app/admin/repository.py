@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import CTE, ColumnElement, Row, Select, SQLColumnExpression, Subquery, func, or_, select, true
 from sqlalchemy.orm import Session
 
+from app.common.paging import Page, PageRequest, Position, encode_cursor, invalid_cursor
 from app.errors import NotFound
 from app.models import AuditEntry, Category, Equipment, User
-from app.paging import Page, PageRequest, Position, encode_cursor, invalid_cursor
 
 Filters = Mapping[str, Any]
 

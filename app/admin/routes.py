@@ -7,12 +7,12 @@ from uuid import UUID
 
 from flask import request, url_for
 
-from app import audit
 from app.admin import schemas, service
 from app.auth.identity import caller
+from app.common import audit
+from app.common.paging import PageRequest
 from app.equipment import categories
 from app.equipment.schemas import Category
-from app.paging import PageRequest
 from app.web.api import BASE_PATH, Blueprint
 from app.web.etags import conditional, list_response, precondition, resource_response, write_response
 from app.web.idempotency import idempotent

@@ -7,10 +7,10 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import ValidationError, fields, validate
 
-from app.audit import Action
+from app.common.audit import Action
+from app.common.paging import MAX_CURSOR_LENGTH, PageRequest
 from app.equipment.schemas import MAX_DAILY_RATE
 from app.models import Role
-from app.paging import MAX_CURSOR_LENGTH, PageRequest
 from app.web.pagination import page_length, page_number
 from app.web.schemas import Body, Flag, Money, Query, Text
 

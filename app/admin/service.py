@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from app.admin import repository
 from app.admin.repository import Filters
-from app.audit import Actor
 from app.auth.principal import Identity
+from app.common.audit import Actor
+from app.common.paging import Page, PageRequest, decode_cursor, fingerprint
 from app.common.precondition import UNCONDITIONAL, Precondition
 from app.db.session import transaction
 from app.equipment import categories
@@ -17,7 +18,6 @@ from app.equipment import service as equipment
 from app.errors import Forbidden
 from app.messages import service as messages
 from app.models import Role
-from app.paging import Page, PageRequest, decode_cursor, fingerprint
 from app.users import service as users
 
 

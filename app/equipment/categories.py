@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from app import audit
-from app.audit import Action, Actor
+from app.common import audit
+from app.common.audit import Action, Actor
 from app.common.precondition import UNCONDITIONAL, Precondition, digest
 from app.db.session import transaction
 from app.equipment import repository

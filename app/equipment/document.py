@@ -13,10 +13,10 @@ import orjson
 from geoalchemy2 import Geometry
 from sqlalchemy import ColumnElement, Double, SQLColumnExpression, Text, case, cast, func, literal, select
 
+from app.common.geo import METRES_PER_KILOMETRE
+from app.common.paging import Page
 from app.common.precondition import digest
-from app.geo import METRES_PER_KILOMETRE
 from app.models import Equipment, EquipmentPhoto
-from app.paging import Page
 
 
 class EquipmentDocument(NamedTuple):

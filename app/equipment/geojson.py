@@ -6,10 +6,10 @@ import marshmallow as ma
 import orjson
 from marshmallow import fields
 
+from app.common.geo import BoundingBox, Point
+from app.common.paging import Page
 from app.equipment.document import EquipmentDocument
 from app.equipment.schemas import Item, ItemPage
-from app.geo import BoundingBox, Point
-from app.paging import Page
 
 
 def _type(name: str) -> fields.Constant[str]:

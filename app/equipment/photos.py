@@ -2,8 +2,8 @@
 
 from uuid import UUID
 
-from app.audit import Action
 from app.auth.principal import Identity
+from app.common.audit import Action
 from app.common.precondition import UNCONDITIONAL, Precondition
 from app.db.session import transaction
 from app.equipment import repository, service

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row, delete, insert, select, text, update
 from sqlalchemy.orm import Session
 
+from app.common.paging import Position, encode_cursor
 from app.db import prepared
 from app.db.prepared import PreparedStatement
 from app.db.session import translate_integrity_errors
@@ -17,7 +18,6 @@ from app.equipment.document import EquipmentDocument, EquipmentPage, document_co
 from app.equipment.search import Search, query_shape, query_values, search_statement
 from app.errors import Conflict, InvalidInput, NotFound, Problem
 from app.models import Category, Equipment, EquipmentPhoto, Role, User
-from app.paging import Position, encode_cursor
 
 MAX_CATEGORIES = 5_000
 

@@ -25,12 +25,12 @@ from geoalchemy2 import Geometry
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, bindparam, cast, func, or_, select
 from sqlalchemy.types import TypeEngine
 
+from app.common.geo import BoundingBox, GeographyText, Point
+from app.common.paging import MAX_LIMIT, PageRequest, Position, decode_cursor, fingerprint, invalid_cursor, time_of_key
 from app.db.prepared import PreparedStatement
 from app.equipment.document import as_geometry, distance_metres, document_columns, longitude_latitude
 from app.equipment.words import split_words, tsquery, word_values
-from app.geo import BoundingBox, GeographyText, Point
 from app.models import Category, Condition, Equipment, EquipmentTally
-from app.paging import MAX_LIMIT, PageRequest, Position, decode_cursor, fingerprint, invalid_cursor, time_of_key
 
 MAX_STATEMENTS = 512
 EDGES = ("west", "south", "east", "north")

@@ -6,9 +6,10 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from app import audit
-from app.audit import Action, Actor
 from app.auth.principal import Identity
+from app.common import audit
+from app.common.audit import Action, Actor
+from app.common.paging import PageRequest
 from app.common.precondition import UNCONDITIONAL, Precondition
 from app.db.batching import BatchLoader
 from app.db.session import single_statement, transaction
@@ -17,7 +18,6 @@ from app.equipment.document import EquipmentDocument, EquipmentPage
 from app.equipment.search import Filters, Search, Sort
 from app.errors import Forbidden
 from app.models import Equipment, Role
-from app.paging import PageRequest
 
 Found = TypeVar("Found")
 

@@ -8,13 +8,13 @@ from uuid import UUID
 from sqlalchemy import Connection, DateTime, Integer, Uuid, func, insert, select, text
 from sqlalchemy.orm import Session
 
+from app.common.paging import Position, decode_cursor, encode_cursor, invalid_cursor, time_of_key
 from app.db import prepared
 from app.db.session import translate_integrity_errors
 from app.errors import InvalidInput
 from app.messages.repository import accessible, statement, value_of
 from app.messages.values import Change, ConversationHead, ConversationPage, ConversationView, MessageView
 from app.models import Conversation, ConversationParticipant, Equipment
-from app.paging import Position, decode_cursor, encode_cursor, invalid_cursor, time_of_key
 
 # Unread messages are those of others after the read mark. A mark at the end needs no count.
 _UNREAD = """

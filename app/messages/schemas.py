@@ -7,9 +7,9 @@ from uuid import UUID
 import marshmallow as ma
 from marshmallow import ValidationError, fields, validate
 
+from app.common.paging import MAX_CURSOR_LENGTH
 from app.messages.service import MAX_PARTICIPANTS
 from app.messages.values import DEFAULT_LIMIT, MAX_LIMIT, MAX_SEQ, MessagePage
-from app.paging import MAX_CURSOR_LENGTH
 from app.web.schemas import Body, Flag, Integer, Items, Query, Text
 
 MAX_CONTENT_LENGTH = 5000

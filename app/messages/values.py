@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from app.paging import fingerprint
+from app.common.paging import fingerprint
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 100

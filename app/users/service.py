@@ -6,9 +6,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from app import audit
-from app.audit import OPERATOR, Action, Actor
 from app.auth.principal import Identity
+from app.common import audit
+from app.common.audit import OPERATOR, Action, Actor
 from app.common.precondition import UNCONDITIONAL, Precondition
 from app.db.session import transaction
 from app.errors import Conflict, Forbidden, NotFound

@@ -21,9 +21,9 @@ from typing import Any, TypeVar
 from flask import Flask, Response, current_app, request
 from werkzeug.http import parse_etags, quote_etag
 
+from app.common.paging import Page
 from app.common.precondition import EntityTags, Precondition, digest
 from app.errors import MalformedRequest, PreconditionFailed
-from app.paging import Page
 from app.web.access import is_public
 from app.web.negotiation import JSON, response_media_type
 from app.web.pagination import link_header

@@ -7,7 +7,7 @@ import marshmallow as ma
 from flask import request
 from marshmallow import ValidationError, fields, validate
 
-from app.paging import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, MAX_PAGE, Page, PageRequest
+from app.common.paging import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, MAX_PAGE, Page, PageRequest
 from app.web.schemas import ABSENT_QUERY_VALUES, Integer, Query
 
 

@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app.audit import Actor
+from app.common.audit import Actor
 from app.db.session import transaction
 from app.errors import Forbidden
 from app.models import Role

@@ -9,8 +9,8 @@ import pytest
 from flask.testing import FlaskClient
 from structlog.contextvars import bind_contextvars
 
-from app import audit, paging
-from app.audit import OPERATOR, Action, Actor
+from app.common import audit, paging
+from app.common.audit import OPERATOR, Action, Actor
 from app.db.session import transaction
 from app.errors import Forbidden
 from app.models import AuditEntry, Role
@@ -213,7 +213,7 @@ def test_a_change_whose_entry_fails_is_rolled_back(
 
     equipment_id = add_equipment(owner.id)
     before = assert_ok(client.get(f"/api/v1/equipment/{equipment_id}"))
-    monkeypatch.setattr("app.audit.record", fail)
+    monkeypatch.setattr("app.common.audit.record", fail)
     url = f"{ADMIN}/{path.format(user=owner.id, equipment=equipment_id)}"
     assert_error(client.open(url, method=method, json=body, headers=admin.headers), 403, "FORBIDDEN")
     assert assert_ok(client.get(f"/api/v1/equipment/{equipment_id}")) == before

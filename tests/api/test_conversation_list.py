@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from app import paging
+from app.common import paging
 from app.messages.values import ConversationPage
 from tests.support.assertions import refused_fields
 from tests.support.rows import add_conversation, add_user

@@ -9,9 +9,9 @@ import pytest
 from flask.testing import FlaskClient
 from marshmallow import RAISE
 
+from app.common.geo import Point
 from app.equipment.photos import MAX_PHOTOS
 from app.equipment.schemas import EquipmentChanges, Item
-from app.geo import Point
 from tests.support import UNKNOWN_ID
 from tests.support.assertions import assert_error, assert_invalid, assert_ok
 from tests.support.rows import Person, add_equipment, new_equipment

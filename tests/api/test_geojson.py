@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.geo import BoundingBox, Point
+from app.common.geo import BoundingBox, Point
 from tests.support.assertions import assert_error, assert_ok
 from tests.support.rows import Person, add_equipment
 

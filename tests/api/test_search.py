@@ -9,10 +9,10 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, event, text
 
+from app.common.geo import Point
 from app.db import prepared
 from app.db.session import transaction
 from app.equipment.schemas import EquipmentQuery
-from app.geo import Point
 from app.models import Condition
 from app.settings import Settings
 from tests.support.assertions import assert_error, assert_ok

@@ -17,11 +17,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, delete, insert, update
 
-from app import paging
+from app.common import paging
+from app.common.geo import Point
 from app.db.engine import Database
 from app.db.session import bound_to
 from app.equipment.search import Filters, Search, Sort
-from app.geo import Point
 from app.models import Equipment, User
 from app.settings import Settings
 from tests.support.assertions import assert_invalid, assert_ok

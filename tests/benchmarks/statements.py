@@ -10,11 +10,11 @@ from typing import Any
 from psycopg2.extensions import adapt
 from psycopg2.extras import register_uuid
 
+from app.common.geo import METRES_PER_KILOMETRE, Point
+from app.common.paging import PageRequest
 from app.db.prepared import PreparedStatement
 from app.equipment.search import Filters, Search, Sort, query_shape, query_values, search_statement
-from app.geo import METRES_PER_KILOMETRE, Point
 from app.messages import repository
-from app.paging import PageRequest
 from tests.benchmarks.dataset import MICRODEGREES, Box, Words
 from tests.benchmarks.pgbench import Script
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from app.geo import Point
+from app.common.geo import Point
 from tests.support.processes.tenant import PASSWORD
 from tests.support.rows import (
     Person,

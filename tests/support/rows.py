@@ -10,8 +10,8 @@ from uuid import UUID
 
 from sqlalchemy import insert, select
 
+from app.common.geo import Point
 from app.db.session import transaction
-from app.geo import Point
 from app.models import (
     Category,
     Condition,
