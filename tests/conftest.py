@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import structlog
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import settings as profiles
@@ -23,6 +24,7 @@ from app import create_app
 from app.db.engine import make_engine
 from app.db.session import bound_to
 from app.models import Role
+from app.observability import logging as service_logging
 from app.settings import Settings
 from deploy.local.cluster import PostgresCluster
 from tests.support import ROOT
@@ -210,6 +212,15 @@ def counting_statements(engine: Engine) -> Callable[[], object]:
             event.remove(engine, "before_cursor_execute", counter.note)
 
     return counting
+
+
+@pytest.fixture
+def logged(settings: Settings) -> Iterator[list[structlog.typing.EventDict]]:
+    """The log entries of the service's own loggers, from `info` up, with the context of the request."""
+    structlog.configure(**service_logging.structlog_config(level="info", as_json=True))
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as entries:
+        yield entries
+    service_logging.configure(settings)
 
 
 @pytest.fixture(scope="module")

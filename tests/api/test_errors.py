@@ -1,9 +1,8 @@
 """What error bodies say and hide; `test_headers.py` checks the one body on every status."""
 
-import logging
-
 import pytest
 from flask.testing import FlaskClient
+from structlog.typing import EventDict
 
 from app.db.session import transaction
 from app.models import User
@@ -64,12 +63,10 @@ def broken(settings: Settings) -> FlaskClient:
     return make_failing_app(settings).test_client()
 
 
-def test_an_unexpected_error_is_logged_with_its_request_id(
-    broken: FlaskClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.ERROR):
-        body = assert_error(broken.get("/fail/bug"), 500, "INTERNAL_ERROR")
-    assert body["request_id"] in caplog.text
+def test_an_unexpected_error_is_logged_with_its_request_id(broken: FlaskClient, logged: list[EventDict]) -> None:
+    body = assert_error(broken.get("/fail/bug"), 500, "INTERNAL_ERROR")
+    (entry,) = (entry for entry in logged if entry["log_level"] == "error")
+    assert entry["request_id"] == body["request_id"]
 
 
 def test_a_challenge_holds_only_what_a_header_may(broken: FlaskClient) -> None:
@@ -79,15 +76,14 @@ def test_a_challenge_holds_only_what_a_header_may(broken: FlaskClient) -> None:
 
 
 def test_a_broken_constraint_is_logged_without_the_row(
-    client: FlaskClient, renter: Person, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    client: FlaskClient, renter: Person, logged: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def violate(**_: object) -> None:
         with transaction() as session:
             session.get_one(User, renter.id).avatar_url = "http://example.com/planted"
 
     monkeypatch.setitem(client.application.view_functions, "users.get_user", public(violate))
-    with caplog.at_level(logging.ERROR):
-        assert client.get(f"/api/v1/users/{renter.id}").status_code == 500
-    assert "ck_users_avatar_url_https" in caplog.text
-    assert "planted" not in caplog.text
-    assert renter.email not in caplog.text
+    assert client.get(f"/api/v1/users/{renter.id}").status_code == 500
+    assert "ck_users_avatar_url_https" in str(logged)
+    assert "planted" not in str(logged)
+    assert renter.email not in str(logged)

@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
+from structlog.typing import EventDict
 from werkzeug.test import TestResponse
 
 from app.db.session import in_unit_of_work, transaction
@@ -250,7 +251,7 @@ class TestKeys:
         assert (count("equipment"), count("idempotency_keys")) == (0, 0)
 
     def test_neither_key_nor_body_is_stored_or_logged(
-        self, client: FlaskClient, owner: Person, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+        self, client: FlaskClient, owner: Person, logged: list[EventDict], capfd: pytest.CaptureFixture[str]
     ) -> None:
         key = uuid4().hex
         body = new_equipment()
@@ -261,7 +262,7 @@ class TestKeys:
             kept = session.execute(text("SELECT k::text FROM idempotency_keys AS k")).scalars().all()
         assert len(kept) == 1
         assert not any(text in kept[0] for text in (key, key.encode().hex(), "coordinates"))
-        assert key not in caplog.text + "".join(capfd.readouterr())
+        assert key not in str(logged) + "".join(capfd.readouterr())
 
 
 class TestEnd:

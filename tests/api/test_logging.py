@@ -2,18 +2,16 @@
 
 import dataclasses
 import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 from uuid import uuid4
 
 import gevent
 import pytest
 from flask.testing import FlaskClient
+from structlog.typing import EventDict
 
 from app import create_app
-from app.observability.logging import OURS
 from app.settings import Settings
 from tests.conftest import StatementCounter
 from tests.support.rows import Person, add_equipment, new_equipment
@@ -21,41 +19,34 @@ from tests.support.rows import Person, add_equipment, new_equipment
 SECONDS = 20
 
 
-def request_line(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
-    events = [record.msg for record in caplog.records if record.name == "app.request"]
-    assert len(events) == 1
-    assert isinstance(events[0], dict)
-    return events[0]
+Logged = list[EventDict]
 
 
-@pytest.fixture(autouse=True)
-def at_info(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    with caplog.at_level(logging.INFO, logger=OURS):
-        yield
+def request_line(logged: Logged) -> EventDict:
+    (line,) = (entry for entry in logged if entry["event"] == "request")
+    return line
 
 
 def test_a_request_has_one_line_that_says_who_asked_for_what(
-    client: FlaskClient, renter: Person, caplog: pytest.LogCaptureFixture
+    client: FlaskClient, renter: Person, logged: Logged
 ) -> None:
     for path, route in ((f"/api/v1/users/{renter.id}", "/api/v1/users/<uuid:user_id>"), ("/api/v1/auth/me",) * 2):
         answer = client.get(f"{path}?token=planted", headers=renter.headers)
-        line = request_line(caplog)
+        line = request_line(logged)
         assert (line["method"], line["path"], line["route"], line["status"]) == ("GET", path, route, 200)
         assert line["request_id"] == answer.headers["X-Request-Id"]
         assert line["duration_ms"] >= 0
         assert line.get("user_id") == (str(renter.id) if path.endswith("me") else None)
-        caplog.clear()
+        logged.clear()
 
 
-def test_a_line_names_the_rule_that_was_matched(
-    client: FlaskClient, owner: Person, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_line_names_the_rule_that_was_matched(client: FlaskClient, owner: Person, logged: Logged) -> None:
     api = "/api/v1/equipment"
     rules = {api: api, f"{api}/{add_equipment(owner.id)}": f"{api}/<uuid:equipment_id>", "/nowhere": None}
     for path, rule in rules.items():
         client.get(path)
-        assert request_line(caplog)["route"] == rule
-        caplog.clear()
+        assert request_line(logged)["route"] == rule
+        logged.clear()
 
 
 Counting = Callable[[], AbstractContextManager[StatementCounter]]
@@ -63,37 +54,37 @@ Counting = Callable[[], AbstractContextManager[StatementCounter]]
 
 @pytest.mark.parametrize("path", ["/api/v1/equipment?q=tent", "/api/v1/auth/me", "/health"])
 def test_the_line_says_how_many_queries_the_request_ran_and_how_long_they_took(
-    client: FlaskClient, owner: Person, caplog: pytest.LogCaptureFixture, counting_statements: Counting, path: str
+    client: FlaskClient, owner: Person, logged: Logged, counting_statements: Counting, path: str
 ) -> None:
     with counting_statements() as counted:
         client.get(path, headers=owner.headers)
-    line = request_line(caplog)
+    line = request_line(logged)
     assert line["queries"] == len(counted) + counted.savepoints
     assert (len(counted) > 0) == (line["query_ms"] > 0) == (path != "/health")
     assert line["query_ms"] <= line["duration_ms"]
 
 
 def test_a_statement_that_fails_is_a_query_too(
-    client: FlaskClient, owner: Person, caplog: pytest.LogCaptureFixture, counting_statements: Counting
+    client: FlaskClient, owner: Person, logged: Logged, counting_statements: Counting
 ) -> None:
     body = new_equipment(category_id=str(uuid4()))
     with counting_statements() as counted:
         assert client.post("/api/v1/equipment", json=body, headers=owner.headers).status_code == 400
-    line = request_line(caplog)
+    line = request_line(logged)
     assert line["queries"] == len(counted) + counted.savepoints
     assert "INSERT INTO equipment" in counted.statements[-1]
     assert 0 < line["query_ms"] <= line["duration_ms"]
 
 
 def test_every_request_that_shares_a_read_counts_it(
-    client: FlaskClient, owner: Person, caplog: pytest.LogCaptureFixture, counting_statements: Counting
+    client: FlaskClient, owner: Person, logged: Logged, counting_statements: Counting
 ) -> None:
     paths = [f"/api/v1/equipment/{add_equipment(owner.id)}" for _ in range(3)]
     with counting_statements() as counted:
         requests = [gevent.spawn(client.application.test_client().get, path) for path in paths]
         gevent.joinall(requests, timeout=SECONDS, raise_error=True)
     assert len(counted) == 1
-    lines: list[Any] = [record.msg for record in caplog.records if record.name == "app.request"]
+    lines = [entry for entry in logged if entry["event"] == "request"]
     assert [line["queries"] for line in lines] == [1 + counted.savepoints] * 3
     assert all(0 < line["query_ms"] <= line["duration_ms"] for line in lines)
 

@@ -1,6 +1,5 @@
 """The login throttle over HTTP: its lockouts, what a response tells, which outcomes count, and its table."""
 
-import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -10,6 +9,7 @@ from uuid import uuid4
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select, text, update
+from structlog.typing import EventDict
 
 from app.auth import login_attempts, login_throttle
 from app.db.session import transaction
@@ -196,19 +196,17 @@ class TestWhatIsTold:
         assert [status for status, *_ in known] == [401] * MAX_FAILURES + [429] * 3
 
     def test_a_lockout_is_logged_and_counted_once_and_without_the_email(
-        self, logins: Logins, caplog: pytest.LogCaptureFixture, email: str
+        self, logins: Logins, logged: list[EventDict], email: str
     ) -> None:
         counted = metrics.REGISTRY.get_sample_value("gearyard_login_lockouts_total") or 0
-        with caplog.at_level(logging.INFO):
-            logins.fail(MAX_FAILURES, email)
-            logins.attempt(email, WRONG)
+        logins.fail(MAX_FAILURES, email)
+        logins.attempt(email, WRONG)
         assert metrics.REGISTRY.get_sample_value("gearyard_login_lockouts_total") == counted + 1
-        events = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
-        (line,) = [event for event in events if event["event"] == "login_locked_out"]
+        (line,) = [entry for entry in logged if entry["event"] == "login_locked_out"]
         assert (line["address"], line["seconds"]) == (HOME, LOCKOUT_SECONDS)
         assert login_throttle.account_of(email).hex().startswith(line["account"])
         assert len(line["account"]) == 12
-        assert email not in caplog.text
+        assert email not in str(logged)
 
     def test_neither_email_nor_password_is_kept(self, logins: Logins, email: str) -> None:
         logins.attempt(email, WRONG)

@@ -40,15 +40,17 @@ class Written:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.stream = io.StringIO()
+        self.bytes = io.BytesIO()
         logging.config.dictConfig(service_logging.dict_config(level="debug", as_json=as_json))
         (handler,) = logging.getLogger().handlers
         assert isinstance(handler, logging.StreamHandler)
-        handler.setStream(self.stream)
+        handler.setStream(io.TextIOWrapper(self.bytes, encoding="utf-8", newline="", write_through=True))
+        config = service_logging.structlog_config(level="debug", as_json=as_json)
+        structlog.configure(**config | {"logger_factory": structlog.BytesLoggerFactory(self.bytes)})
 
     @property
     def text(self) -> str:
-        return self.stream.getvalue()
+        return self.bytes.getvalue().decode()
 
     def records(self) -> list[str]:
         """Its records: in JSON each line, else each line that begins with a time, with what is indented below it."""
@@ -194,7 +196,7 @@ def test_what_others_tell_a_debugger_is_not_written(written: Written, name: str)
 def test_what_others_warn_of_is_written_and_what_gunicorn_says_of_itself(written: Written) -> None:
     logging.getLogger("urllib3").warning("a warning")
     logging.getLogger("gunicorn.error").info("Listening")
-    logging.getLogger("app.anything").debug("ours")
+    structlog.get_logger("app.anything").debug("ours")
     assert len(written.records()) == 3
 
 
