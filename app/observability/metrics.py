@@ -9,7 +9,6 @@ import os
 import time
 from enum import StrEnum
 from functools import cache, partial
-from glob import escape, glob
 
 # prometheus_client reads this once, at its import. Only deploy/gunicorn.conf.py creates such a directory. A command
 # (`flask`, `alembic`) that inherits the operator's setting keeps its values in memory and needs no directory.
@@ -18,20 +17,18 @@ if not os.path.basename(os.environ.get(MULTIPROC_DIR, "")).startswith("gearyard-
     os.environ.pop(MULTIPROC_DIR, None)
 
 import prometheus_client  # noqa: E402
-from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
 
 # Not the library's default registry: a reload imports this module again, and that registry refuses a known name.
 REGISTRY = prometheus_client.CollectorRegistry()
 Counter = partial(prometheus_client.Counter, registry=REGISTRY)
 Gauge = partial(prometheus_client.Gauge, registry=REGISTRY)
 Histogram = partial(prometheus_client.Histogram, registry=REGISTRY)
+SumOfWorkers = partial(Gauge, multiprocess_mode="livesum")
 
 OTHER = "other"
 # From a query of one row to the longest timeout that a client can meet: the identity provider's, 8.5 s.
 LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SHORT_WAIT_BUCKETS_SECONDS = (0.001, 0.0025, *LATENCY_BUCKETS_SECONDS)
-AUTHENTICATION_FAILURE_CODES = frozenset({"UNAUTHORIZED", "TOKEN_EXPIRED", "INVALID_TOKEN", "INVALID_CREDENTIALS"})
-RATE_LIMITED = "RATE_LIMITED"
 KEYS_FETCHED_AT = "gearyard_jwks_fetched_timestamp_seconds"
 FRAME_TYPES_RECEIVED = frozenset({"auth", "message", "sendMessage", "typing", "read", "sync", "ping"})
 FRAME_TYPES_SENT = frozenset(
@@ -72,29 +69,19 @@ KEY_AGE = Gauge(
     multiprocess_mode="livemostrecent",
 )
 
-POOL_IN_USE = Gauge(
-    "gearyard_db_pool_connections_in_use",
-    "Database connections checked out of the pools or being opened.",
-    multiprocess_mode="livesum",
+POOL_IN_USE = SumOfWorkers(
+    "gearyard_db_pool_connections_in_use", "Database connections checked out of the pools or being opened."
 )
-POOL_WAITING = Gauge(
-    "gearyard_db_pool_waiting",
-    "Checkouts waiting for a free connection.",
-    multiprocess_mode="livesum",
-)
+POOL_WAITING = SumOfWorkers("gearyard_db_pool_waiting", "Checkouts waiting for a free connection.")
 POOL_WAIT = Histogram(
     "gearyard_db_pool_wait_seconds",
     "Duration of checkouts, failed ones included: waiting, connecting and checking liveness.",
     buckets=SHORT_WAIT_BUCKETS_SECONDS,
 )
 
-OPEN_SOCKETS = Gauge(
-    "gearyard_open_sockets", "Open WebSockets, unauthenticated ones included.", multiprocess_mode="livesum"
-)
-SOCKET_LIMIT = Gauge(
-    "gearyard_socket_limit",
-    "Maximum of open WebSockets, over all workers (WS_MAX_SOCKETS_PER_WORKER each).",
-    multiprocess_mode="livesum",
+OPEN_SOCKETS = SumOfWorkers("gearyard_open_sockets", "Open WebSockets, unauthenticated ones included.")
+SOCKET_LIMIT = SumOfWorkers(
+    "gearyard_socket_limit", "Maximum of open WebSockets, over all workers (WS_MAX_SOCKETS_PER_WORKER each)."
 )
 FRAMES_RECEIVED = Counter("gearyard_socket_frames_received", "Protocol frames received from clients.", ["type"])
 FRAMES_SENT = Counter("gearyard_socket_frames_sent", "Protocol frames written to sockets.", ["type"])
@@ -117,75 +104,49 @@ BUS_LAG = Histogram(
 )
 
 # A rate needs a first value to grow from, so every label of a fixed set starts at 0.
-_key_fetches = {outcome: KEY_FETCHES.labels(outcome) for outcome in (CallOutcome.OK, CallOutcome.FAILED)}
-_frames_received = {kind: FRAMES_RECEIVED.labels(kind) for kind in sorted(FRAME_TYPES_RECEIVED | {OTHER})}
-_frames_sent = {kind: FRAMES_SENT.labels(kind) for kind in sorted(FRAME_TYPES_SENT | {OTHER})}
-_socket_ends = {code: SOCKET_ENDS.labels(str(code)) for code in sorted(STANDARD_CLOSE_CODES | OWN_CLOSE_CODES)}
-_other_socket_ends = SOCKET_ENDS.labels(OTHER)
-
-
-# These two are minima over the workers and start at 0, so a process defines each only when it has a value: gunicorn's
-# master imports this module, too.
-@cache
-def _bus_connected() -> prometheus_client.Gauge:
-    help_text = "1 if every worker is connected to the bus, else 0."
-    return Gauge("gearyard_bus_connected", help_text, multiprocess_mode="livemin")
+for _counter, _values in (
+    (KEY_FETCHES, (CallOutcome.OK, CallOutcome.FAILED)),
+    (FRAMES_RECEIVED, (*FRAME_TYPES_RECEIVED, OTHER)),
+    (FRAMES_SENT, (*FRAME_TYPES_SENT, OTHER)),
+    (SOCKET_ENDS, (*STANDARD_CLOSE_CODES, *OWN_CLOSE_CODES, OTHER)),
+):
+    for _value in _values:
+        _counter.labels(_value)
 
 
 @cache
-def _keys_fetched_at() -> prometheus_client.Gauge:
-    help_text = "Time at which the oldest signing keys of any worker were fetched."
-    return Gauge(KEYS_FETCHED_AT, help_text, multiprocess_mode="livemin")
-
-
-def count_refusal(code: str) -> None:
-    """Count an error response by its code, if the code is an authentication failure or a rate limit."""
-    if code in AUTHENTICATION_FAILURE_CODES:
-        AUTHENTICATION_FAILURES.labels(code).inc()
-    elif code == RATE_LIMITED:
-        RATE_LIMIT_REFUSALS.inc()
+def _minimum_of_workers(name: str, help_text: str) -> prometheus_client.Gauge:
+    """A gauge that starts at 0, so a process defines it with its first value: gunicorn's master imports this, too."""
+    return Gauge(name, help_text, multiprocess_mode="livemin")
 
 
 def count_key_fetch(*, is_ok: bool) -> None:
     """Count a fetch of the signing keys, and record the time of a successful one."""
-    _key_fetches[CallOutcome.OK if is_ok else CallOutcome.FAILED].inc()
+    KEY_FETCHES.labels(CallOutcome.OK if is_ok else CallOutcome.FAILED).inc()
     if is_ok:
-        _keys_fetched_at().set(time.time())
-
-
-def update_key_age() -> None:
-    """Set the age of the oldest keys of all workers, for the scrape that follows."""
-    fetched_at = _oldest_fetch()
-    KEY_AGE.set(time.time() - fetched_at if fetched_at else float("nan"))
-
-
-def _oldest_fetch() -> float | None:
-    directory = os.environ.get(MULTIPROC_DIR)
-    if directory is None:
-        return REGISTRY.get_sample_value(KEYS_FETCHED_AT)
-    files = glob(f"{escape(directory)}/gauge_livemin_*.db")
-    merged = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
-    return next((metric.samples[0].value for metric in merged if metric.name == KEYS_FETCHED_AT), None)
+        help_text = "Time at which the oldest signing keys of any worker were fetched."
+        _minimum_of_workers(KEYS_FETCHED_AT, help_text).set(time.time())
 
 
 def set_bus_connected(is_connected: bool) -> None:
     """Show whether this worker is connected to the bus."""
-    _bus_connected().set(is_connected)
+    help_text = "1 if every worker is connected to the bus, else 0."
+    _minimum_of_workers("gearyard_bus_connected", help_text).set(is_connected)
 
 
 def count_frame_received(kind: str) -> None:
     """Count a frame of a client by its type; an unknown type or an unreadable frame counts as `other`."""
-    _frames_received.get(kind, _frames_received[OTHER]).inc()
+    FRAMES_RECEIVED.labels(kind if kind in FRAME_TYPES_RECEIVED else OTHER).inc()
 
 
 def count_frame_sent(kind: str) -> None:
     """Count a frame written to a socket by its type."""
-    _frames_sent.get(kind, _frames_sent[OTHER]).inc()
+    FRAMES_SENT.labels(kind if kind in FRAME_TYPES_SENT else OTHER).inc()
 
 
 def count_socket_end(code: int, *, is_code_ours: bool) -> None:
     """Count a closed socket. The service's own codes count only if the service chose them."""
-    is_counted = code in STANDARD_CLOSE_CODES or (is_code_ours and code in OWN_CLOSE_CODES)
-    (_socket_ends[code] if is_counted else _other_socket_ends).inc()
+    is_known = code in STANDARD_CLOSE_CODES or (is_code_ours and code in OWN_CLOSE_CODES)
+    SOCKET_ENDS.labels(code if is_known else OTHER).inc()
     if is_code_ours and code == TOO_SLOW:
         SLOW_CLOSES.inc()

@@ -114,7 +114,10 @@ def codes_by_status() -> dict[int, frozenset[str]]:
 
 def _domain_error(error: GearyardError) -> Response:
     status, code = next(_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE)
-    metrics.count_refusal(code)
+    if status is HTTPStatus.UNAUTHORIZED:
+        metrics.AUTHENTICATION_FAILURES.labels(code).inc()
+    elif status is HTTPStatus.TOO_MANY_REQUESTS:
+        metrics.RATE_LIMIT_REFUSALS.inc()
     response = error_response(
         status, code, error.message, details=error.details, retry_after_seconds=error.retry_after_seconds
     )

@@ -1,28 +1,43 @@
-"""`GET /metrics`, merged over all workers, and the request metrics of prometheus_flask_exporter."""
+"""`GET /metrics`, merged over all workers, and the request metrics of prometheus_flask_exporter.
 
+Clients on a private network and clients with the token may read the metrics. An undeclared proxy gives every client
+its own address, which is private. So a request counts as public if its headers show another number of proxies than
+TRUSTED_PROXY_COUNT.
+"""
+
+import hmac
 import os
 import struct
+import time
+from ipaddress import ip_network
 
 import gevent
 from flask import Flask, Request, Response, request
 
-from app.errors import Unavailable
+from app.common.client_address import parse_address
+from app.errors import Forbidden, InvalidToken, Unavailable
 from app.observability import metrics
 from app.settings import Settings
-from app.web import metrics_access
 from app.web.access import public
 
 # isort: split
 # After `metrics`, which decides where prometheus_client keeps its values.
 from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_flask_exporter import PrometheusMetrics
-from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
 
-PATH = "/metrics"
-UNMATCHED = "unmatched"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 READ_ATTEMPTS, READ_PAUSE_SECONDS = 5, 0.02
 RETRY_AFTER_SECONDS = 1
+# Loopback, RFC 1918, RFC 4193 and link-local. Python's `is_private` adds documentation and other reserved ranges.
+_PRIVATE_NETWORKS = [
+    *map(ip_network, ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16")),
+    *map(ip_network, ("::1/128", "fc00::/7", "fe80::/10")),
+]
+_PROXY_HEADERS = (
+    *("Forwarded", "X-Forwarded-For", "Via", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP"),
+    *("X-Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server"),
+)
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -30,25 +45,30 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     Comes before all other hooks, so that a response of any of them is counted, once, with its final status.
     """
-    exporter = _exporter()
-    exporter.init_app(app)
+    registry = CollectorRegistry()  # of this app: the exporter installs its hooks only where its metrics are new
+    if metrics.MULTIPROC_DIR in os.environ:
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    else:
+        registry.register(metrics.REGISTRY)
+    exporter = PrometheusMetrics(
+        app,
+        path=None,  # the exporter's endpoint would serve every client
+        defaults_prefix="gearyard",
+        group_by=route,
+        buckets=metrics.LATENCY_BUCKETS_SECONDS,
+        registry=registry,
+    )
     app.after_request(_limit_methods)
 
-    @app.get(PATH, endpoint="metrics")
-    @public  # `metrics_access` takes the place of access tokens
+    @app.get("/metrics", endpoint="metrics")
+    @public  # `_require_access` takes the place of access tokens
     def metrics_text() -> Response:
         """Return the metrics in Prometheus' text format.
 
         Raises:
-            Forbidden, InvalidToken: as `metrics_access.check`. Unavailable: as `_generate`.
+            Forbidden, InvalidToken: as `_require_access`. Unavailable: as `_generate`.
         """
-        metrics_access.check(
-            settings.metrics,
-            headers=request.headers,
-            client_address=request.remote_addr,
-            proxies=settings.trusted_proxy_count,
-        )
-        metrics.update_key_age()
+        _require_access(settings)
         # One format for all: the library fails on an `Accept` whose version is no number.
         text, content_type = _generate(exporter)
         return Response(text, content_type=content_type)
@@ -56,7 +76,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 def route(request: Request) -> str:
     """The `route` label of a request: the rule of the URL map, never a path, which a client chooses."""
-    return request.url_rule.rule if request.url_rule else UNMATCHED
+    return request.url_rule.rule if request.url_rule else "unmatched"
 
 
 def _limit_methods(response: Response) -> Response:
@@ -74,6 +94,8 @@ def _generate(exporter: PrometheusMetrics) -> tuple[str, str]:
     """
     for _ in range(READ_ATTEMPTS):
         try:
+            fetched_at = exporter.registry.get_sample_value(metrics.KEYS_FETCHED_AT)
+            metrics.KEY_AGE.set(time.time() - fetched_at if fetched_at else float("nan"))
             generated: tuple[str, str] = exporter.generate_metrics()
         except struct.error:
             gevent.sleep(READ_PAUSE_SECONDS)
@@ -82,17 +104,35 @@ def _generate(exporter: PrometheusMetrics) -> tuple[str, str]:
     raise Unavailable("A worker is starting; ask again in a moment.", retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
-def _exporter() -> PrometheusMetrics:
-    """The exporter for gunicorn's workers or for a single process. `path=None`: it serves no endpoint of its own."""
-    options = {
-        "path": None,
-        "defaults_prefix": "gearyard",
-        "group_by": route,
-        "buckets": metrics.LATENCY_BUCKETS_SECONDS,
-    }
-    if metrics.MULTIPROC_DIR in os.environ:
-        return GunicornInternalPrometheusMetrics.for_app_factory(**options)
-    # A registry for each app: the exporter installs its hooks only where its metrics are new.
-    registry = CollectorRegistry()
-    registry.register(metrics.REGISTRY)
-    return PrometheusMetrics.for_app_factory(registry=registry, **options)
+def _require_access(settings: Settings) -> None:
+    """Check the client's address, as ProxyFix found it, or the token of the current request.
+
+    Raises:
+        InvalidToken: the request has an Authorization header without the token.
+        Forbidden: it has no Authorization header.
+    """
+    access = settings.metrics
+    if access.allow_private_only:
+        if _came_as_configured(settings.trusted_proxy_count) and _is_private(request.remote_addr or ""):
+            return
+    elif access.admin_token is None:
+        return
+    if "Authorization" not in request.headers:
+        raise Forbidden("The metrics are not for everyone.")
+    sent = request.authorization
+    token = sent.token if sent is not None and sent.type == "bearer" else None
+    if not access.admin_token or not hmac.compare_digest((token or "").encode(), access.admin_token.encode()):
+        raise InvalidToken("This is not the token for the metrics.")
+
+
+def _came_as_configured(proxies: int) -> bool:
+    if proxies == 0:
+        return not any(name in request.headers for name in _PROXY_HEADERS)
+    # Each trusted proxy adds one entry. With fewer entries ProxyFix leaves the address of the last proxy.
+    entries = request.headers.get("X-Forwarded-For", "").split(",")
+    return "Forwarded" not in request.headers and len(entries) == proxies and all(entry.strip() for entry in entries)
+
+
+def _is_private(address: str) -> bool:
+    found = parse_address(address)
+    return found is not None and any(found in network for network in _PRIVATE_NETWORKS)
