@@ -112,8 +112,9 @@ def list_entries(
     conditions = _conditions(_ENTRY_CONDITIONS, filters)
     counted = select(func.count().label("total")).select_from(AuditEntry).where(*conditions).subquery("counted")
     # The row after the page tells whether there is a next page.
-    entries = _ENTRIES.where(*conditions).order_by(AuditEntry.id.desc()).limit(page.limit + 1)
-    entries = entries.offset(_offset(page)) if position is None else entries.where(AuditEntry.id < _entry_id(position))
+    entries = _ENTRIES.where(*conditions).order_by(AuditEntry.id.desc()).limit(page.limit + 1).offset(page.offset)
+    if position is not None:
+        entries = entries.where(AuditEntry.id < _entry_id(position))
     shown = entries.subquery("shown")
     found, total = _rows_and_total(session, counted, shown, shown.c.id.desc())
     number = position.page if position else page.page
@@ -137,13 +138,9 @@ def _entry_id(position: Position) -> int:
         raise invalid_cursor() from error
 
 
-def _offset(page: PageRequest) -> int:
-    return (page.page - 1) * page.limit
-
-
 def _ids_of_page(matching: CTE, page: PageRequest) -> Select[UUID]:
     newest_first = matching.c.created_at.desc(), matching.c.id
-    return select(matching.c.id).order_by(*newest_first).limit(page.limit).offset(_offset(page))
+    return select(matching.c.id).order_by(*newest_first).limit(page.limit).offset(page.offset)
 
 
 def _numbered_page(

@@ -29,6 +29,11 @@ class PageRequest:
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None
 
+    @property
+    def offset(self) -> int:
+        """The number of items before the page; 0 with a cursor."""
+        return 0 if self.cursor else (self.page - 1) * self.limit
+
 
 @dataclass(frozen=True, kw_only=True)
 class Page(Generic[Item]):

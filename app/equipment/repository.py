@@ -14,8 +14,9 @@ from app.common.paging import Position, encode_cursor
 from app.db import prepared
 from app.db.prepared import PreparedStatement
 from app.db.session import translate_integrity_errors
+from app.equipment.criteria import Search, query_shape, query_values
 from app.equipment.document import EquipmentDocument, EquipmentPage, document_columns
-from app.equipment.search import Search, query_shape, query_values, search_statement
+from app.equipment.search import search_statement
 from app.errors import Conflict, InvalidInput, NotFound, Problem
 from app.models import Category, Equipment, EquipmentPhoto, Role, User
 
@@ -33,7 +34,7 @@ def search(executor: Session | Connection, wanted: Search) -> EquipmentPage:
     found = [(key, EquipmentDocument(*document)) for _, key, *document in rows if document[0] is not None]
     shown = found[: wanted.page.limit]
     number = wanted.position.page if wanted.position else wanted.page.page
-    is_last = len(found) == len(shown) if wanted.position else wanted.offset + len(shown) >= total
+    is_last = len(found) == len(shown) if wanted.position else wanted.page.offset + len(shown) >= total
     next_cursor = None
     if shown and not is_last:
         key, last = shown[-1]

@@ -9,7 +9,7 @@ from flask import url_for
 
 from app.auth.identity import caller
 from app.equipment import categories, geojson, photos, schemas, service
-from app.equipment.search import Search
+from app.equipment.criteria import Search
 from app.models import EquipmentPhoto
 from app.web.access import public
 from app.web.api import BASE_PATH, Blueprint

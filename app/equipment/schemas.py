@@ -7,7 +7,7 @@ import marshmallow as ma
 from marshmallow import ValidationError, fields, validate
 
 from app.common.geo import MAX_RADIUS_METRES, METRES_PER_KILOMETRE, BoundingBox, Point
-from app.equipment.search import Filters, Search, Sort
+from app.equipment.criteria import Filters, Search, Sort
 from app.equipment.words import split_words
 from app.models import Condition
 from app.web.pagination import PageQuery, page_fields, page_request

@@ -1,164 +1,38 @@
-"""The search of listings: its criteria, and the one SQL statement that returns a page and the exact total.
+"""The SQL statement of a search, which returns a page and the exact total of one snapshot.
 
-    shape = query_shape(search)
-    rows = prepared.execute(connection, search_statement(shape), query_values(search))
+    rows = prepared.execute(connection, search_statement(query_shape(search)), query_values(search))
 
-Searches that differ only in their values have equal shapes and share one prepared statement. Each filter adds one
-condition. The total and the page come from one snapshot, in one of three ways:
+Searches of one shape share one prepared statement. Each filter adds one condition. The total and the page come about in
+one of three ways:
 
 - Where all matches have to be read to be ordered, they are read once, and counted on the way.
 - Where the filters are those of `equipment_tally`, it gives the total, and an index leads to the page.
 - Otherwise the matches are counted, and an index leads to the page.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from enum import StrEnum
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from geoalchemy2 import Geometry
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, bindparam, cast, func, or_, select
-from sqlalchemy.types import TypeEngine
 
-from app.common.geo import BoundingBox, GeographyText, Point
-from app.common.paging import MAX_LIMIT, PageRequest, Position, decode_cursor, fingerprint, invalid_cursor, time_of_key
+from app.common.geo import GeographyText
+from app.common.paging import MAX_LIMIT
 from app.db.prepared import PreparedStatement
+from app.equipment.criteria import EDGES, QueryShape, Sort
 from app.equipment.document import as_geometry, distance_metres, document_columns, longitude_latitude
-from app.equipment.words import split_words, tsquery, word_values
-from app.models import Category, Condition, Equipment, EquipmentTally
+from app.equipment.words import tsquery
+from app.models import Category, Equipment, EquipmentTally
 
 MAX_STATEMENTS = 512
-EDGES = ("west", "south", "east", "north")
-NEAR_METRES = 25_000.0  # up to this radius the spatial index is the best way to the matches of any point
 REACH_MARGIN_METRES = 1.0  # far above any rounding error
 # Filters that leave few enough listings to read each of them, and those that the tally counts. A point excludes none.
 SELECTIVE = frozenset({"radius_metres", "bbox", "words", "category_id", "owner_id"})
 TALLIED = frozenset({"category_id", "is_available", "point"})
-
-
-class Sort(StrEnum):
-    """The orders of the list. The id breaks ties."""
-
-    DISTANCE = "distance"
-    NEWEST = "newest"
-    PRICE_ASC = "price_asc"
-    PRICE_DESC = "price_desc"
-    RELEVANCE = "relevance"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filters:
-    """Conditions on a listing; None is no condition. `radius_metres` is from `point`; both prices are inclusive."""
-
-    owner_id: UUID | None = None
-    category_id: UUID | None = None
-    min_price: Decimal | None = None
-    max_price: Decimal | None = None
-    point: Point | None = None
-    radius_metres: float | None = None
-    bbox: BoundingBox | None = None
-    is_available: bool | None = None
-    condition: Condition | None = None
-    words: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """Filters, an order and a page."""
-
-    filters: Filters
-    sort: Sort
-    page: PageRequest
-
-    @property
-    def cursor_scope(self) -> str:
-        """Equal for equal filters and order. A cursor is valid in the scope that it was made in."""
-        return fingerprint(self.filters, self.sort)
-
-    @property
-    def offset(self) -> int:
-        """The number of listings before the page; 0 with a cursor."""
-        return 0 if self.page.cursor else (self.page.page - 1) * self.page.limit
-
-    @property
-    def fetch_limit(self) -> int:
-        """The number of listings to read: with a cursor one more than the page has, to find a next page."""
-        return self.page.limit + bool(self.page.cursor)
-
-    @cached_property
-    def position(self) -> Position | None:
-        """The position that the cursor holds. Raises InvalidInput for a cursor of another scope."""
-        return decode_cursor(self.page.cursor, of_list=self.cursor_scope) if self.page.cursor else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueryShape:
-    """What the SQL of a search depends on: the names of its filters, and not their values."""
-
-    filters: frozenset[str]
-    is_near: bool
-    boxes: int
-    words: int
-    sort: Sort
-    has_cursor: bool
-    has_offset: bool
-
-    @property
-    def reads_all_matches(self) -> bool:
-        """Whether all matches have to be read to be ordered, or are few enough to be."""
-        is_selective = not self.filters.isdisjoint(SELECTIVE)
-        return self.is_near or self.sort is Sort.RELEVANCE or (self.sort is Sort.DISTANCE and is_selective)
-
-
-def query_shape(search: Search) -> QueryShape:
-    """The shape of a search."""
-    filters = search.filters
-    return QueryShape(
-        filters=frozenset(name for name, value in vars(filters).items() if value is not None),
-        is_near=filters.radius_metres is not None and filters.radius_metres <= NEAR_METRES,
-        boxes=0 if filters.bbox is None else len(filters.bbox.parts()),
-        words=0 if filters.words is None else len(split_words(filters.words)),
-        sort=search.sort,
-        has_cursor=bool(search.page.cursor),
-        has_offset=search.offset > 0,
-    )
-
-
-def query_values(search: Search) -> dict[str, Any]:
-    """The values of the statement's parameters. Raises InvalidInput for a cursor of another scope."""
-    filters, position = search.filters, search.position
-    values = {**vars(filters), "fetch_limit": search.fetch_limit, "offset": search.offset}
-    if filters.point is not None:
-        values["point"] = filters.point.as_text()
-    if filters.bbox is not None:
-        for number, box in enumerate(filters.bbox.parts()):
-            values |= {f"{edge}_{number}": getattr(box, edge) for edge in EDGES}
-    if filters.words is not None:
-        values |= word_values(filters.words)
-    if position is not None:
-        try:
-            values |= {"after_key": _parse_key(search.sort, position.key), "after_id": UUID(position.id)}
-        except (ValueError, InvalidOperation) as error:
-            raise invalid_cursor() from error
-    return values
-
-
-def _parse_key(sort: Sort, key: str | None) -> Any:
-    if key is None:
-        return None
-    if sort is Sort.NEWEST:
-        return time_of_key(key)
-    number = float(key)
-    if not math.isfinite(number):
-        raise ValueError("not finite")
-    return number if sort in (Sort.DISTANCE, Sort.RELEVANCE) else Decimal(number).quantize(Decimal("0.01"))
-
-
 # Parameters whose type does not follow from a column that they are compared with.
 _POINT = bindparam("point", type_=GeographyText())
 _RADIUS_METRES: sa.BindParameter[float] = bindparam("radius_metres", type_=sa.Double())
@@ -168,10 +42,9 @@ _FETCH_LIMIT = bindparam("fetch_limit", type_=sa.Integer())
 
 @dataclass(frozen=True)
 class _Order:
-    """A sort key with its type and direction. The id, always ascending, breaks ties."""
+    """A sort key and its direction. The id, always ascending, breaks ties."""
 
-    key: SQLColumnExpression[Any]
-    type: TypeEngine[Any]
+    key: ColumnElement[Any]
     descending: bool = False
     nullable: bool = False
 
@@ -181,26 +54,13 @@ class _Order:
 
     def after_cursor(self, key: SQLColumnExpression[Any], id_: SQLColumnExpression[Any]) -> ColumnElement[bool]:
         """Whether a row with this key and id is after the position of the cursor, whose key may be NULL, too."""
-        position, is_after_id = bindparam("after_key", type_=self.type), id_ > bindparam("after_id")
+        position, is_after_id = bindparam("after_key", type_=self.key.type), id_ > bindparam("after_id")
         beyond, not_before = (key < position, key <= position) if self.descending else (key > position, key >= position)
         # `not_before` is redundant, but it is a condition that an index scan can start from.
         is_after = and_(not_before, or_(beyond, is_after_id))
         if not self.nullable:
             return is_after
         return or_(is_after, and_(key.is_(None), or_(position.is_not(None), is_after_id)))
-
-
-def _order(shape: QueryShape) -> _Order:
-    match shape.sort:
-        case Sort.DISTANCE:
-            return _Order(distance_metres(_POINT), sa.Double(), nullable=True)
-        case Sort.PRICE_ASC | Sort.PRICE_DESC:
-            return _Order(Equipment.daily_rate, sa.Numeric(), descending=shape.sort is Sort.PRICE_DESC)
-        case Sort.RELEVANCE:
-            rank = cast(func.ts_rank(Equipment.search, tsquery(shape.words)), sa.Double)
-            return _Order(rank, sa.Double(), descending=True)
-        case Sort.NEWEST:
-            return _Order(Equipment.created_at, sa.DateTime(timezone=True), descending=True)
 
 
 @lru_cache(maxsize=MAX_STATEMENTS)
@@ -211,7 +71,9 @@ def search_statement(shape: QueryShape) -> PreparedStatement:
     `document_columns`. An empty page is one row of the total and NULLs.
     """
     order = _order(shape)
-    total, candidates = _matches_read_once(shape, order) if shape.reads_all_matches else _matches_counted(shape, order)
+    is_selective = not shape.filters.isdisjoint(SELECTIVE)
+    read_once = shape.is_near or shape.sort is Sort.RELEVANCE or (shape.sort is Sort.DISTANCE and is_selective)
+    total, candidates = _matches_read_once(shape, order) if read_once else _matches_counted(shape, order)
     begins_list = not shape.filters and not shape.has_offset
     if begins_list:
         # A generic plan takes a LIMIT without a constant for a tenth of all rows, which it would rather sort.
@@ -231,6 +93,20 @@ def search_statement(shape: QueryShape) -> PreparedStatement:
     # For these shapes one plan is best for all values; for others the best plan depends on them.
     has_generic_plan = begins_list or (shape.is_near and shape.filters == {"point", "radius_metres"})
     return PreparedStatement("search", statement, custom_plan=not has_generic_plan)
+
+
+def _order(shape: QueryShape) -> _Order:
+    match shape.sort:
+        case Sort.DISTANCE:
+            return _Order(distance_metres(_POINT), nullable=True)
+        case Sort.PRICE_ASC | Sort.PRICE_DESC:
+            # Without the column's precision, which a forged cursor may exceed.
+            rate = sa.type_coerce(Equipment.daily_rate, sa.Numeric())
+            return _Order(rate, descending=shape.sort is Sort.PRICE_DESC)
+        case Sort.RELEVANCE:
+            return _Order(cast(func.ts_rank(Equipment.search, tsquery(shape.words)), sa.Double), descending=True)
+        case Sort.NEWEST:
+            return _Order(sa.type_coerce(Equipment.created_at, sa.DateTime(timezone=True)), descending=True)
 
 
 def _matches_read_once(shape: QueryShape, order: _Order) -> tuple[Select[Any], sa.FromClause]:

@@ -14,8 +14,8 @@ from app.common.precondition import UNCONDITIONAL, Precondition
 from app.db.batching import BatchLoader
 from app.db.session import single_statement, transaction
 from app.equipment import repository
+from app.equipment.criteria import Filters, Search, Sort
 from app.equipment.document import EquipmentDocument, EquipmentPage
-from app.equipment.search import Filters, Search, Sort
 from app.errors import Forbidden
 from app.models import Equipment, Role
 

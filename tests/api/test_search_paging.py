@@ -21,7 +21,7 @@ from app.common import paging
 from app.common.geo import Point
 from app.db.engine import Database
 from app.db.session import bound_to
-from app.equipment.search import Filters, Search, Sort
+from app.equipment.criteria import Filters, Search, Sort
 from app.models import Equipment, User
 from app.settings import Settings
 from tests.support.assertions import assert_invalid, assert_ok

@@ -13,7 +13,8 @@ from psycopg2.extras import register_uuid
 from app.common.geo import METRES_PER_KILOMETRE, Point
 from app.common.paging import PageRequest
 from app.db.prepared import PreparedStatement
-from app.equipment.search import Filters, Search, Sort, query_shape, query_values, search_statement
+from app.equipment.criteria import Filters, Search, Sort, query_shape, query_values
+from app.equipment.search import search_statement
 from app.messages import repository
 from tests.benchmarks.dataset import MICRODEGREES, Box, Words
 from tests.benchmarks.pgbench import Script
