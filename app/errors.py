@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -100,3 +103,10 @@ class TooManyRequests(GearyardError):
 
 class Unavailable(GearyardError):
     """A dependency does not answer; the client may retry later."""
+
+
+def existing(found: Found | None, noun: str) -> Found:
+    """The value, unless it is None. Raises NotFound."""
+    if found is None:
+        raise NotFound(f"There is no such {noun}.")
+    return found

@@ -8,7 +8,7 @@ from sqlalchemy import CTE, ColumnElement, Row, Select, SQLColumnExpression, Sub
 from sqlalchemy.orm import Session
 
 from app.common.paging import Page, PageRequest, Position, encode_cursor, invalid_cursor
-from app.errors import NotFound
+from app.errors import existing
 from app.models import AuditEntry, Category, Equipment, User
 
 Filters = Mapping[str, Any]
@@ -76,10 +76,7 @@ def get_stats(session: Session) -> Row[Any]:
 
 def get_user(session: Session, user_id: UUID) -> Row[Any]:
     """One user. Raises NotFound."""
-    row = session.execute(_USERS.where(User.id == user_id)).one_or_none()
-    if row is None:
-        raise NotFound("There is no such user.")
-    return row
+    return existing(session.execute(_USERS.where(User.id == user_id)).one_or_none(), "user")
 
 
 def list_users(session: Session, filters: Filters, page: PageRequest) -> Page[Row[Any]]:
@@ -90,10 +87,7 @@ def list_users(session: Session, filters: Filters, page: PageRequest) -> Page[Ro
 
 def get_equipment(session: Session, equipment_id: UUID) -> Row[Any]:
     """One listing. Raises NotFound."""
-    row = session.execute(_EQUIPMENT.where(Equipment.id == equipment_id)).one_or_none()
-    if row is None:
-        raise NotFound("There is no such equipment.")
-    return row
+    return existing(session.execute(_EQUIPMENT.where(Equipment.id == equipment_id)).one_or_none(), "equipment")
 
 
 def list_equipment(session: Session, filters: Filters, page: PageRequest) -> Page[Row[Any]]:

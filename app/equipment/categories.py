@@ -13,7 +13,7 @@ from app.common.audit import Action, Actor
 from app.common.precondition import UNCONDITIONAL, Precondition, digest
 from app.db.session import transaction
 from app.equipment import repository
-from app.errors import Conflict, NotFound, Problem
+from app.errors import Conflict, Problem, existing
 
 # The list repeats each category inside each of its ancestors: the depth bounds the size of the list.
 MAX_DEPTH = 8
@@ -58,7 +58,7 @@ def list_all() -> list[CategoryNode]:
 def get(category_id: UUID) -> CategoryNode:
     """One category. Raises NotFound."""
     with transaction() as session:
-        return _node(_tree(session), category_id)
+        return existing(_tree(session).get(category_id), "category")
 
 
 def ids_within(session: Session, category_id: UUID) -> list[UUID]:
@@ -79,7 +79,7 @@ def create(actor: Actor, *, name: str, parent_id: UUID | None) -> CategoryNode:
             raise Conflict(f"There are {repository.MAX_CATEGORIES} categories, and that is the most there can be.")
         _check_depth(tree, parent_id, height=1)
         category_id = repository.add_category(session, {"name": name, "parent_id": parent_id})
-        node = _node(_tree(session), category_id)
+        node = _tree(session)[category_id]
         audit.record(session, actor, Action.CATEGORY_CREATED, category_id, after=_details(node))
         return node
 
@@ -97,13 +97,13 @@ def change(
     """
     with transaction() as session:
         tree = _lock(session)
-        before = _node(tree, category_id)
+        before = existing(tree.get(category_id), "category")
         only_if.check(before.version)
         if all(getattr(before, name) == value for name, value in changes.items()):
             return before
         _check_move(tree, before, changes.get("parent_id", before.parent_id))
         repository.update_category(session, category_id, changes)
-        after = _node(_tree(session), category_id)
+        after = _tree(session)[category_id]
         details = {"before": _details(before), "after": _details(after)}
         audit.record(session, actor, Action.CATEGORY_CHANGED, category_id, **details)
         return after
@@ -116,7 +116,7 @@ def delete(actor: Actor, category_id: UUID, *, only_if: Precondition = UNCONDITI
         NotFound, PreconditionFailed. Conflict: it has listings or child categories.
     """
     with transaction() as session:
-        before = _node(_lock(session), category_id)
+        before = existing(_lock(session).get(category_id), "category")
         only_if.check(before.version)
         repository.delete_category(session, category_id)
         audit.record(session, actor, Action.CATEGORY_DELETED, category_id, before=_details(before))
@@ -134,12 +134,6 @@ def _tree(session: Session) -> Tree:
         if node.parent_id in nodes:
             nodes[node.parent_id].children.append(node)
     return nodes
-
-
-def _node(tree: Tree, category_id: UUID) -> CategoryNode:
-    if category_id not in tree:
-        raise NotFound("There is no such category.")
-    return tree[category_id]
 
 
 def _check_move(tree: Tree, node: CategoryNode, parent_id: UUID | None) -> None:

@@ -17,7 +17,7 @@ from app.db.session import translate_integrity_errors
 from app.equipment.criteria import Search, query_shape, query_values
 from app.equipment.document import EquipmentDocument, EquipmentPage, document_columns
 from app.equipment.search import search_statement
-from app.errors import Conflict, InvalidInput, NotFound, Problem
+from app.errors import Conflict, InvalidInput, NotFound, Problem, existing
 from app.models import Category, Equipment, EquipmentPhoto, Role, User
 
 MAX_CATEGORIES = 5_000
@@ -57,26 +57,18 @@ def get_versions(executor: Session | Connection, ids: Sequence[UUID]) -> dict[UU
 
 def get_item(executor: Session | Connection, equipment_id: UUID) -> EquipmentDocument:
     """One listing with its photos. Raises NotFound."""
-    found = get_items(executor, [equipment_id]).get(equipment_id)
-    if found is None:
-        raise unknown_equipment()
-    return found
+    return existing(get_items(executor, [equipment_id]).get(equipment_id), "equipment")
 
 
 def lock_equipment(session: Session, equipment_id: UUID) -> Equipment:
     """One listing, which no other transaction changes until this one ends, nor its photos. Raises NotFound."""
-    listing = session.get(Equipment, equipment_id, with_for_update=True)
-    if listing is None:
-        raise unknown_equipment()
-    return listing
+    return existing(session.get(Equipment, equipment_id, with_for_update=True), "equipment")
 
 
 def lock_role(session: Session, user_id: UUID) -> Role:
     """A user's role, which no other transaction changes until this one ends. Raises NotFound."""
-    role = session.scalar(select(User.role).where(User.id == user_id).with_for_update(read=True))
-    if role is None:
-        raise _unknown_owner()
-    return role
+    role = select(User.role).where(User.id == user_id).with_for_update(read=True)
+    return existing(session.scalar(role), "user")
 
 
 def add_equipment(session: Session, owner_id: UUID, values: Mapping[str, Any]) -> UUID:
@@ -107,11 +99,6 @@ def delete_equipment(session: Session, equipment_id: UUID) -> None:
     session.execute(delete(Equipment).where(Equipment.id == equipment_id))
 
 
-def unknown_equipment() -> NotFound:
-    """The error for an unknown listing."""
-    return NotFound("There is no such equipment.")
-
-
 def _unknown_owner() -> NotFound:
     return NotFound("There is no such user.")
 
@@ -134,14 +121,9 @@ def add_photo(session: Session, equipment_id: UUID, **values: Any) -> EquipmentP
 
 def delete_photo(session: Session, equipment_id: UUID, photo_id: UUID) -> bool:
     """Delete a photo of a listing and return whether it was the primary one. Raises NotFound."""
-    was_primary: bool | None = session.scalar(
-        delete(EquipmentPhoto)
-        .where(EquipmentPhoto.equipment_id == equipment_id, EquipmentPhoto.id == photo_id)
-        .returning(EquipmentPhoto.is_primary)
-    )
-    if was_primary is None:
-        raise NotFound("There is no such photo of this equipment.")
-    return was_primary
+    photo = EquipmentPhoto.equipment_id == equipment_id, EquipmentPhoto.id == photo_id
+    was_primary: bool | None = session.scalar(delete(EquipmentPhoto).where(*photo).returning(EquipmentPhoto.is_primary))
+    return existing(was_primary, "photo of this equipment")
 
 
 def clear_primary_photo(session: Session, equipment_id: UUID) -> None:

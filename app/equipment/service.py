@@ -1,7 +1,7 @@
 """Listings: reads, writes and permissions."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -16,10 +16,8 @@ from app.db.session import single_statement, transaction
 from app.equipment import repository
 from app.equipment.criteria import Filters, Search, Sort
 from app.equipment.document import EquipmentDocument, EquipmentPage
-from app.errors import Forbidden
+from app.errors import Forbidden, existing
 from app.models import Equipment, Role
-
-Found = TypeVar("Found")
 
 
 def can_list_equipment(role: Role) -> bool:
@@ -45,12 +43,12 @@ def list_own(identity: Identity, page: PageRequest) -> EquipmentPage:
 
 def get(equipment_id: UUID) -> EquipmentDocument:
     """One listing; concurrent reads share a batch. Raises NotFound."""
-    return _existing(_items.get(equipment_id))
+    return existing(_items.get(equipment_id), "equipment")
 
 
 def version(equipment_id: UUID) -> int:
     """A listing's version, which changes with the listing and with its photos. Raises NotFound."""
-    return _existing(_versions.get(equipment_id))
+    return existing(_versions.get(equipment_id), "equipment")
 
 
 def _get_items(ids: Sequence[UUID]) -> Mapping[UUID, EquipmentDocument]:
@@ -65,12 +63,6 @@ def _get_versions(ids: Sequence[UUID]) -> Mapping[UUID, int]:
 
 _items = BatchLoader(_get_items)
 _versions = BatchLoader(_get_versions)
-
-
-def _existing(found: Found | None) -> Found:
-    if found is None:
-        raise repository.unknown_equipment()
-    return found
 
 
 def create(identity: Identity, values: Mapping[str, Any]) -> EquipmentDocument:

@@ -1,7 +1,7 @@
 """SQL of users and their profiles."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, or_, select, update
@@ -9,20 +9,18 @@ from sqlalchemy.orm import Session
 
 from app.common.email import is_same_email
 from app.db.session import translate_integrity_errors
-from app.errors import NotFound, UsernameTaken
+from app.errors import NotFound, UsernameTaken, existing
 from app.models import OwnerProfile, RenterProfile, Role, User
-
-Found = TypeVar("Found")
 
 
 def get_user(session: Session, user_id: UUID) -> User:
     """One user. Raises NotFound."""
-    return _existing(session.get(User, user_id))
+    return existing(session.get(User, user_id), "user")
 
 
 def get_version(session: Session, user_id: UUID) -> int:
     """A user's version. Raises NotFound."""
-    return _existing(session.scalar(select(User.version).where(User.id == user_id)))
+    return existing(session.scalar(select(User.version).where(User.id == user_id)), "user")
 
 
 def lock_user(session: Session, user_id: UUID) -> User:
@@ -30,7 +28,7 @@ def lock_user(session: Session, user_id: UUID) -> User:
 
     Other transactions may still insert rows that refer to the user.
     """
-    return _existing(session.get(User, user_id, with_for_update={"key_share": True}))
+    return existing(session.get(User, user_id, with_for_update={"key_share": True}), "user")
 
 
 def save(session: Session, row: User | OwnerProfile | RenterProfile, values: Mapping[str, Any]) -> None:
@@ -80,9 +78,3 @@ def find_owner_profile(session: Session, user_id: UUID) -> OwnerProfile | None:
 def find_renter_profile(session: Session, user_id: UUID) -> RenterProfile | None:
     """The renter profile, or None before it is first saved."""
     return session.get(RenterProfile, user_id)
-
-
-def _existing(found: Found | None) -> Found:
-    if found is None:
-        raise NotFound("There is no such user.")
-    return found

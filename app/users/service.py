@@ -11,7 +11,7 @@ from app.common import audit
 from app.common.audit import OPERATOR, Action, Actor
 from app.common.precondition import UNCONDITIONAL, Precondition
 from app.db.session import transaction
-from app.errors import Conflict, Forbidden, NotFound
+from app.errors import Conflict, Forbidden, NotFound, existing
 from app.models import OwnerProfile, RenterProfile, Role, User
 from app.settings import OwnerSignup
 from app.users import repository
@@ -79,8 +79,7 @@ def lock_for_role_change(session: Session, actor: Actor, user_id: UUID, role: Ro
     user, admin_ids = repository.lock_with_admins(session, user_id)
     if actor.user_id is not None and actor.user_id not in admin_ids:
         raise Forbidden("Only admins may do this.")
-    if user is None:
-        raise NotFound("There is no such user.")
+    user = existing(user, "user")
     if role is not Role.ADMIN:
         if user_id == actor.user_id:
             raise Conflict("This is your own account. Another admin may change it.")
