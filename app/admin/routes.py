@@ -9,7 +9,6 @@ from flask import request, url_for
 
 from app.admin import schemas, service
 from app.auth.identity import caller
-from app.common import audit
 from app.common.paging import PageRequest
 from app.equipment import categories
 from app.equipment.schemas import Category
@@ -57,7 +56,7 @@ def get_user(user_id: UUID) -> Any:
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def change_role(values: dict[str, Any], user_id: UUID) -> Any:
     """Change the role of another user, with immediate effect. A condition names the user's ETag."""
-    user = service.change_role(audit.actor(caller().user_id), user_id, **values, only_if=precondition())
+    user = service.change_role(caller(), user_id, **values, only_if=precondition())
     return write_response(user, service.user_version(user))
 
 
@@ -67,7 +66,7 @@ def change_role(values: dict[str, Any], user_id: UUID) -> Any:
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def delete_user(user_id: UUID) -> None:
     """Delete another user, with personal data and listings."""
-    service.delete_user(audit.actor(caller().user_id), user_id, only_if=precondition())
+    service.delete_user(caller(), user_id, only_if=precondition())
 
 
 @blueprint.route("/equipment")
@@ -84,8 +83,7 @@ def list_equipment(query: tuple[dict[str, Any], PageRequest]) -> Any:
 @blueprint.response(200, schemas.ModeratedEquipment)
 def set_availability(values: dict[str, Any], equipment_id: UUID) -> Any:
     """Make a listing available or not. A condition names the listing's ETag."""
-    actor = audit.actor(caller().user_id)
-    item = service.set_availability(actor, equipment_id, **values, only_if=precondition())
+    item = service.set_availability(caller(), equipment_id, **values, only_if=precondition())
     return write_response(item, item.version)
 
 
@@ -94,7 +92,7 @@ def set_availability(values: dict[str, Any], equipment_id: UUID) -> Any:
 @blueprint.response(204)
 def delete_equipment(equipment_id: UUID) -> None:
     """Delete a listing."""
-    service.delete_equipment(audit.actor(caller().user_id), equipment_id, only_if=precondition())
+    service.delete_equipment(caller(), equipment_id, only_if=precondition())
 
 
 @blueprint.route("/categories")
@@ -111,7 +109,7 @@ def list_categories() -> Any:
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def create_category(values: dict[str, Any]) -> Any:
     """Add a category."""
-    node = categories.create(audit.actor(caller().user_id), **values)
+    node = categories.create(caller(), **values)
     return write_response(node, node.version, Location=url_for("categories.get_category", category_id=node.id))
 
 
@@ -122,7 +120,7 @@ def create_category(values: dict[str, Any]) -> Any:
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def change_category(values: dict[str, Any], category_id: UUID) -> Any:
     """Rename a category, or move it with its subcategories."""
-    node = categories.change(audit.actor(caller().user_id), category_id, values, only_if=precondition())
+    node = categories.change(caller(), category_id, values, only_if=precondition())
     return write_response(node, node.version)
 
 
@@ -132,7 +130,7 @@ def change_category(values: dict[str, Any], category_id: UUID) -> Any:
 @blueprint.refuses(HTTPStatus.CONFLICT)
 def delete_category(category_id: UUID) -> None:
     """Delete a category without listings and subcategories."""
-    categories.delete(audit.actor(caller().user_id), category_id, only_if=precondition())
+    categories.delete(caller(), category_id, only_if=precondition())
 
 
 @blueprint.route("/audit-log")

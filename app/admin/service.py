@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 from app.admin import repository
 from app.admin.repository import Filters
 from app.auth.principal import Identity
-from app.common.audit import Actor
 from app.common.paging import Page, PageRequest, decode_cursor, fingerprint
 from app.common.precondition import UNCONDITIONAL, Precondition
 from app.db.session import transaction
@@ -55,25 +54,25 @@ def user_version(user: Row[Any]) -> str:
     return f"{user.version}-{user.equipment_count}"
 
 
-def change_role(actor: Actor, user_id: UUID, role: Role, *, only_if: Precondition = UNCONDITIONAL) -> Row[Any]:
+def change_role(identity: Identity, user_id: UUID, role: Role, *, only_if: Precondition = UNCONDITIONAL) -> Row[Any]:
     """Give a user a role. Raises PreconditionFailed, and as `users.service.lock_for_role_change`."""
     with transaction() as session:
-        user = users.lock_for_role_change(session, actor, user_id, role)
+        user = users.lock_for_role_change(session, identity.user_id, user_id, role)
         _check(session, user_id, only_if)
-        users.give_role(session, actor, user, role)
+        users.give_role(session, identity.user_id, user, role)
         return repository.get_user(session, user_id)
 
 
-def delete_user(actor: Actor, user_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+def delete_user(identity: Identity, user_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
     """Delete a user. Raises PreconditionFailed, and as `users.service.lock_for_role_change`.
 
     The version that a condition names counts the listings, which are deleted with the user.
     """
     with transaction() as session:
-        user = users.lock_for_role_change(session, actor, user_id, None)
+        user = users.lock_for_role_change(session, identity.user_id, user_id, None)
         _check(session, user_id, only_if)
         messages.leave_all(session, user_id)
-        users.delete(session, actor, user)
+        users.delete(session, identity.user_id, user)
 
 
 def _check(session: Session, user_id: UUID, only_if: Precondition) -> None:
@@ -92,18 +91,18 @@ def list_equipment(filters: Filters, page: PageRequest) -> Page[Row[Any]]:
 
 
 def set_availability(
-    actor: Actor, equipment_id: UUID, *, is_available: bool, only_if: Precondition = UNCONDITIONAL
+    identity: Identity, equipment_id: UUID, *, is_available: bool, only_if: Precondition = UNCONDITIONAL
 ) -> Row[Any]:
     """Make a listing available or not. Raises as `equipment.service.set_availability`."""
     with transaction() as session:
-        equipment.set_availability(session, actor, equipment_id, is_available=is_available, only_if=only_if)
+        equipment.set_availability(session, identity, equipment_id, is_available=is_available, only_if=only_if)
         return repository.get_equipment(session, equipment_id)
 
 
-def delete_equipment(actor: Actor, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+def delete_equipment(identity: Identity, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
     """Delete a listing. Raises as `equipment.service.take_down`."""
     with transaction() as session:
-        equipment.take_down(session, actor, equipment_id, only_if=only_if)
+        equipment.take_down(session, identity, equipment_id, only_if=only_if)
 
 
 def list_entries(filters: Filters, page: PageRequest) -> Page[Row[Any]]:

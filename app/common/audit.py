@@ -1,7 +1,6 @@
 """The audit log: changes by admins and operators, each inserted in the transaction that makes it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
@@ -29,23 +28,7 @@ class Action(StrEnum):
 
 
 Details = Mapping[str, str | int | bool | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Actor:
-    """The user who makes a change, and the id of the request."""
-
-    user_id: UUID | None
-    request_id: str | None
-
-
-def actor(user_id: UUID) -> Actor:
-    """The user as the actor of a change made by the current request."""
-    return Actor(user_id=user_id, request_id=current_request_id.get())
-
-
-# An operator with a shell on the server, who has no user id.
-OPERATOR = Actor(user_id=None, request_id=None)
+OPERATOR = None  # the actor of a command: a shell on the server has no user id
 
 
 def changed_fields(values: Mapping[str, object]) -> Details:
@@ -55,21 +38,21 @@ def changed_fields(values: Mapping[str, object]) -> Details:
 
 def record(
     session: Session,
-    actor: Actor,
+    actor_id: UUID | None,
     action: Action,
     subject_id: UUID,
     *,
     before: Details | None = None,
     after: Details | None = None,
 ) -> None:
-    """Insert an entry in the transaction of the change.
+    """Insert an entry of the current request in the transaction of the change.
 
     An entry outlives its subject, so `before` and `after` hold no more personal data than the change needs.
     """
     session.execute(
         insert(AuditEntry).values(
-            actor_id=actor.user_id,
-            request_id=actor.request_id,
+            actor_id=actor_id,
+            request_id=current_request_id.get(),
             action=action.value,
             subject_id=subject_id,
             before=dict(before) if before is not None else None,

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from app.auth.principal import Identity
 from app.common import audit
-from app.common.audit import Action, Actor
+from app.common.audit import Action
 from app.common.precondition import UNCONDITIONAL, Precondition, digest
 from app.db.session import transaction
 from app.equipment import repository
@@ -67,7 +68,7 @@ def ids_within(session: Session, category_id: UUID) -> list[UUID]:
     return [] if node is None else [each.id for each in node.subtree()]
 
 
-def create(actor: Actor, *, name: str, parent_id: UUID | None) -> CategoryNode:
+def create(identity: Identity, *, name: str, parent_id: UUID | None) -> CategoryNode:
     """Add a category, with an audit entry.
 
     Raises:
@@ -80,12 +81,12 @@ def create(actor: Actor, *, name: str, parent_id: UUID | None) -> CategoryNode:
         _check_depth(tree, parent_id, height=1)
         category_id = repository.add_category(session, {"name": name, "parent_id": parent_id})
         node = _tree(session)[category_id]
-        audit.record(session, actor, Action.CATEGORY_CREATED, category_id, after=_details(node))
+        audit.record(session, identity.user_id, Action.CATEGORY_CREATED, category_id, after=_details(node))
         return node
 
 
 def change(
-    actor: Actor, category_id: UUID, changes: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
+    identity: Identity, category_id: UUID, changes: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
 ) -> CategoryNode:
     """Rename a category, or move it with its subtree, with an audit entry. Equal values write nothing.
 
@@ -105,11 +106,11 @@ def change(
         repository.update_category(session, category_id, changes)
         after = _tree(session)[category_id]
         details = {"before": _details(before), "after": _details(after)}
-        audit.record(session, actor, Action.CATEGORY_CHANGED, category_id, **details)
+        audit.record(session, identity.user_id, Action.CATEGORY_CHANGED, category_id, **details)
         return after
 
 
-def delete(actor: Actor, category_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+def delete(identity: Identity, category_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
     """Delete a category, with an audit entry.
 
     Raises:
@@ -119,7 +120,7 @@ def delete(actor: Actor, category_id: UUID, *, only_if: Precondition = UNCONDITI
         before = existing(_lock(session).get(category_id), "category")
         only_if.check(before.version)
         repository.delete_category(session, category_id)
-        audit.record(session, actor, Action.CATEGORY_DELETED, category_id, before=_details(before))
+        audit.record(session, identity.user_id, Action.CATEGORY_DELETED, category_id, before=_details(before))
 
 
 def _lock(session: Session) -> Tree:

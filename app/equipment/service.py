@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.auth.principal import Identity
 from app.common import audit
-from app.common.audit import Action, Actor
+from app.common.audit import Action
 from app.common.paging import PageRequest
 from app.common.precondition import UNCONDITIONAL, Precondition
 from app.db.batching import BatchLoader
@@ -103,7 +103,12 @@ def delete(identity: Identity, equipment_id: UUID, *, only_if: Precondition = UN
 
 
 def set_availability(
-    session: Session, actor: Actor, equipment_id: UUID, *, is_available: bool, only_if: Precondition = UNCONDITIONAL
+    session: Session,
+    identity: Identity,
+    equipment_id: UUID,
+    *,
+    is_available: bool,
+    only_if: Precondition = UNCONDITIONAL,
 ) -> None:
     """Set whether any listing is available, for a moderator, with an audit entry; an equal value changes nothing.
 
@@ -114,14 +119,18 @@ def set_availability(
     before = _details(listing)
     if repository.update_equipment(session, equipment_id, {"is_available": is_available}):
         after = {**before, "is_available": is_available}
-        audit.record(session, actor, Action.EQUIPMENT_AVAILABILITY_CHANGED, equipment_id, before=before, after=after)
+        audit.record(
+            session, identity.user_id, Action.EQUIPMENT_AVAILABILITY_CHANGED, equipment_id, before=before, after=after
+        )
 
 
-def take_down(session: Session, actor: Actor, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+def take_down(
+    session: Session, identity: Identity, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL
+) -> None:
     """Delete any listing, for a moderator, with an audit entry. Raises NotFound, PreconditionFailed."""
     listing = _lock(session, equipment_id, only_if)
     repository.delete_equipment(session, equipment_id)
-    audit.record(session, actor, Action.EQUIPMENT_DELETED, equipment_id, before=_details(listing))
+    audit.record(session, identity.user_id, Action.EQUIPMENT_DELETED, equipment_id, before=_details(listing))
 
 
 def lock_for_edit(
@@ -141,7 +150,7 @@ def record_edit(
     """Add an audit entry, unless the caller is the listing's owner."""
     if listing.owner_id != identity.user_id:
         before = {"owner_id": str(listing.owner_id)}
-        audit.record(session, audit.actor(identity.user_id), action, listing.id, before=before, after=after)
+        audit.record(session, identity.user_id, action, listing.id, before=before, after=after)
 
 
 def _lock(session: Session, equipment_id: UUID, only_if: Precondition) -> Equipment:

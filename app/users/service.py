@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.auth.principal import Identity
 from app.common import audit
-from app.common.audit import OPERATOR, Action, Actor
+from app.common.audit import OPERATOR, Action
 from app.common.precondition import UNCONDITIONAL, Precondition
 from app.db.session import transaction
 from app.errors import Conflict, Forbidden, NotFound, existing
@@ -50,7 +50,7 @@ def change(
         repository.save(session, user, values)
         if user_id != identity.user_id:
             after = audit.changed_fields(values)
-            audit.record(session, audit.actor(identity.user_id), Action.USER_CHANGED, user_id, after=after)
+            audit.record(session, identity.user_id, Action.USER_CHANGED, user_id, after=after)
         return user
 
 
@@ -66,7 +66,7 @@ def promote(email: str, role: Role) -> User:
         return repository.get_user(session, user_id)
 
 
-def lock_for_role_change(session: Session, actor: Actor, user_id: UUID, role: Role | None) -> User:
+def lock_for_role_change(session: Session, actor_id: UUID | None, user_id: UUID, role: Role | None) -> User:
     """Lock a user and all admins, for `give_role`, or, with None, for `delete`.
 
     No row that refers to the user is added meanwhile. The actor's role is read again: it may have changed since the
@@ -77,31 +77,31 @@ def lock_for_role_change(session: Session, actor: Actor, user_id: UUID, role: Ro
             role.
     """
     user, admin_ids = repository.lock_with_admins(session, user_id)
-    if actor.user_id is not None and actor.user_id not in admin_ids:
+    if actor_id is not None and actor_id not in admin_ids:
         raise Forbidden("Only admins may do this.")
     user = existing(user, "user")
     if role is not Role.ADMIN:
-        if user_id == actor.user_id:
+        if user_id == actor_id:
             raise Conflict("This is your own account. Another admin may change it.")
         if admin_ids == {user_id}:
             raise Conflict("This is the last admin. Give the role to another user first.")
     return user
 
 
-def give_role(session: Session, actor: Actor, user: User, role: Role) -> None:
+def give_role(session: Session, actor_id: UUID | None, user: User, role: Role) -> None:
     """Give a locked user a role and record it; the user's own role again changes nothing."""
     if user.role is role:
         return
     before, after = {"role": user.role.value}, {"role": role.value}
     repository.set_role(session, user.id, role)
-    audit.record(session, actor, Action.USER_ROLE_CHANGED, user.id, before=before, after=after)
+    audit.record(session, actor_id, Action.USER_ROLE_CHANGED, user.id, before=before, after=after)
 
 
-def delete(session: Session, actor: Actor, user: User) -> None:
+def delete(session: Session, actor_id: UUID | None, user: User) -> None:
     """Delete a locked user with personal data and listings, and record it. Messages to other users stay."""
     before = {"role": user.role.value, "username": user.username}
     repository.delete_user(session, user.id)
-    audit.record(session, actor, Action.USER_DELETED, user.id, before=before)
+    audit.record(session, actor_id, Action.USER_DELETED, user.id, before=before)
 
 
 def owner_profile_version(profile: OwnerProfile) -> str:
