@@ -79,7 +79,7 @@ def create(identity: Identity, *, name: str, parent_id: UUID | None) -> Category
         if len(tree) >= repository.MAX_CATEGORIES:
             raise Conflict(f"There are {repository.MAX_CATEGORIES} categories, and that is the most there can be.")
         _check_depth(tree, parent_id, height=1)
-        category_id = repository.add_category(session, {"name": name, "parent_id": parent_id})
+        category_id = repository.add_category(session, name=name, parent_id=parent_id)
         node = _tree(session)[category_id]
         audit.record(session, identity.user_id, Action.CATEGORY_CREATED, category_id, after=_details(node))
         return node

@@ -1,8 +1,8 @@
 """SQL of listings, their photos and categories."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +25,25 @@ MAX_CATEGORIES = 5_000
 _IS_ONE_OF = Equipment.id == sa.any_(sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid)))
 _GET_ITEMS = PreparedStatement("get_items", select(*document_columns()).where(_IS_ONE_OF))
 _GET_VERSIONS = PreparedStatement("get_versions", select(Equipment.id, Equipment.version).where(_IS_ONE_OF))
+
+# The errors of violated constraints.
+_unknown_owner = partial(NotFound, "There is no such user.")
+_unknown_category = partial(InvalidInput.of, "category_id", "There is no such category.", "unknown_reference")
+_unknown_parent = partial(InvalidInput.of, "parent_id", "There is no such category.", "unknown_reference")
+_has_listings = partial(Conflict, "There are listings in this category; move them to another one first.")
+_has_children = partial(Conflict, "There are categories below this one; move or delete them first.")
+
+
+def _name_taken() -> Conflict:
+    message = "There is a category of this name in the same place."
+    return Conflict(message, details=[Problem("name", message, "taken")])
+
+
+_translates_category_errors = translate_integrity_errors(
+    fk_categories_parent_id=_unknown_parent,
+    uq_categories_root_name=_name_taken,
+    uq_categories_parent_id_name=_name_taken,
+)
 
 
 def search(executor: Session | Connection, wanted: Search) -> EquipmentPage:
@@ -99,14 +118,6 @@ def delete_equipment(session: Session, equipment_id: UUID) -> None:
     session.execute(delete(Equipment).where(Equipment.id == equipment_id))
 
 
-def _unknown_owner() -> NotFound:
-    return NotFound("There is no such user.")
-
-
-def _unknown_category() -> InvalidInput:
-    return InvalidInput.of("category_id", "There is no such category.", "unknown_reference")
-
-
 def list_photos(session: Session, equipment_id: UUID) -> list[EquipmentPhoto]:
     """A listing's photos in their order: `photos.MAX_PHOTOS` at most."""
     photos = select(EquipmentPhoto).where(EquipmentPhoto.equipment_id == equipment_id)
@@ -151,44 +162,19 @@ def lock_categories(session: Session) -> None:
     session.execute(text("LOCK TABLE categories IN SHARE ROW EXCLUSIVE MODE"))
 
 
-def add_category(session: Session, values: Mapping[str, Any]) -> UUID:
+@_translates_category_errors
+def add_category(session: Session, **values: Any) -> UUID:
     """Insert a category and return its id. Raises InvalidInput: unknown parent. Conflict: a sibling has its name."""
-    with _translate_place_errors():
-        return session.execute(insert(Category).values(**values).returning(Category.id)).scalar_one()
+    return session.execute(insert(Category).values(**values).returning(Category.id)).scalar_one()
 
 
+@_translates_category_errors
 def update_category(session: Session, category_id: UUID, values: Mapping[str, Any]) -> None:
     """Change a category. Raises as `add_category`."""
-    with _translate_place_errors():
-        session.execute(update(Category).where(Category.id == category_id).values(**values))
+    session.execute(update(Category).where(Category.id == category_id).values(**values))
 
 
 def delete_category(session: Session, category_id: UUID) -> None:
     """Delete a category. Raises Conflict: it has listings or child categories."""
     with translate_integrity_errors(fk_equipment_category_id=_has_listings, fk_categories_parent_id=_has_children):
         session.execute(delete(Category).where(Category.id == category_id))
-
-
-def _unknown_parent() -> InvalidInput:
-    return InvalidInput.of("parent_id", "There is no such category.", "unknown_reference")
-
-
-def _translate_place_errors() -> AbstractContextManager[None]:
-    return translate_integrity_errors(
-        fk_categories_parent_id=_unknown_parent,
-        uq_categories_root_name=_name_taken,
-        uq_categories_parent_id_name=_name_taken,
-    )
-
-
-def _name_taken() -> Conflict:
-    message = "There is a category of this name in the same place."
-    return Conflict(message, details=[Problem("name", message, "taken")])
-
-
-def _has_listings() -> Conflict:
-    return Conflict("There are listings in this category; move them to another one first.")
-
-
-def _has_children() -> Conflict:
-    return Conflict("There are categories below this one; move or delete them first.")
