@@ -54,7 +54,7 @@ def user_version(user: Row[Any]) -> str:
     return f"{user.version}-{user.equipment_count}"
 
 
-def change_role(identity: Identity, user_id: UUID, role: Role, *, only_if: Precondition = UNCONDITIONAL) -> Row[Any]:
+def change_role(identity: Identity, user_id: UUID, role: Role, *, only_if: Precondition) -> Row[Any]:
     """Give a user a role. Raises PreconditionFailed, and as `users.service.lock_for_role_change`."""
     with transaction() as session:
         user = users.lock_for_role_change(session, identity.user_id, user_id, role)
@@ -63,7 +63,7 @@ def change_role(identity: Identity, user_id: UUID, role: Role, *, only_if: Preco
         return repository.get_user(session, user_id)
 
 
-def delete_user(identity: Identity, user_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+def delete_user(identity: Identity, user_id: UUID, *, only_if: Precondition) -> None:
     """Delete a user. Raises PreconditionFailed, and as `users.service.lock_for_role_change`.
 
     The version that a condition names counts the listings, which are deleted with the user.
@@ -90,16 +90,14 @@ def list_equipment(filters: Filters, page: PageRequest) -> Page[Row[Any]]:
         return repository.list_equipment(session, conditions, page)
 
 
-def set_availability(
-    identity: Identity, equipment_id: UUID, *, is_available: bool, only_if: Precondition = UNCONDITIONAL
-) -> Row[Any]:
+def set_availability(identity: Identity, equipment_id: UUID, *, is_available: bool, only_if: Precondition) -> Row[Any]:
     """Make a listing available or not. Raises as `equipment.service.set_availability`."""
     with transaction() as session:
         equipment.set_availability(session, identity, equipment_id, is_available=is_available, only_if=only_if)
         return repository.get_equipment(session, equipment_id)
 
 
-def delete_equipment(identity: Identity, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+def delete_equipment(identity: Identity, equipment_id: UUID, *, only_if: Precondition) -> None:
     """Delete a listing. Raises as `equipment.service.take_down`."""
     with transaction() as session:
         equipment.take_down(session, identity, equipment_id, only_if=only_if)

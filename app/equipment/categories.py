@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.auth.principal import Identity
 from app.common import audit
 from app.common.audit import Action
-from app.common.precondition import UNCONDITIONAL, Precondition, digest
+from app.common.precondition import Precondition, digest
 from app.db.session import transaction
 from app.equipment import repository
 from app.errors import Conflict, Problem, existing
@@ -85,9 +85,7 @@ def create(identity: Identity, *, name: str, parent_id: UUID | None) -> Category
         return node
 
 
-def change(
-    identity: Identity, category_id: UUID, changes: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
-) -> CategoryNode:
+def change(identity: Identity, category_id: UUID, changes: Mapping[str, Any], *, only_if: Precondition) -> CategoryNode:
     """Rename a category, or move it with its subtree, with an audit entry. Equal values write nothing.
 
     Changes of the tree are serialised, so two concurrent moves cannot form a cycle.
@@ -110,7 +108,7 @@ def change(
         return after
 
 
-def delete(identity: Identity, category_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+def delete(identity: Identity, category_id: UUID, *, only_if: Precondition) -> None:
     """Delete a category, with an audit entry.
 
     Raises:

@@ -20,7 +20,7 @@ def add(identity: Identity, equipment_id: UUID, *, photo_url: str, is_primary: b
         NotFound, Forbidden. Conflict: the listing has `MAX_PHOTOS` photos.
     """
     with transaction() as session:
-        listing = service.lock_for_edit(session, identity, equipment_id)
+        listing = service.lock_for_edit(session, identity, equipment_id, only_if=UNCONDITIONAL)
         photos = repository.list_photos(session, equipment_id)
         if len(photos) >= MAX_PHOTOS:
             raise Conflict(f"A listing has at most {MAX_PHOTOS} photos; remove one first.")
@@ -36,7 +36,7 @@ def add(identity: Identity, equipment_id: UUID, *, photo_url: str, is_primary: b
         )
 
 
-def remove(identity: Identity, equipment_id: UUID, photo_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+def remove(identity: Identity, equipment_id: UUID, photo_id: UUID, *, only_if: Precondition) -> None:
     """Remove a photo. If it was the primary one, the next in order becomes primary. `only_if` is of the listing.
 
     Raises:

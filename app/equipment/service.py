@@ -10,7 +10,7 @@ from app.auth.principal import Identity
 from app.common import audit
 from app.common.audit import Action
 from app.common.paging import PageRequest
-from app.common.precondition import UNCONDITIONAL, Precondition
+from app.common.precondition import Precondition
 from app.db.batching import BatchLoader
 from app.db.session import single_statement, transaction
 from app.equipment import repository
@@ -66,7 +66,7 @@ _versions = BatchLoader(_get_versions)
 
 
 def create(identity: Identity, values: Mapping[str, Any]) -> EquipmentDocument:
-    """Add a listing of the caller's, whose role cannot change before it is committed.
+    """Add a listing of the caller, whose role cannot change before the commit.
 
     Raises:
         Forbidden: the caller is a renter. InvalidInput: the category is unknown. NotFound: the caller was deleted.
@@ -79,9 +79,9 @@ def create(identity: Identity, values: Mapping[str, Any]) -> EquipmentDocument:
 
 
 def change(
-    identity: Identity, equipment_id: UUID, values: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
+    identity: Identity, equipment_id: UUID, values: Mapping[str, Any], *, only_if: Precondition
 ) -> EquipmentDocument:
-    """Change the given fields. If all of them have these values already, nothing is written.
+    """Change the given fields. Equal values write nothing.
 
     Raises:
         NotFound, Forbidden, PreconditionFailed. InvalidInput: the category is unknown.
@@ -94,7 +94,7 @@ def change(
         return repository.get_item(session, equipment_id)
 
 
-def delete(identity: Identity, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL) -> None:
+def delete(identity: Identity, equipment_id: UUID, *, only_if: Precondition) -> None:
     """Delete a listing. Raises NotFound, Forbidden, PreconditionFailed."""
     with transaction() as session:
         listing = lock_for_edit(session, identity, equipment_id, only_if=only_if)
@@ -103,39 +103,28 @@ def delete(identity: Identity, equipment_id: UUID, *, only_if: Precondition = UN
 
 
 def set_availability(
-    session: Session,
-    identity: Identity,
-    equipment_id: UUID,
-    *,
-    is_available: bool,
-    only_if: Precondition = UNCONDITIONAL,
+    session: Session, identity: Identity, equipment_id: UUID, *, is_available: bool, only_if: Precondition
 ) -> None:
-    """Set whether any listing is available, for a moderator, with an audit entry; an equal value changes nothing.
+    """Set whether a listing is available, as an admin, with an audit entry. Equal values write nothing.
 
     Raises:
         NotFound, PreconditionFailed.
     """
-    listing = _lock(session, equipment_id, only_if)
+    listing = lock_for_edit(session, identity, equipment_id, only_if=only_if)
     before = _details(listing)
     if repository.update_equipment(session, equipment_id, {"is_available": is_available}):
-        after = {**before, "is_available": is_available}
-        audit.record(
-            session, identity.user_id, Action.EQUIPMENT_AVAILABILITY_CHANGED, equipment_id, before=before, after=after
-        )
+        details = {"before": before, "after": {**before, "is_available": is_available}}
+        audit.record(session, identity.user_id, Action.EQUIPMENT_AVAILABILITY_CHANGED, equipment_id, **details)
 
 
-def take_down(
-    session: Session, identity: Identity, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL
-) -> None:
-    """Delete any listing, for a moderator, with an audit entry. Raises NotFound, PreconditionFailed."""
-    listing = _lock(session, equipment_id, only_if)
+def take_down(session: Session, identity: Identity, equipment_id: UUID, *, only_if: Precondition) -> None:
+    """Delete a listing, as an admin, with an audit entry. Raises NotFound, PreconditionFailed."""
+    listing = lock_for_edit(session, identity, equipment_id, only_if=only_if)
     repository.delete_equipment(session, equipment_id)
     audit.record(session, identity.user_id, Action.EQUIPMENT_DELETED, equipment_id, before=_details(listing))
 
 
-def lock_for_edit(
-    session: Session, identity: Identity, equipment_id: UUID, *, only_if: Precondition = UNCONDITIONAL
-) -> Equipment:
+def lock_for_edit(session: Session, identity: Identity, equipment_id: UUID, *, only_if: Precondition) -> Equipment:
     """Lock a listing for a change by this caller. Raises NotFound, Forbidden, PreconditionFailed."""
     listing = repository.lock_equipment(session, equipment_id)
     if not can_edit(identity, listing.owner_id):
@@ -151,12 +140,6 @@ def record_edit(
     if listing.owner_id != identity.user_id:
         before = {"owner_id": str(listing.owner_id)}
         audit.record(session, identity.user_id, action, listing.id, before=before, after=after)
-
-
-def _lock(session: Session, equipment_id: UUID, only_if: Precondition) -> Equipment:
-    listing = repository.lock_equipment(session, equipment_id)
-    only_if.check(str(listing.version))
-    return listing
 
 
 def _details(listing: Equipment) -> dict[str, str | bool]:

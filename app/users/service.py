@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.auth.principal import Identity
 from app.common import audit
 from app.common.audit import OPERATOR, Action
-from app.common.precondition import UNCONDITIONAL, Precondition
+from app.common.precondition import Precondition
 from app.db.session import transaction
 from app.errors import Conflict, Forbidden, NotFound, existing
 from app.models import OwnerProfile, RenterProfile, Role, User
@@ -34,9 +34,7 @@ def version(user_id: UUID) -> int:
         return repository.get_version(session, user_id)
 
 
-def change(
-    identity: Identity, user_id: UUID, values: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
-) -> User:
+def change(identity: Identity, user_id: UUID, values: Mapping[str, Any], *, only_if: Precondition) -> User:
     """Change the given fields of a user. The audit log records a change of another user's account.
 
     Raises:
@@ -119,7 +117,7 @@ def get_owner_profile(identity: Identity) -> OwnerProfile:
 
 
 def save_owner_profile(
-    identity: Identity, values: Mapping[str, Any], *, signup: OwnerSignup, only_if: Precondition = UNCONDITIONAL
+    identity: Identity, values: Mapping[str, Any], *, signup: OwnerSignup, only_if: Precondition
 ) -> OwnerProfile:
     """Save the caller's owner profile.
 
@@ -146,9 +144,7 @@ def get_renter_profile(identity: Identity) -> RenterProfile:
         return repository.find_renter_profile(session, identity.user_id) or _empty_profile(identity.user_id)
 
 
-def save_renter_profile(
-    identity: Identity, values: Mapping[str, Any], *, only_if: Precondition = UNCONDITIONAL
-) -> RenterProfile:
+def save_renter_profile(identity: Identity, values: Mapping[str, Any], *, only_if: Precondition) -> RenterProfile:
     """Save the given fields of the caller's renter profile.
 
     Raises:

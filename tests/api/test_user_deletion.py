@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from app.auth import service as auth
 from app.auth.principal import SubjectClaims
+from app.common.precondition import UNCONDITIONAL
 from app.db.session import transaction
 from app.errors import NotFound
 from app.models import (
@@ -118,9 +119,11 @@ def test_the_audit_log_keeps_no_more_of_a_person_than_it_needs(
 
 
 SAVES = {
-    "the owner profile": partial(service.save_owner_profile, values={"business_info": {}}, signup=OwnerSignup.OPEN),
-    "the renter profile": partial(service.save_renter_profile, values={"preferences": {}}),
-    "the account": lambda who: service.change(who, who.user_id, {"full_name": "Sam"}),
+    "the owner profile": partial(
+        service.save_owner_profile, values={"business_info": {}}, signup=OwnerSignup.OPEN, only_if=UNCONDITIONAL
+    ),
+    "the renter profile": partial(service.save_renter_profile, values={"preferences": {}}, only_if=UNCONDITIONAL),
+    "the account": lambda who: service.change(who, who.user_id, {"full_name": "Sam"}, only_if=UNCONDITIONAL),
 }
 
 
