@@ -1,9 +1,8 @@
 """Exceptions in the log: type, place and a text without values.
 
-An exception's message may hold user data: `int("…")` repeats the password it was given, PostgreSQL the whole row. So a
-message is logged only for types whose message the interpreter writes about the program's own names. Database, system
-and attribute errors are described by their fields. Any other message is replaced by its length. Frames carry no
-variables.
+A message may hold user data: `int("…")` repeats the password it was given, PostgreSQL the whole row. So a message is
+logged only where the interpreter writes it about the program's own names. Database, system and attribute errors are
+described by their fields. Any other message is replaced by its length. Frames carry no variables.
 """
 
 import errno
@@ -18,17 +17,15 @@ from structlog.typing import ExcInfo
 
 from app.observability.redaction import escaped
 
-MAX_FRAMES = 100
 INDENT = "    "
-_SAFE_TYPES = (
-    *(ImportError, IndexError, ModuleNotFoundError, NameError, RecursionError, UnboundLocalError, ZeroDivisionError),
-)
-_transform = ExceptionDictTransformer(show_locals=False, max_frames=MAX_FRAMES)
+_NAME_ERRORS = {ImportError, ModuleNotFoundError, NameError, UnboundLocalError}
+_SAFE_TYPES = {*_NAME_ERRORS, IndexError, RecursionError, ZeroDivisionError}
+_transform = ExceptionDictTransformer(show_locals=False, max_frames=100)
 
 
 def renderer(*, as_json: bool) -> ExceptionRenderer:
     """A structlog processor that turns `exc_info` into `exception`: a list of objects, or indented lines."""
-    return ExceptionRenderer(_described if as_json else _as_lines)
+    return ExceptionRenderer(_as_objects if as_json else _as_lines)
 
 
 def database_details(error: BaseException | None) -> dict[str, str | None]:
@@ -37,9 +34,7 @@ def database_details(error: BaseException | None) -> dict[str, str | None]:
     return {
         "kind": type(error).__name__,
         "sqlstate": getattr(error, "pgcode", None),
-        "constraint": getattr(diagnostics, "constraint_name", None),
-        "table": getattr(diagnostics, "table_name", None),
-        "column": getattr(diagnostics, "column_name", None),
+        **{name: getattr(diagnostics, f"{name}_name", None) for name in ("constraint", "table", "column")},
     }
 
 
@@ -53,9 +48,7 @@ def safe_text(error: BaseException) -> str:
             return errno.errorcode.get(number, str(number))
         case AttributeError(name=str() as name, obj=owner) if name.isidentifier():
             return f"'{type(owner).__name__}' object has no attribute '{name}'"
-    if type(error) in _SAFE_TYPES:
-        return str(error)
-    return f"(text withheld, {len(str(error))} characters)"
+    return str(error) if type(error) in _SAFE_TYPES else f"(text withheld, {len(str(error))} characters)"
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -67,7 +60,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def _described(exc_info: ExcInfo) -> list[dict[str, Any]]:
+def _as_objects(exc_info: ExcInfo) -> list[dict[str, Any]]:
     """As structlog describes it, with the safe text, and without notes and the source of syntax errors."""
     return [
         {"exc_type": stack["exc_type"], "exc_value": safe_text(error), "frames": stack["frames"]}
@@ -78,10 +71,8 @@ def _described(exc_info: ExcInfo) -> list[dict[str, Any]]:
 def _as_lines(exc_info: ExcInfo) -> str:
     """Python's format, the first cause first; the indent tells its lines from records of the log."""
     lines: list[str] = []
-    for stack in reversed(_described(exc_info)):
+    for stack in reversed(_as_objects(exc_info)):
         lines.append("Traceback (most recent call last):")
-        lines += (
-            f'  File "{frame["filename"]}", line {frame["lineno"]}, in {frame["name"]}' for frame in stack["frames"]
-        )
+        lines += (f'  File "{at["filename"]}", line {at["lineno"]}, in {at["name"]}' for at in stack["frames"])
         lines.append(f"{stack['exc_type']}: {escaped(stack['exc_value'])}")
     return "\n".join(INDENT + line for line in lines)

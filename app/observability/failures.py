@@ -12,17 +12,11 @@ log = structlog.get_logger(__name__)
 
 
 def report_unexpected(error: Exception) -> None:
-    """Log an error that no handler knows, with its place, and send it to Sentry if SENTRY_DSN is set.
-
-    The record of a database error does not hold the error, whose message and detail repeat values of the failing row.
-    """
+    """Log an error that no handler knows, with its place, and send it to Sentry if SENTRY_DSN is set."""
     sentry.send(error)
     if not isinstance(error, DBAPIError):
         log.error("unexpected_error", exc_info=error)
         return
-    frames = traceback.extract_tb(error.__traceback__)
-    log.error(
-        "unexpected_database_error",
-        **database_details(error.orig),
-        frames=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
-    )
+    # Without the error itself, whose message and detail repeat values of the failing row.
+    frames = [f"{at.filename}:{at.lineno} {at.name}" for at in traceback.extract_tb(error.__traceback__)]
+    log.error("unexpected_database_error", **database_details(error.orig), frames=frames)

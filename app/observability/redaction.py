@@ -6,7 +6,6 @@ A second defence: code that logs leaves secrets out. Linear in the length of a t
 import re
 import sys
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -52,7 +51,7 @@ def redact_event(_logger: Any, _name: str, event: EventDict) -> EventDict:
 
 
 def _redacted(key: Any, value: Any) -> Any:
-    if value is not None and isinstance(key, str) and _names_secret(key):
+    if value is not None and isinstance(key, str) and _KEY.search(key):
         return REDACTED
     match value:
         case bool() | int() | float() | None:
@@ -66,11 +65,6 @@ def _redacted(key: Any, value: Any) -> Any:
     return redact(str(value))
 
 
-@lru_cache(maxsize=1024)
-def _names_secret(key: str) -> bool:
-    return _KEY.search(key) is not None
-
-
 def withhold_requests(_logger: Any, _name: str, event: EventDict) -> EventDict:
     """A structlog processor for records of libraries: remove what a client sent.
 
@@ -81,8 +75,7 @@ def withhold_requests(_logger: Any, _name: str, event: EventDict) -> EventDict:
     if invalid is None:
         return {**event, "event": _QUERY.sub(WITHHELD, text)}
     kind = sys.exc_info()[0]  # gunicorn logs it while it handles the error
-    reason = kind.__name__ if kind is not None else None
-    return {**event, "event": "Invalid request", "client_address": invalid[1], "reason": reason}
+    return {**event, "event": "Invalid request", "client_address": invalid[1], "reason": kind and kind.__name__}
 
 
 def escape(_logger: Any, _name: str, event: EventDict) -> EventDict:
@@ -90,19 +83,14 @@ def escape(_logger: Any, _name: str, event: EventDict) -> EventDict:
 
     A traceback keeps its line breaks; its lines are indented, unlike records.
     """
-    return {
-        key: escaped(value, keep="\n" if key == "exception" else "") if isinstance(value, str) else value
-        for key, value in event.items()
-    }
+    texts = {key: escaped(value) for key, value in event.items() if isinstance(value, str)}
+    if "exception" in texts:
+        texts["exception"] = "\n".join(map(escaped, event["exception"].split("\n")))
+    return {**event, **texts}
 
 
-def escaped(text: str, *, keep: str = "") -> str:
-    """Escape unprintable characters (line separators, bidirectional marks), except those of `keep`."""
+def escaped(text: str) -> str:
+    """Escape unprintable characters, such as line separators and bidirectional marks."""
     if text.isprintable():
         return text
-    return "".join(
-        character
-        if character.isprintable() or character in keep
-        else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in text
-    )
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -12,8 +12,6 @@ from structlog.contextvars import get_contextvars
 from app.observability.exceptions import chain, safe_text
 from app.settings import Settings
 
-WITHHELD = "(text withheld)"
-
 
 def configure(settings: Settings) -> None:
     """Send from now on, if `SENTRY_DSN` is set. Connects to nothing yet; a background thread sends."""
@@ -30,19 +28,14 @@ def configure(settings: Settings) -> None:
 
 def send(error: BaseException) -> None:
     """Send an error with the id of its request or socket; without a DSN, do nothing."""
-    with sentry_sdk.new_scope() as scope:
-        request_id = get_contextvars().get("request_id")
-        if request_id is not None:
-            scope.set_tag("request_id", request_id)
-        scope.capture_exception(error)
+    request_id = get_contextvars().get("request_id")
+    sentry_sdk.capture_exception(error, tags={"request_id": request_id} if request_id else {})
 
 
 def _replace_texts(event: Any, hint: dict[str, Any]) -> Any:
     """Sentry's `before_send`: each exception has the text that the log has."""
     values = event.get("exception", {}).get("values", [])
-    for value in values:
-        value["value"] = WITHHELD
-    error = hint.get("exc_info", (None, None, None))[1]
-    for value, link in zip(reversed(values), chain(error), strict=False):  # the library begins with the first cause
-        value["value"] = safe_text(link)
+    texts = map(safe_text, chain(hint.get("exc_info", (None, None, None))[1]))
+    for value in reversed(values):  # the library begins with the first cause
+        value["value"] = next(texts, "(text withheld)")
     return event
