@@ -92,7 +92,7 @@ class Connection:
         if self._closing is not None:
             return End(self._closing[0], "service", self._closing[1])
         code = int(self._ws.close_reason)
-        if self._ws.has_closed:
+        if self._ws.was_refused:
             return End(code, "service", self._ws.close_message)
         return End(code, "nobody" if code == CloseReason.ABNORMAL_CLOSURE else "client", None)
 

@@ -7,7 +7,6 @@ flooding client took 170 MB in 4 s, and permessage-deflate took 129 KB a socket 
 
 import socket
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -16,12 +15,11 @@ import simple_websocket
 from gevent import Timeout
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
-from simple_websocket import ConnectionClosed
-from wsproto.connection import ConnectionState
-from wsproto.events import AcceptConnection, CloseConnection, Ping, Request
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import CloseConnection, Ping
 from wsproto.extensions import Extension
-from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, ParseFailed, RsvBits
-from wsproto.utilities import LocalProtocolError
+from wsproto.frame_protocol import CloseReason, Opcode, ParseFailed, RsvBits
+from wsproto.utilities import LocalProtocolError, generate_accept_token
 
 from app.common.request_id import current_request_id
 from app.realtime.close_codes import CloseCode
@@ -37,14 +35,6 @@ WIRE_FRAMES_BURST = 2 * MAX_FRAGMENTS
 RECEIVE_BYTES = 4096
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 1024 * 1024
-# wsproto accepts a request of its own parsing. The handshake has checked the client's request, so these stand for it.
-_UPGRADE = [
-    (b"Host", b"-"),
-    (b"Connection", b"Upgrade"),
-    (b"Upgrade", b"websocket"),
-    (b"Sec-WebSocket-Version", b"13"),
-]
-_HEADERS = {b"Sec-WebSocket-Key": "HTTP_SEC_WEBSOCKET_KEY", b"Sec-WebSocket-Protocol": "HTTP_SEC_WEBSOCKET_PROTOCOL"}
 
 
 class TooSlow(OSError):
@@ -62,10 +52,10 @@ class DeadlineSocket:
         self.was_too_slow = False
 
     def send(self, data: bytes) -> int:
-        """Send all of `data`. On failure the connection ends, as a part of a frame may have been sent.
+        """Send all of `data`, the wait for the lock included. A failure ends the connection, as it may cut a frame.
 
         Raises:
-            TooSlow: the deadline passed, the wait for the lock included. OSError: the connection is gone.
+            TooSlow: the deadline passed. OSError: the connection is gone.
         """
         try:
             with Timeout(self._write_timeout_seconds, TooSlow("the peer does not read")), self._lock:
@@ -86,7 +76,7 @@ class DeadlineSocket:
         """Do nothing: simple-websocket's reader would close, and so reset, the connection; `linger` ends it."""
 
     def linger(self) -> None:
-        """Shut down the sending side, read for a moment what still arrives, and end the connection.
+        """Shut down the sending side, and read for a moment what still arrives.
 
         A close with unread data resets the connection, which can lose our close frame (RFC 9112 §9.6).
         """
@@ -95,7 +85,6 @@ class DeadlineSocket:
             received = 0
             while received < LINGER_BYTES and (data := self._connection.recv(RECEIVE_BYTES)):
                 received += len(data)
-        self.abort()
 
     def abort(self) -> None:
         """End the connection at once; every wait for it ends, too."""
@@ -104,14 +93,11 @@ class DeadlineSocket:
 
 
 class FrameLimits(Extension):
-    """Limits messages by the headers of their frames, before a payload is kept. Never negotiated with the client."""
+    """Limits the size of messages, before a payload is kept, and the rate of frames. Never negotiated."""
 
-    name = ""
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self._is_control = False
-        self._frame_bytes = self._message_bytes = self._fragments = 0
+    def __init__(self, limits: SocketLimits) -> None:
+        self._rate = TokenBucket(limits.frames_per_second * WIRE_FRAMES_PER_FRAME, WIRE_FRAMES_BURST)
+        self._message_bytes = self._fragments = 0
 
     def enabled(self) -> bool:
         """Take part without an offer."""
@@ -121,66 +107,65 @@ class FrameLimits(Extension):
         """Offer nothing to the client."""
         return False
 
-    def frame_inbound_header(
-        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
-    ) -> CloseReason | RsvBits:
+    def frame_inbound_header(self, proto: Any, opcode: Opcode, rsv: RsvBits, payload_length: int) -> RsvBits:  # noqa: ARG002
         """Refuse a message above `MAX_MESSAGE_BYTES` or `MAX_FRAGMENTS`.
 
         wsproto calls this again for a header that has not arrived whole, so a frame is counted when it is complete.
         """
-        self._is_control, self._frame_bytes = opcode.iscontrol(), payload_length
         too_large = self._message_bytes + payload_length > MAX_MESSAGE_BYTES or self._fragments >= MAX_FRAGMENTS
-        if too_large and not self._is_control:
+        if too_large and not opcode.iscontrol():
             raise ParseFailed("the message is too large", CloseReason.MESSAGE_TOO_BIG)
-        return super().frame_inbound_header(proto, opcode, rsv, payload_length)
+        return RsvBits(False, False, False)
 
-    def frame_inbound_complete(self, _proto: FrameDecoder | FrameProtocol, fin: bool) -> None:
-        """Count the frame."""
-        self.frames += 1
-        if self._is_control:
-            return
-        self._message_bytes = 0 if fin else self._message_bytes + self._frame_bytes
-        self._fragments = 0 if fin else self._fragments + 1
+    def frame_inbound_complete(self, proto: Any, fin: bool) -> None:
+        """Count the frame, and refuse one above the rate."""
+        if self._rate.take():
+            raise ParseFailed("too many frames, pings or fragments", CloseCode.RATE_LIMITED)  # type: ignore[arg-type]
+        if not proto.header.opcode.iscontrol():
+            self._message_bytes = 0 if fin else self._message_bytes + proto.header.payload_len
+            self._fragments = 0 if fin else self._fragments + 1
 
 
 class WebSocket(simple_websocket.Server):  # type: ignore[misc]
     """One accepted WebSocket. Its reader greenlet stops reading while `receive` has not taken what arrived."""
 
+    ws: Connection
     sock: DeadlineSocket
 
     def __init__(self, environ: dict[str, Any], *, limits: SocketLimits) -> None:
-        self._frame_limits = FrameLimits()
-        self._wire = TokenBucket(limits.frames_per_second * WIRE_FRAMES_PER_FRAME, WIRE_FRAMES_BURST)
+        self._limits = limits
         self._taken = Event()
-        self.has_closed = False  # whether this side sent the first close frame
         environ["gunicorn.socket"] = DeadlineSocket(
             environ["gunicorn.socket"], write_timeout_seconds=limits.write_timeout_seconds
         )
         super().__init__(
             environ,
-            subprotocols=[SUBPROTOCOL],
             receive_bytes=RECEIVE_BYTES,
-            thread_class=_reader,
+            thread_class=lambda target: gevent.Greenlet(run=target),
             event_class=Event,
         )
         # 1006 until a close frame arrives (RFC 6455 §7.1.5); the library starts with 1005.
         self.close_reason: int = CloseReason.ABNORMAL_CLOSURE
 
+    @property
+    def was_refused(self) -> bool:
+        """Whether the client broke a rule of the protocol, and the library closed with `close_reason`."""
+        return self.ws.state is ConnectionState.LOCAL_CLOSING
+
     def handshake(self) -> None:
-        """Send the 101, with the subprotocol, if it was offered, and no extension."""
-        headers = [(name, self.environ[key].encode()) for name, key in _HEADERS.items() if key in self.environ]
-        self.ws.initiate_upgrade_connection([*_UPGRADE, *headers], "/")
-        request = next(event for event in self.ws.events() if isinstance(event, Request))
-        self.subprotocol = self.choose_subprotocol(request)
-        request_id = current_request_id.get()
-        response = AcceptConnection(
-            subprotocol=self.subprotocol,
-            extensions=[self._frame_limits],
-            extra_headers=[(b"X-Request-Id", request_id.encode())] if request_id else [],
-        )
+        """Send the 101, with the subprotocol if it was offered, and no extension. The request has been checked."""
+        self.ws = Connection(ConnectionType.SERVER, [FrameLimits(self._limits)])
+        accept = generate_accept_token(self.environ["HTTP_SEC_WEBSOCKET_KEY"].encode()).decode()
+        headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept}
+        offered = self.environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "").split(",")
+        if SUBPROTOCOL in map(str.strip, offered):
+            headers["Sec-WebSocket-Protocol"] = SUBPROTOCOL
+        if request_id := current_request_id.get():
+            headers["X-Request-Id"] = request_id
+        lines = ["HTTP/1.1 101 Switching Protocols", *(f"{name}: {value}" for name, value in headers.items())]
         # If the client is gone, the reader finds out. An error raised here would be answered as one of HTTP.
         with suppress(OSError):
-            self.sock.send(self.ws.send(response))
+            self.sock.send("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
         self.connected = True
 
     def receive(self, timeout: float | None = None) -> str | bytes | None:
@@ -196,20 +181,12 @@ class WebSocket(simple_websocket.Server):  # type: ignore[misc]
             self.sock.send(self.ws.send(Ping()))
 
     def close(self, reason: int | None = None, message: str | None = None) -> None:
-        """Send a close frame and wake `receive`, which the library does not.
-
-        Raises:
-            ConnectionClosed: the socket has ended already. OSError: as `DeadlineSocket.send`.
-        """
-        if not self.connected:
-            raise ConnectionClosed(self.close_reason, self.close_message)
-        self.has_closed = True
-        self.close_reason = int(reason or CloseReason.NORMAL_CLOSURE)
-        self.close_message: str | None = message
-        frame = self.ws.send(CloseConnection(self.close_reason, message))
-        self.connected = False  # before the write, as no frame may follow a close frame (RFC 6455 §5.5.1)
-        self.event.set()
-        self.sock.send(frame)
+        """Send a close frame, unless the socket has ended, and wake `receive`, which the library does not."""
+        if self.connected:
+            frame = self.ws.send(CloseConnection(reason or CloseReason.NORMAL_CLOSURE, message))
+            self.connected = False  # before the write, as no frame may follow a close frame (RFC 6455 §5.5.1)
+            self.event.set()
+            self.sock.send(frame)
 
     def end(self, patience_seconds: float) -> None:
         """Wait for the client's close frame, but not longer than `patience_seconds`, and end the connection."""
@@ -218,34 +195,15 @@ class WebSocket(simple_websocket.Server):  # type: ignore[misc]
         self.thread.join(patience_seconds)
         if self.thread.ready():
             self.sock.linger()
-        else:
-            self.sock.abort()
+        self.sock.abort()
 
     def _handle_events(self) -> bool:
         """Handle what was read; return whether to read on, once `receive` has taken it. Called by the reader."""
         # The library would go on after our close frame, and take what arrives for more messages.
-        goes_on = self.connected and super()._handle_events() and self.connected
-        # On a protocol error the library sends a close frame and reports it as the client's.
-        self.has_closed = self.has_closed or self.ws.state is ConnectionState.LOCAL_CLOSING
-        if goes_on:
-            self._limit_frames()
-            self._wait_until_taken()
-        return goes_on and self.connected
-
-    def _limit_frames(self) -> None:
-        frames, self._frame_limits.frames = self._frame_limits.frames, 0
-        if self._wire.take(frames):
-            with suppress(ConnectionClosed):
-                self.close(CloseCode.RATE_LIMITED, "too many frames, pings or fragments")
-            raise OSError("too many frames")
-
-    def _wait_until_taken(self) -> None:
+        if not (self.connected and super()._handle_events()):
+            return False
         gevent.sleep(0)  # let the other sockets' greenlets run
         while self.connected and self.input_buffer:
             self._taken.clear()
             self._taken.wait()
-
-
-def _reader(target: Callable[[], None]) -> gevent.Greenlet:
-    """Make what simple-websocket starts as a thread; it has the methods of one that are used."""
-    return gevent.Greenlet(target)
+        return self.connected
