@@ -45,7 +45,6 @@ profiles.load_profile("fast")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is in `tests/slow` as slow."""
     for item in items:
         if item.path.is_relative_to(SLOW):
             item.add_marker("slow")
@@ -62,7 +61,6 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop the controller's cluster."""
     if CLUSTER in config.stash:
         config.stash[CLUSTER].__exit__(None, None, None)
 
@@ -164,19 +162,16 @@ def client(app: Flask, rolled_back: None) -> FlaskClient:
 
 @pytest.fixture
 def renter(client: FlaskClient, tenant: TenantProcess) -> Person:
-    """Somebody who rents."""
     return add_person(tenant, Role.RENTER)
 
 
 @pytest.fixture
 def owner(client: FlaskClient, tenant: TenantProcess) -> Person:
-    """Somebody who lists equipment."""
     return add_person(tenant, Role.OWNER)
 
 
 @pytest.fixture
 def admin(client: FlaskClient, tenant: TenantProcess) -> Person:
-    """Somebody who moderates."""
     return add_person(tenant, Role.ADMIN)
 
 
@@ -225,7 +220,6 @@ def logged(settings: Settings) -> Iterator[list[structlog.typing.EventDict]]:
 
 @pytest.fixture(scope="module")
 def database_url(database_url_factory: Callable[[], str]) -> str:
-    """The database of the module's service."""
     return database_url_factory()
 
 
@@ -237,7 +231,6 @@ def service_settings() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def environment(database_url: str, tenant: TenantProcess, service_settings: dict[str, str]) -> dict[str, str]:
-    """All settings of the module's service."""
     return {"DATABASE_URL": database_url, **tenant.env(), **service_settings}
 
 
@@ -288,7 +281,6 @@ def redis_server() -> Iterator[RedisProcess]:
 
 @pytest.fixture(scope="module", params=["postgresql", "redis"])
 def bus_settings(request: pytest.FixtureRequest) -> dict[str, str]:
-    """The settings that choose the bus."""
     if request.param == "postgresql":
         return {}
     server: RedisProcess = request.getfixturevalue("redis_server")
@@ -303,13 +295,11 @@ def newcomer(service: ServiceProcess, tenant: TenantProcess) -> Callable[..., Ch
 
 @pytest.fixture
 def ada(newcomer: Callable[..., ChatUser]) -> ChatUser:
-    """A user who writes."""
     return newcomer()
 
 
 @pytest.fixture
 def ben(newcomer: Callable[..., ChatUser]) -> ChatUser:
-    """A user who is written to."""
     return newcomer()
 
 

@@ -20,7 +20,6 @@ LISTS = ["users", "equipment"]
 
 @pytest.fixture
 def ask(client: FlaskClient, admin: Person) -> Callable[..., dict[str, Any]]:
-    """What an admin is shown."""
 
     def get(path: str, **query: Any) -> dict[str, Any]:
         return dict(assert_ok(client.get(f"{ADMIN}/{path}", query_string=query, headers=admin.headers)))

@@ -28,8 +28,6 @@ CONTENT = "Is it free from Friday to Sunday, and could I pick it up on Thursday 
 
 @dataclass(frozen=True)
 class Seat:
-    """One socket: whose it is, and where they talk."""
-
     token: str
     conversation_id: str
 
@@ -44,12 +42,10 @@ class Plan:
     per_second: float = 0
 
     def to_json(self) -> str:
-        """One line."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> "Plan":
-        """Read it back."""
         given = json.loads(line)
         return cls(**{**given, "seats": [Seat(**seat) for seat in given["seats"]]})
 
@@ -84,8 +80,6 @@ class Record:
 
 
 class ClientPool:
-    """All the sockets."""
-
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._sockets: list[ClientConnection] = []
@@ -177,7 +171,6 @@ class ClientPool:
         }
 
     async def close(self) -> None:
-        """Say goodbye on each."""
         await asyncio.gather(*(socket.close() for socket in self._sockets))
 
     def still_open(self) -> int:

@@ -84,12 +84,10 @@ class Dataset:
 
     @property
     def database(self) -> str:
-        """The name of its database."""
         return f"listings_{self.listings}"
 
     @property
     def owners(self) -> int:
-        """How many users share the listings."""
         return max(FEWEST_OWNERS, self.listings // LISTINGS_OF_AN_OWNER)
 
     @cached_property
@@ -114,7 +112,6 @@ class Dataset:
 
 
 def texts(listings: int) -> Iterator[Text]:
-    """What so many listings say."""
     for number in range(min(MOST_TEXTS, listings)):
         item = listing(number, owners=OWNERS_OF_TEXTS)
         yield Text(

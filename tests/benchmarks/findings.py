@@ -15,7 +15,6 @@ class Target:
     at_least: bool = True
 
     def is_met_by(self, figure: float) -> bool:
-        """Whether the figure is good enough."""
         return figure >= self.bound if self.at_least else figure <= self.bound
 
     def __str__(self) -> str:
@@ -39,7 +38,6 @@ class Finding:
 
     @property
     def is_met(self) -> bool:
-        """Whether the figure reaches its target."""
         return self.target.is_met_by(self.figure)
 
 

@@ -39,7 +39,6 @@ class Person:
 
     @property
     def id(self) -> UUID:
-        """Who it is to the service."""
         return UUID(int=self.number)
 
     @property
@@ -49,7 +48,6 @@ class Person:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What their client sends."""
         return {"Authorization": f"Bearer {self.token}"}
 
 

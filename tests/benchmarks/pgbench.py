@@ -43,7 +43,6 @@ class Script:
         return f"has_{self.name}"
 
     def text(self) -> str:
-        """The script as pgbench reads it."""
         prepare = [f"\\if :{self.flag} = 0", f"{self.preparation};", f"\\set {self.flag} 1", "\\endif"]
         drawn = [f"\\set {name} {expression}" for name, expression in self.variables.items()]
         return "\n".join([*prepare, *drawn, f"{self.call};", ""])

@@ -37,7 +37,6 @@ def _filtered(data: Dataset) -> Iterator[Request]:
 
 
 def newest() -> list[Request]:
-    """The list that nothing is asked of."""
     return [Request(EQUIPMENT)]
 
 
@@ -62,12 +61,10 @@ def unchanged(database_url: str, port: int) -> list[Request]:
 
 
 def own_account(people: list[Person]) -> list[Request]:
-    """Each of them asks who they are."""
     return [Request(f"{API}/auth/me", headers=person.headers) for person in people]
 
 
 def messages(people: list[Person]) -> list[Request]:
-    """Each of them writes to the other one of their pair."""
     body = f'{{"content":"{CONTENT}","client_msg_id":"{COUNTER}"}}'
     return [
         Request(f"{_conversation(person)}/messages", "POST", person.headers, body, status=CREATED) for person in people
@@ -75,7 +72,6 @@ def messages(people: list[Person]) -> list[Request]:
 
 
 def histories(people: list[Person]) -> list[Request]:
-    """Each of them reads what was written."""
     return [Request(f"{_conversation(person)}/messages?limit=20", headers=person.headers) for person in people]
 
 

@@ -27,7 +27,6 @@ class Scale:
     many_requests: int = 200_000
 
     def quick(self, seconds: float) -> "Scale":
-        """The same, with samples of another length."""
         return replace(self, seconds=seconds)
 
 

@@ -41,16 +41,13 @@ class Server:
         self._process = process
 
     def worker_pids(self) -> list[int]:
-        """The processes that serve."""
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
 
     def close(self) -> None:
-        """Stop it, if that has not been done."""
         stop(self._process, grace_seconds=GRACE_SECONDS)
 
     def rss_kib(self) -> int:
-        """The resident memory of the workers, in KiB."""
         statuses = (Path(f"/proc/{pid}/status").read_text() for pid in self.worker_pids())
         return sum(int(status.partition("VmRSS:")[2].split()[0]) for status in statuses)
 
@@ -111,7 +108,6 @@ class Stage:
 
     @cached_property
     def tenant(self) -> TenantProcess:
-        """A running tenant."""
         state = self._written / "tenant"
         state.mkdir(mode=0o700)
         try:
@@ -130,7 +126,6 @@ class Stage:
         return self._server(f"service-{dataset.listings}", SERVICE_CONFIGURATION, "wsgi:app", dataset, "/ready")
 
     def people(self, dataset: Dataset) -> list[Person]:
-        """People whom the service over this data knows."""
         if dataset not in self._people:
             self.database(dataset)
             self._people[dataset] = add_people(self.cluster, dataset.database, self.tenant, self.scale.people)

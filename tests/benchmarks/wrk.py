@@ -47,8 +47,6 @@ class Request:
 
 @dataclass(frozen=True)
 class Answers:
-    """What came of a load."""
-
     sample: Sample
     requests: int
     refused: int

@@ -33,5 +33,4 @@ def service(
 
 @pytest.fixture(scope="module")
 def database_url(service: ServiceProcess) -> str:
-    """The database of the module's service."""
     return service.database_url

@@ -60,7 +60,6 @@ class Nobody(ChatClient):
 
 
 def payload_of(kind: str, member: ChatUser, conversation_id: str) -> dict[str, Any]:
-    """The payload of a valid frame."""
     row = MATRIX[kind]
     about = {"conversation_id": conversation_id} if row.is_about_a_conversation else {}
     return {**row.payload, **about, **({"token": member.token} if kind == "auth" else {})}

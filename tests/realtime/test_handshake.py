@@ -41,7 +41,6 @@ def small(start_service: StartService) -> ServiceProcess:
 
 
 def ask(service: ServiceProcess, path: str = "/ws", headers: Headers | None = None, **options: Any) -> RawAnswer:
-    """The response to one request for a socket."""
     with RawSocket(service.port) as raw:
         return raw.ask(upgrade(path, headers, **options))
 

@@ -129,7 +129,6 @@ def service_settings() -> dict[str, str]:
 
 @pytest.fixture
 def raw(service: ServiceProcess) -> Iterator[RawSocket]:
-    """An open socket."""
     with RawSocket(service.port) as opened:
         opened.open()
         yield opened

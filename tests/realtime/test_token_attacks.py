@@ -86,7 +86,6 @@ def forger(tenant: TenantProcess, trap: socket.socket) -> Forger:
 
 @pytest.fixture(scope="module", autouse=True)
 def victim(service: ServiceProcess, forger: Forger) -> ChatUser:
-    """The known user that the forger impersonates."""
     user = ChatUser("", forger.order(), service)
     return ChatUser(user.call("GET", "/auth/me").json()["id"], user.token, service)
 

@@ -39,7 +39,6 @@ def database_url(database_url_factory: Callable[[], str]) -> str:
 
 @pytest.fixture
 def people(newcomer: Callable[..., ChatUser]) -> list[ChatUser]:
-    """Four users."""
     return [newcomer() for _ in range(4)]
 
 

@@ -29,7 +29,6 @@ MADE_UP = 1000
 
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory that the operator names for the counts."""
     return tmp_path_factory.mktemp("metrics")
 
 

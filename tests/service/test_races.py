@@ -23,7 +23,6 @@ def service(start_service: Callable[[dict[str, str]], ServiceProcess]) -> Servic
 
 @pytest.fixture
 def owner(newcomer: Callable[..., ChatUser]) -> ChatUser:
-    """A new owner."""
     return newcomer().become_owner()
 
 

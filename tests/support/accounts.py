@@ -16,7 +16,6 @@ AUTH = "/api/v1/auth"
 
 
 def post(client: FlaskClient, action: str, **body: Any) -> TestResponse:
-    """Send a signup, login or refresh request."""
     return client.post(f"{AUTH}/auth0/{action}", json=body)
 
 
@@ -33,12 +32,10 @@ def ask_me(client: FlaskClient, token: str) -> TestResponse:
 
 
 def me(client: FlaskClient, token: str) -> dict[str, Any]:
-    """The account of a token."""
     return dict(assert_ok(ask_me(client, token)))
 
 
 def user_id(client: FlaskClient, token: str) -> str:
-    """The id of the user of a token."""
     return str(me(client, token)["id"])
 
 

@@ -13,7 +13,6 @@ _counts: Counter[str] = Counter()
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m deselect tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Count the collected tests."""
     _counts.update(mark.args[0] for item in items for mark in item.iter_markers("attack"))
 
 

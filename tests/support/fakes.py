@@ -45,13 +45,11 @@ class FakeIdentityProvider:
         return self.document
 
     def publish(self, *kids: str) -> None:
-        """Replace the key set."""
         self.document = {"keys": [public_jwk(kid) for kid in kids]}
 
 
 @cache
 def rsa_key(name: str, bits: int = 2048) -> RSAKey:
-    """The private key of this name."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
     return RSAKey.import_key(key, {"kid": name, "use": "sig", "alg": "RS256"})
 

@@ -12,15 +12,12 @@ from tests.support.processes.service import REQUEST_SECONDS
 
 @dataclass(frozen=True)
 class RawAnswer:
-    """One answer: its status line's number and phrase, its headers, its body."""
-
     status: int
     phrase: str
     headers: Message
     body: bytes
 
     def json(self) -> dict[str, Any]:
-        """The body, which must be an object."""
         found = json.loads(self.body)
         assert isinstance(found, dict)
         return found

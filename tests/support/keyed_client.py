@@ -50,7 +50,6 @@ class KeyedClient:
 
 
 def listings(url: str, title: str) -> int:
-    """How many listings have this title."""
     return int(scalar(url, "SELECT count(*) FROM equipment WHERE title = %s", title))
 
 

@@ -27,7 +27,6 @@ class Logins:
         self._tenant = tenant
 
     def attempt(self, email: str, password: str = PASSWORD, address: str = HOME, **headers: str) -> TestResponse:
-        """One attempt, from an address."""
         body = {"email": email, "password": password}
         return self._client.post(LOGIN, json=body, environ_base={"REMOTE_ADDR": address}, headers=headers)
 

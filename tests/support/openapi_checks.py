@@ -48,8 +48,6 @@ class NotDescribed(AssertionError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back for what was sent."""
-
     method: str
     path: str
     status: int
@@ -183,8 +181,6 @@ def described() -> Description:
 
 
 class CheckedClient(FlaskClient):
-    """A client in this process that looks at every answer it gets."""
-
     def open(self, *args: Any, **options: Any) -> TestResponse:
         """Send a request. Raises NotDescribed."""
         answer = super().open(*args, **options)

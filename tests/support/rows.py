@@ -41,7 +41,6 @@ class Person:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The `Authorization` header of this user."""
         return {"Authorization": f"Bearer {self.token}"}
 
 
@@ -51,7 +50,6 @@ def _token(tenant: TenantProcess, subject: str) -> str:
 
 
 def add_person(tenant: TenantProcess, role: Role = Role.RENTER) -> Person:
-    """Add a user in this role, with an access token."""
     number = next(_number)
     subject, email = f"auth0|person{number}", f"person{number}@example.com"
     with transaction() as session:
@@ -69,13 +67,11 @@ def add_user() -> UUID:
 
 
 def category_id(name: str = "Power tools") -> UUID:
-    """The id of a default category."""
     with transaction() as session:
         return session.scalars(select(Category.id).where(Category.name == name)).one()
 
 
 def add_category(name: str | None = None, parent_id: UUID | None = None) -> UUID:
-    """Add a category; its id."""
     values = {"name": name or f"Category {next(_number)}", "parent_id": parent_id}
     with transaction() as session:
         return session.execute(insert(Category).values(**values).returning(Category.id)).scalar_one()

@@ -16,7 +16,6 @@ SCRATCH = ROOT / ".local" / "scratch"
 
 
 def scratch_directory(prefix: str) -> Path:
-    """A new directory."""
     return Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=_of_this_process()))
 
 

@@ -230,7 +230,6 @@ def filled(payload: str, forger: Forger) -> str:
 
 
 def dated(dates: dict[str, float], forger: Forger) -> str:
-    """A token with one of `DATES`."""
     claims = {"iat": forger.now} | {name: forger.now + seconds for name, seconds in dates.items()}
     return forger.order(claims=claims)
 

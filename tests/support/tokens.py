@@ -127,7 +127,6 @@ def _private_key() -> rsa.RSAPrivateKey:
 
 
 def part(value: Any) -> str:
-    """A value as a part of a token."""
     return base64url(json.dumps(value).encode())
 
 

@@ -45,19 +45,16 @@ class ChatUser:
 
     @property
     def service(self) -> ServiceProcess:
-        """The running service."""
         assert isinstance(self.server, ServiceProcess)
         return self.server
 
     @property
     def client(self) -> FlaskClient:
-        """The test client of the app in this process."""
         assert isinstance(self.server, FlaskClient)
         return self.server
 
     @property
     def username(self) -> str:
-        """The public name."""
         return str(body_of(self.call("GET", f"/users/{self.id}"))["username"])
 
     def call(self, method: str, path: str, *, params: dict[str, Any] | None = None, **options: Any) -> Any:
@@ -77,7 +74,6 @@ class ChatUser:
         return str(_checked(answer, 200, 201)["id"])
 
     def conversation(self, conversation_id: str) -> dict[str, Any]:
-        """A conversation as this user sees it."""
         return dict(_checked(self.get(f"/{conversation_id}")))
 
     def conversations(self, **query: Any) -> list[str]:
@@ -90,7 +86,6 @@ class ChatUser:
         return dict(_checked(answer, 200, 201))
 
     def messages(self, conversation_id: str, **query: Any) -> list[dict[str, Any]]:
-        """A page of messages."""
         return list(_checked(self.get(f"/{conversation_id}/messages", **query)))
 
     def seqs(self, conversation_id: str, **query: Any) -> list[int]:
@@ -98,7 +93,6 @@ class ChatUser:
         return [message["seq"] for message in self.messages(conversation_id, **query)]
 
     def read(self, conversation_id: str, **body: Any) -> None:
-        """Mark messages as read."""
         answer = self.post(f"/{conversation_id}/read", **body)
         assert (answer.status_code, getattr(answer, "content", b"") or getattr(answer, "data", b"")) == (204, b"")
 
@@ -113,7 +107,6 @@ class ChatUser:
         return pages
 
     def become_owner(self) -> Self:
-        """Save an owner profile."""
         assert _checked(self.call("PUT", "/users/me/owner-profile", json={"business_info": {}}))["role"] == "owner"
         return self
 

@@ -43,11 +43,9 @@ class ChatClient:
         self.close()
 
     def close(self) -> None:
-        """Say goodbye."""
         self.ws.close()
 
     def say(self, kind: str, **payload: Any) -> None:
-        """Send a frame."""
         self.ws.send(orjson.dumps({"type": kind, "payload": payload}).decode())
 
     def hear(self) -> dict[str, Any]:

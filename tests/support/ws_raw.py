@@ -31,7 +31,6 @@ def frame(
 
 
 def text(payload: str | bytes, *, fin: bool = True) -> bytes:
-    """A text frame."""
     return frame(TEXT, payload.encode() if isinstance(payload, str) else payload, fin=fin)
 
 
@@ -80,7 +79,6 @@ class Heard(NamedTuple):
     payload: bytes
 
     def json(self) -> dict[str, Any]:
-        """The content of a text frame."""
         assert self.opcode == TEXT, self
         found = json.loads(self.payload)
         assert isinstance(found, dict)

@@ -43,7 +43,6 @@ def test_each_frame_that_is_shown_can_be_read(name: str) -> None:
 
 
 def converted(schema: type[Schema] | Schema) -> dict[str, Any]:
-    """The JSON Schema of a marshmallow schema."""
     spec = APISpec("", "", "3.1.0")
     converter = OpenAPIConverter("3.1.0", schema_name_resolver=lambda _: None, spec=spec)
     fields.install(converter)

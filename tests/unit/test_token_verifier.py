@@ -22,8 +22,6 @@ ISSUER = "https://tenant.example/"
 
 
 class SignatureChecks:
-    """Counts the signatures that are checked."""
-
     def __init__(self, check: Callable[..., object]) -> None:
         self._check = check
         self.number = 0

@@ -21,8 +21,6 @@ KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 §1.3
 
 @dataclass(frozen=True)
 class Pair:
-    """Both ends of an open socket."""
-
     server: WebSocket
     connection: Connection
     client: socket.socket

@@ -32,8 +32,6 @@ Equipment.photos = relationship(
 
 
 class PhotoSchema(Schema):
-    """A picture."""
-
     id = fields.UUID()
     photo_url = fields.String()
     is_primary = fields.Boolean()
@@ -41,15 +39,11 @@ class PhotoSchema(Schema):
 
 
 class CoordinatesSchema(Schema):
-    """A place."""
-
     latitude = fields.Float()
     longitude = fields.Float()
 
 
 class EquipmentSchema(Schema):
-    """A listing."""
-
     id = fields.UUID()
     owner_id = fields.UUID()
     category_id = fields.UUID()

@@ -11,5 +11,4 @@ app = Flask(__name__, static_folder=None)
 
 @app.get("/")
 def empty() -> str:
-    """Nothing."""
     return ""

@@ -17,7 +17,6 @@ class Row:
 
     @property
     def description(self) -> str:
-        """What it is about, in a line."""
         return (self.run.__doc__ or "").partition("\n")[0]
 
 

@@ -13,7 +13,6 @@ EMPTY = "an empty view"
 
 
 def http(stage: Stage, server: Server, requests: Sequence[Request]) -> HttpLoad:
-    """These requests to a server."""
     return HttpLoad(server.port, requests, connections=stage.scale.connections)
 
 
@@ -23,7 +22,6 @@ def alone(_stage: Stage, server: Server, requests: Sequence[Request]) -> HttpLoa
 
 
 def empty_view(stage: Stage) -> HttpLoad:
-    """A view that does nothing, asked again and again."""
     return http(stage, stage.empty_view, [Request("/")])
 
 

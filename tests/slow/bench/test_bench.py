@@ -56,7 +56,6 @@ WHERE ST_DWithin(coordinates, ST_SetSRID(ST_MakePoint(%s, %s), 4326)::geography,
 
 
 def at(*rates: float) -> list[Sample]:
-    """Samples that did so much in a second."""
     return [Sample(per_second=rate) for rate in rates]
 
 
@@ -106,8 +105,6 @@ def test_a_connection_that_failed_fails_the_row(wrong: dict[str, int]) -> None:
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """Answers 200 to what is there, and 404 to all else."""
-
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -121,7 +118,6 @@ class Refusing(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def refusing_port() -> Iterator[int]:
-    """The port of a server that refuses."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
@@ -181,7 +177,6 @@ def test_a_tail_is_the_99th_percentile_in_medians() -> None:
 
 @pytest.fixture(scope="module")
 def filled(database_url_factory: Callable[[], str]) -> str:
-    """A database with a small data set."""
     url = database_url_factory()
     filling.fill(url, Dataset(LISTINGS))
     return url

@@ -19,14 +19,11 @@ DESKTOP = 1280, 900
 
 
 class Page:
-    """A browser's window on the service."""
-
     def __init__(self, browser: Chrome, service: ServiceProcess) -> None:
         self.browser = browser
         self.service = service
 
     def open(self, path: str) -> None:
-        """Go there."""
         self.browser.get(self.service.url(path))
 
     def as_a_phone(self, *, dark: bool = False) -> None:
@@ -54,7 +51,6 @@ class Page:
         return self._first(matching, f"{buttons} “{text}”")
 
     def press(self, text: str, within: str = "body") -> None:
-        """Press the button that says this."""
         self.button(text, within).click()
 
     def sees(self, text: str, within: str = "body") -> str:
@@ -63,7 +59,6 @@ class Page:
         return self._first(shown, f"{within} with “{text}”")
 
     def log_in(self, email: str, password: str) -> None:
-        """Fill in the form, and press its button."""
         if not self.all("#other[open]"):
             self.find("#other summary").click()
         for name, value in (("email", email), ("password", password)):

@@ -19,7 +19,6 @@ def stored(cluster: PostgresCluster) -> list[tuple[str, int, str, str]]:
 
 
 def last_seqs(cluster: PostgresCluster) -> dict[str, int]:
-    """How far each conversation has come."""
     rows = cluster.psql("SELECT id, last_seq FROM conversations", "gearyard")
     return {conversation: int(seq) for conversation, seq in (row.split("|") for row in rows.splitlines())}
 

@@ -84,11 +84,9 @@ class ResumingClient(threading.Thread):
         self._is_silent.set()
 
     def leave(self) -> None:
-        """End."""
         self._is_over.set()
 
     def run(self) -> None:
-        """Reconnect until told to leave."""
         while not self._is_over.is_set():
             try:
                 with self._connected() as ws:

@@ -46,7 +46,6 @@ class Scene:
     random: Random
 
     def faults(self) -> dict[str, Fault]:
-        """What can happen, by name."""
         return {
             "a worker is killed": self.kill_worker,
             "the workers are reloaded": self.service.reload,

@@ -26,15 +26,12 @@ MORE_MESSAGES = 2
 
 @dataclass(frozen=True)
 class ClientPool:
-    """All of them."""
-
     chat_clients: list[ResumingClient]
     readers: list[Reader]
     writers: list[Writer]
 
     @property
     def rest(self) -> list[RestClient]:
-        """Those who speak REST."""
         return [*self.readers, *self.writers]
 
     @property

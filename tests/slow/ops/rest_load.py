@@ -45,7 +45,6 @@ class RestClient(threading.Thread):
         self._must_stop.set()
 
     def run(self) -> None:
-        """Ask until told to stop."""
         while not self._must_stop.is_set() or self._is_unfinished:
             before = len(self.failures)
             self._ask()

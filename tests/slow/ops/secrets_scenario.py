@@ -35,19 +35,15 @@ class Plants:
     values: dict[str, str] = field(default_factory=dict)
 
     def new(self, name: str, form: str = "planted-{}") -> str:
-        """Another one."""
         value = form.format(uuid4().hex)
         self.values[f"{name} {len(self.values)}"] = value
         return value
 
     def found_in(self, text: str) -> list[str]:
-        """Which of them are in a text."""
         return [name for name, value in self.values.items() if value in text]
 
 
 class Scenario:
-    """Puts one service through it."""
-
     def __init__(self, service: ServiceProcess, tenant: TenantProcess, plants: Plants) -> None:
         self.service = service
         self.tenant = tenant
@@ -116,7 +112,6 @@ class Scenario:
             self.ask("GET", f"{API}/equipment", params={name: self.plants.new(f"query {name}") + CONTROLS})
 
     def messages(self, other_id: str) -> str:
-        """Messages over REST, to a conversation and to none."""
         mine = self.bearer(self.token)
         talk = str(
             self.ask("POST", f"{API}/conversations", json={"participant_ids": [other_id]}, headers=mine).json()["id"]
@@ -136,7 +131,6 @@ class Scenario:
             self.ask("GET", path)
 
     def tenant_down(self) -> None:
-        """The tenant fails in several ways."""
         for mode in ("down", "error", "garbage", "wrong_shape", "rate_limited", "redirect"):
             for endpoint in ("token", "signup", "userinfo"):
                 self.tenant.fault(endpoint, mode)
@@ -150,7 +144,6 @@ class Scenario:
             self.tenant.reset()
 
     def database_down(self, cluster: PostgresCluster, talk: str) -> None:
-        """The database is not there."""
         mine = self.bearer(self.token)
         cluster.kill()
         try:

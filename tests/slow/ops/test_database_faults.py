@@ -21,7 +21,6 @@ from tests.support.waiting import until
 
 @pytest.fixture(scope="module")
 def fragile(own_cluster: PostgresCluster, tenant: TenantProcess) -> Iterator[ServiceProcess]:
-    """A service of one worker on that cluster."""
     environment = {"DATABASE_URL": own_cluster.url("gearyard"), **tenant.env(), "LOG_JSON": "true"}
     with ServiceProcess(environment, workers=1) as service:
         yield service

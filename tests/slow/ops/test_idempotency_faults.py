@@ -30,7 +30,6 @@ def database_url(own_cluster: PostgresCluster) -> str:
 
 @pytest.fixture(scope="module")
 def workers(environment: dict[str, str]) -> Iterator[ServiceProcess]:
-    """The service with three workers."""
     with ServiceProcess(environment, workers=3) as running:
         yield running
 

@@ -58,7 +58,6 @@ def assert_error_with_headers(answer: requests.Response, status: int, code: str)
 
 @contextmanager
 def tls(nginx: NginxProcess, *protocols: str) -> Iterator[ssl.SSLSocket]:
-    """A TLS connection."""
     context = ssl.create_default_context(cafile=str(nginx.certificate))
     if protocols:
         context.set_alpn_protocols(protocols)
@@ -70,7 +69,6 @@ def tls(nginx: NginxProcess, *protocols: str) -> Iterator[ssl.SSLSocket]:
 
 
 def raw(nginx: NginxProcess, request: bytes) -> bytes:
-    """The response to these bytes."""
     with tls(nginx) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65_536), b""))

@@ -52,7 +52,6 @@ IMPATIENT = {"WS_WRITE_TIMEOUT_SECONDS": "3", "WS_OUTBOX_FRAMES": "16"}
 
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the service keeps its counts."""
     return tmp_path_factory.mktemp("metrics")
 
 
@@ -63,7 +62,6 @@ def service_settings() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def service(environment: dict[str, str], parent: Path) -> Iterator[ServiceProcess]:
-    """Two workers."""
     with ServiceProcess({**environment, "PROMETHEUS_MULTIPROC_DIR": str(parent)}) as running:
         until(lambda: value(running, BUS_CONNECTED) == 1 and running.log().count("bus_connected") == 2)
         yield running
@@ -182,7 +180,6 @@ def hear_all(client: ChatClient) -> None:
 
 
 def sockets_of(parent: Path, pid: int) -> float:
-    """What one worker shows."""
     files = [str(directory_of(parent) / f"gauge_livesum_{pid}.db")]
     metrics = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
     return float(sum(sample.value for metric in metrics for sample in metric.samples if sample.name == OPEN))

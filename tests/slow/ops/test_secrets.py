@@ -40,7 +40,6 @@ def own_tenant() -> Iterator[TenantProcess]:
 
 
 def settings_with_secrets(tenant: TenantProcess, cluster: PostgresCluster, plants: Plants) -> dict[str, str]:
-    """Settings whose secrets are planted, too."""
     password = plants.new("password of the database", "pl@nted-{}")
     url = make_url(cluster.url("gearyard")).set(password=password).render_as_string(hide_password=False)
     plants.values["password of the database, quoted"] = password.replace("@", "%40")

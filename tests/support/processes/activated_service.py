@@ -48,7 +48,6 @@ class ActivatedService(ServiceProcess):
 
     @property
     def passed_descriptors(self) -> tuple[int, ...]:
-        """What the process inherits."""
         return self._descriptors
 
     def restart(self) -> None:

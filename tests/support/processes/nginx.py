@@ -87,7 +87,6 @@ class NginxProcess:
         self.stop()
 
     def stop(self) -> None:
-        """Tell it to stop and wait."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(START_SECONDS)
@@ -100,7 +99,6 @@ class NginxProcess:
         return session
 
     def log(self) -> str:
-        """What it has written down of requests and of errors."""
         return "".join((self.directory / name).read_text() for name in ("access.log", "error.log"))
 
     def _answers(self) -> bool:

@@ -66,7 +66,6 @@ class PrometheusProcess:
         return answer["data"]
 
     def series(self, expression: str) -> list[dict[str, str]]:
-        """The labels of what an expression gives now."""
         return [one["metric"] for one in self.ask("query", query=expression)["result"]]
 
     def _start(self, executable: str, *options: str) -> None:

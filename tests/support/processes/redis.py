@@ -51,7 +51,6 @@ class RedisProcess:
         assert wait_until(self._answers, START_SECONDS), "Redis did not start"
 
     def kill(self) -> None:
-        """Kill it without warning."""
         self.end(signal.SIGKILL)
 
     def end(self, sign: signal.Signals) -> None:

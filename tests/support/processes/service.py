@@ -95,7 +95,6 @@ class ServiceProcess:
         self._environment |= environment
 
     def command(self) -> list[str]:
-        """What is started."""
         return [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
 
     @property
@@ -122,7 +121,6 @@ class ServiceProcess:
 
     @property
     def database_url(self) -> str:
-        """The URL of its database."""
         return self._environment["DATABASE_URL"]
 
     def worker_pids(self) -> list[int]:
@@ -142,12 +140,10 @@ class ServiceProcess:
         self.process.send_signal(signal.SIGHUP)
 
     def log(self) -> str:
-        """What it has written so far."""
         file = self._log.fileno()
         return os.pread(file, os.fstat(file).st_size, 0).decode()  # leaves the offset, which the service shares
 
     def url(self, path: str) -> str:
-        """The absolute URL of a path."""
         return f"http://127.0.0.1:{self.port}{path}"
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:

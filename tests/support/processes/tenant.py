@@ -81,11 +81,9 @@ class TenantProcess:
         return self._end(subprocess.Popen.terminate)
 
     def kill(self) -> int | None:
-        """Kill it without warning (SIGKILL)."""
         return self._end(subprocess.Popen.kill)
 
     def stderr(self) -> str:
-        """What it has written to stderr so far."""
         return (self.state / "stderr.log").read_text()
 
     def env(self) -> dict[str, str]:
@@ -124,7 +122,6 @@ class TenantProcess:
         self.control("POST", "fault", {"endpoint": endpoint, "mode": mode, **options})
 
     def token(self, **claims: Any) -> str:
-        """A signed access token with these claims over the default ones."""
         return self._signer.sign(claims=claims)[0]
 
     def mint(self, **order: Any) -> Any:
