@@ -197,10 +197,10 @@ class TestPages:
         kind: str,
         per_page: int,
     ) -> None:
-        for query, cost in (({"search": "paged"}, 2), ({}, 2), ({"category_id": str(category_id())}, 3)):
+        for query in ({"search": "paged"}, {}, {"category_id": str(category_id())}):
             if kind == "equipment" or "category_id" not in query:
                 with counting_statements() as counted:
                     page = {"per_page": per_page, **query}
                     answer = client.get(f"{ADMIN}/{kind}", query_string=page, headers=admin.headers)
                 assert len((answer.json or {})[kind]) >= min(per_page, 7)
-                assert len(counted) == cost  # the caller, the page with its total, and which categories are below one
+                assert len(counted) == 2  # the caller, and the page with its total
