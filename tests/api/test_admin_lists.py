@@ -190,12 +190,7 @@ class TestPages:
 
     @pytest.mark.parametrize("per_page", [1, 100])
     def test_one_costs_the_same_statements_whatever_its_size(
-        self,
-        client: FlaskClient,
-        admin: Person,
-        counting_statements: Callable[[], Any],
-        kind: str,
-        per_page: int,
+        self, client: FlaskClient, admin: Person, counting_statements: Callable[[], Any], kind: str, per_page: int
     ) -> None:
         for query in ({"search": "paged"}, {}, {"category_id": str(category_id())}):
             if kind == "equipment" or "category_id" not in query:

@@ -166,11 +166,7 @@ TWO_AT_ONCE: dict[str, tuple[str, Headers, int]] = {
     "of two schemes": ("", {"Authorization": "Bearer {0}\r\nAuthorization: Basic {1}"}, 400),
     "of two schemes, the other first": ("", {"Authorization": "Basic {0}\r\nAuthorization: Bearer {1}"}, 401),
     "in one list of subprotocols": ("", {"Sec-WebSocket-Protocol": "bearer, {0}, {1}"}, 401),
-    "in two lists of them": (
-        "",
-        {"Sec-WebSocket-Protocol": "bearer, {0}\r\nSec-WebSocket-Protocol: bearer, {1}"},
-        401,
-    ),
+    "in two lists of them": ("", {"Sec-WebSocket-Protocol": "bearer, {0}\r\nSec-WebSocket-Protocol: bearer, {1}"}, 401),
     "in two parameters": ("?token={0}&token={1}", {}, 400),
 }
 

@@ -16,12 +16,7 @@ class ChatClient:
     """`with ChatClient(member) as client:` is one open socket; by default it speaks version 2 and is ready."""
 
     def __init__(
-        self,
-        member: ChatUser,
-        *,
-        version: int = 2,
-        cursors: dict[str, int] | None = None,
-        **options: Any,
+        self, member: ChatUser, *, version: int = 2, cursors: dict[str, int] | None = None, **options: Any
     ) -> None:
         self.member = member
         url = f"ws://127.0.0.1:{member.service.port}/api/v1/ws"

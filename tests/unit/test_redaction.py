@@ -5,14 +5,7 @@ from typing import Any
 import pytest
 
 from app.observability.exceptions import safe_text
-from app.observability.redaction import (
-    REDACTED,
-    escaped,
-    keep_secret,
-    redact,
-    redact_event,
-    withhold_requests,
-)
+from app.observability.redaction import REDACTED, escaped, keep_secret, redact, redact_event, withhold_requests
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJlLXBsYW50ZWQ"
 

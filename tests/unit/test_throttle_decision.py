@@ -13,16 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.auth.login_attempts import KNOWN_FOR, AttemptCounter, Counters
-from app.auth.login_throttle import (
-    ACCOUNT_FACTOR,
-    Outcome,
-    Refusal,
-    Reservation,
-    account_of,
-    backoff,
-    reserve,
-    settle,
-)
+from app.auth.login_throttle import ACCOUNT_FACTOR, Outcome, Refusal, Reservation, account_of, backoff, reserve, settle
 from app.settings import LoginLimits
 
 LIMITS = LoginLimits(max_failures=5, lockout_seconds=300, backoff_base_ms=200)

@@ -25,10 +25,7 @@ def mixed_requests(stage: Stage) -> list[Finding]:
     """Memory of the workers after 200,000 mixed requests, against after 20,000"""
     data, scale = stage.medium, stage.scale
     rss_kib: dict[int, int] = {}
-    with (
-        closing(stage.new_service(data)) as service,
-        http(stage, service, _mixture(stage, service.port)) as load,
-    ):
+    with closing(stage.new_service(data)) as service, http(stage, service, _mixture(stage, service.port)) as load:
         done, refused, deadline = 0, 0, time.monotonic() + MOST_SECONDS
         for mark in (scale.few_requests, scale.many_requests):
             while done < mark:

@@ -26,10 +26,7 @@ def radius_search(stage: Stage) -> list[Finding]:
     _check_hits(service, requests)
     statement = radius_statement(data.box.without_margin(RADIUS_KM), RADIUS_KM)
     ours, postgres, conventional = compare(
-        stage,
-        http(stage, service, requests),
-        pgbench(stage, [statement]),
-        http(stage, stage.conventional, requests),
+        stage, http(stage, service, requests), pgbench(stage, [statement]), http(stage, stage.conventional, requests)
     )
     what = f"radius search, {data.listings:,} listings"
     return [

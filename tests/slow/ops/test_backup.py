@@ -22,7 +22,6 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(cluster: PostgresCluster) -> Run:
-
     def call(script: str, *arguments: str, url: str, **environment: str) -> subprocess.CompletedProcess[str]:
         bindir = str(installation_for(cluster.data).bindir)
         return subprocess.run(
