@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,10 +24,7 @@ END_SECONDS = 30
 class ClientPool:
     """`with ClientPool(port, people, messages, per_second) as client_pool:` has a socket open for each of the people.
 
-    A person that is named twice has two. When this process ends, so does the other one.
-
-    Raises:
-        BenchmarkFailed: not all of them could be opened.
+    A person that is named twice has two. When this process ends, so does the other one. Raises BenchmarkFailed.
     """
 
     def __init__(self, port: int, people: Sequence[Person], *, messages: int = 0, per_second: float = 0) -> None:
@@ -44,7 +42,7 @@ class ClientPool:
             text=True,
         )
         try:
-            self._tell(self._plan.to_json())
+            self._tell(json.dumps(asdict(self._plan)))
             self._hear(OPEN_SECONDS)
         except BaseException:
             self._end()

@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -40,14 +40,6 @@ class Plan:
     seats: list[Seat]
     messages: int = 0
     per_second: float = 0
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, line: str) -> "Plan":
-        given = json.loads(line)
-        return cls(**{**given, "seats": [Seat(**seat) for seat in given["seats"]]})
 
 
 @dataclass
@@ -187,7 +179,9 @@ def percentiles_ms(seconds: Sequence[float]) -> dict[str, float]:
 
 
 async def _main() -> None:
-    client_pool = ClientPool(plan := Plan.from_json(sys.stdin.readline()))
+    given = json.loads(sys.stdin.readline())
+    plan = Plan(**{**given, "seats": [Seat(**seat) for seat in given["seats"]]})
+    client_pool = ClientPool(plan)
     await client_pool.open()
     _say({"open": len(plan.seats)})
     if plan.messages:

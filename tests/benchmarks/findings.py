@@ -14,9 +14,6 @@ class Target:
     unit: str = "×"
     at_least: bool = True
 
-    def is_met_by(self, figure: float) -> bool:
-        return figure >= self.bound if self.at_least else figure <= self.bound
-
     def __str__(self) -> str:
         return f"{'≥' if self.at_least else '≤'} {figure_text(self.bound, self.unit)}"
 
@@ -38,7 +35,8 @@ class Finding:
 
     @property
     def is_met(self) -> bool:
-        return self.target.is_met_by(self.figure)
+        bound = self.target.bound
+        return self.figure >= bound if self.target.at_least else self.figure <= bound
 
 
 def share_of(

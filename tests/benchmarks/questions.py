@@ -1,6 +1,6 @@
 """What is asked over HTTP: requests drawn at random from a data set, the same in each run."""
 
-from collections.abc import Iterator
+from itertools import cycle
 from random import Random
 from urllib.parse import urlencode
 
@@ -26,14 +26,12 @@ def nearby(data: Dataset) -> list[Request]:
 
 def filtered(data: Dataset) -> list[Request]:
     """Searches by radius, words, price, category and availability."""
-    return list(_filtered(data))
-
-
-def _filtered(data: Dataset) -> Iterator[Request]:
-    asked = words_of_searches()
-    for number, (lng, lat) in enumerate(data.points(SEARCHES, away_from_edge_km=FILTERED_RADIUS_KM)):
-        words = asked[number % len(asked)]._asdict()
-        yield Request(_search(lat=lat, lng=lng, radius_km=FILTERED_RADIUS_KM, is_available="true", **words))
+    points = data.points(SEARCHES, away_from_edge_km=FILTERED_RADIUS_KM)
+    asked = {"radius_km": FILTERED_RADIUS_KM, "is_available": "true"}
+    return [
+        Request(_search(lat=lat, lng=lng, **asked, **words._asdict()))
+        for (lng, lat), words in zip(points, cycle(words_of_searches()), strict=False)
+    ]
 
 
 def newest() -> list[Request]:

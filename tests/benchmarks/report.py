@@ -68,13 +68,12 @@ def as_json(findings: Mapping[str, Sequence[Finding]], scale: Scale, postgres: s
         "versions": {"python": platform.python_version(), "postgresql": postgres}
         | {one: version(one) for one in PACKAGES},
         "scale": asdict(scale),
-        "rows": {name: [_as_dict(finding) for finding in of_row] for name, of_row in findings.items()},
+        "rows": {
+            name: [asdict(finding) | {"is_met": finding.is_met} for finding in of_row]
+            for name, of_row in findings.items()
+        },
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def _as_dict(finding: Finding) -> dict[str, Any]:
-    return asdict(finding) | {"is_met": finding.is_met}
 
 
 def machine() -> dict[str, Any]:

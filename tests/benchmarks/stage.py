@@ -19,6 +19,7 @@ from tests.benchmarks.databases import PRODUCTION_LIKE, ensure_database
 from tests.benchmarks.dataset import Dataset
 from tests.benchmarks.people import Person, add_people
 from tests.benchmarks.scale import Scale
+from tests.support.processes import child_pids, rss_kib
 from tests.support.processes.tenant import TenantProcess
 
 START_SECONDS = 60
@@ -40,16 +41,11 @@ class Server:
         self.port = port
         self._process = process
 
-    def worker_pids(self) -> list[int]:
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        return [int(pid) for pid in children.read_text().split()]
-
     def close(self) -> None:
         stop(self._process, grace_seconds=GRACE_SECONDS)
 
     def rss_kib(self) -> int:
-        statuses = (Path(f"/proc/{pid}/status").read_text() for pid in self.worker_pids())
-        return sum(int(status.partition("VmRSS:")[2].split()[0]) for status in statuses)
+        return rss_kib(child_pids(self._process.pid))
 
 
 class Stage:
@@ -65,6 +61,8 @@ class Stage:
     def __init__(self, directory: Path, scale: Scale, say: Callable[[str], None]) -> None:
         self.directory = directory
         self.scale = scale
+        # Growth is measured from the small to the large data set; most rows are about the medium one.
+        self.small, self.medium, self.large = (Dataset(size) for size in (scale.small, scale.medium, scale.large))
         self._say = say
         self.cluster: PostgresCluster
         self._written = directory / "servers"  # logs, metrics, the tenant's keys
@@ -83,21 +81,6 @@ class Stage:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._undo.close()
-
-    @property
-    def small(self) -> Dataset:
-        """The fewest listings, from where growth is measured."""
-        return Dataset(self.scale.small)
-
-    @property
-    def medium(self) -> Dataset:
-        """As many listings as most rows are about."""
-        return Dataset(self.scale.medium)
-
-    @property
-    def large(self) -> Dataset:
-        """The most listings."""
-        return Dataset(self.scale.large)
 
     def database(self, dataset: Dataset) -> str:
         """The libpq URL of a database with this data."""

@@ -53,11 +53,7 @@ class Answers:
 
     @classmethod
     def read(cls, output: str) -> "Answers":
-        """Read what `wrk.lua` writes last.
-
-        Raises:
-            BenchmarkFailed: where connections failed, or nothing was answered.
-        """
+        """Read what `wrk.lua` writes last. Raises BenchmarkFailed at a failed connection, or without an answer."""
         found: dict[str, Any] = json.loads(output.rstrip().rpartition("\n")[2])
         broken = {name: found[name] for name in ("connect", "read", "write", "timeout") if found[name]}
         if broken or not found["requests"]:
@@ -119,11 +115,7 @@ class HttpLoad:
 
 
 def ask(port: int, requests: Iterable[Request]) -> list[tuple[http.client.HTTPResponse, bytes]]:
-    """The answers to single requests, one after the other.
-
-    Raises:
-        BenchmarkFailed: one has another status than it must.
-    """
+    """The answers to single requests, one after the other. Raises BenchmarkFailed if one has an unexpected status."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=TIMEOUT_SECONDS)
     answers = []
     try:

@@ -25,6 +25,7 @@ from tests.benchmarks.scale import TINY
 from tests.benchmarks.stage import Stage
 from tests.benchmarks.wrk import Answers, HttpLoad, Request
 from tests.support.databases import query
+from tests.support.processes import child_pids
 
 LISTINGS = 1_500
 PATIENCE_SECONDS = 60
@@ -285,9 +286,8 @@ def test_a_run_that_is_told_to_stop_leaves_nothing_behind(state: Path) -> None:
 
 def children_of(pid: int) -> list[str]:
     """What the processes are called that a process has started, and that are there."""
-    numbers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     names = []
-    for number in numbers:
+    for number in child_pids(pid):
         with suppress(OSError):
             names.append(Path(f"/proc/{number}/comm").read_text().strip())
     return names

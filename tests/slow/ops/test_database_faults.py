@@ -5,7 +5,6 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 
 import psycopg2
 import pytest
@@ -14,6 +13,7 @@ from app.db.engine import LOCK_TIMEOUT_MS
 from deploy.local.cluster import PostgresCluster
 from tests.support.assertions import assert_error
 from tests.support.databases import LOCK_WAITS, scalar
+from tests.support.processes import child_pids
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 from tests.support.waiting import until
@@ -75,12 +75,11 @@ def test_after_a_crash_of_the_server_requests_succeed_again(
     assert "Traceback" not in fragile.log()
 
 
-def _pids_of(cluster: PostgresCluster) -> list[str]:
+def _pids_of(cluster: PostgresCluster) -> list[int]:
     assert cluster.process is not None
     leader = int((cluster.data / "postmaster.pid").read_text().splitlines()[0])
-    children = Path(f"/proc/{leader}/task/{leader}/children").read_text().split()
-    return [str(leader), *children]
+    return [leader, *child_pids(leader)]
 
 
-def _signal(pids: list[str], name: str) -> None:
-    subprocess.run(["kill", f"-{name}", *pids], check=False)
+def _signal(pids: list[int], name: str) -> None:
+    subprocess.run(["kill", f"-{name}", *map(str, pids)], check=False)

@@ -1,6 +1,8 @@
 """Server processes that tests start. Each ends with the test process, even if that is killed."""
 
 import threading
+from collections.abc import Iterable
+from pathlib import Path
 
 
 def tied(command: list[str]) -> list[str]:
@@ -10,3 +12,13 @@ def tied(command: list[str]) -> list[str]:
     """
     is_main = threading.current_thread() is threading.main_thread()
     return ["setpriv", "--pdeathsig=TERM", "--", *command] if is_main else command
+
+
+def child_pids(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def rss_kib(pids: Iterable[int]) -> int:
+    """The resident memory of these processes, in KiB."""
+    statuses = (Path(f"/proc/{pid}/status").read_text() for pid in pids)
+    return sum(int(status.partition("VmRSS:")[2].split()[0]) for status in statuses)

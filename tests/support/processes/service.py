@@ -16,7 +16,7 @@ from deploy.local.processes import wait_until
 from tests.support import ROOT
 from tests.support.openapi_checks import Answer, described
 from tests.support.ports import reserve_port
-from tests.support.processes import tied
+from tests.support.processes import child_pids, rss_kib, tied
 
 START_SECONDS = 60.0
 # With REDIS_URL, the same tests run over the other bus.
@@ -126,13 +126,11 @@ class ServiceProcess:
     def worker_pids(self) -> list[int]:
         """The processes that serve now; during a reload, the old ones too."""
         assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in children.read_text().split()]
+        return child_pids(self.process.pid)
 
     def rss_kib(self) -> int:
         """The resident memory of its workers, in KiB."""
-        statuses = (Path(f"/proc/{pid}/status").read_text() for pid in self.worker_pids())
-        return sum(int(status.partition("VmRSS:")[2].split()[0]) for status in statuses)
+        return rss_kib(self.worker_pids())
 
     def reload(self) -> None:
         """Tell it to take up changed code (SIGHUP); returns at once."""
