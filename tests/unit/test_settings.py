@@ -148,7 +148,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Read:
 
 def names_read() -> set[str]:
     """The variables that `app/settings.py` reads."""
-    return set(re.findall(r"env\.\w+\(\s*\"([A-Z][A-Z0-9_]+)\"", (ROOT / "app/settings.py").read_text()))
+    source = (ROOT / "app/settings.py").read_text()
+    return set(re.findall(r"\b(?:env\.\w+|_integer|_text|_optional_text|_flag|_choice)\(\"([A-Z][A-Z0-9_]+)\"", source))
 
 
 def server_settings() -> set[str]:
