@@ -12,7 +12,7 @@ from app.common.paging import Position, decode_cursor, encode_cursor, invalid_cu
 from app.db import prepared
 from app.db.session import translate_integrity_errors
 from app.errors import InvalidInput
-from app.messages.repository import accessible, statement, value_of
+from app.messages.repository import execute_for, statement, value_of
 from app.messages.values import Change, ConversationHead, ConversationPage, ConversationView, MessageView
 from app.models import Conversation, ConversationParticipant, Equipment
 
@@ -143,8 +143,7 @@ def leave_all(session: Session, user_id: UUID) -> None:
 
 def get_conversation(executor: Session | Connection, conversation_id: UUID, user_id: UUID) -> ConversationView:
     """A conversation, as this user sees it. Raises NotFound, Forbidden."""
-    rows = prepared.execute(executor, _GET, {"conversation_id": conversation_id, "user_id": user_id})
-    return _view(accessible(rows)[0])
+    return _view(execute_for(executor, _GET, conversation_id, user_id)[0])
 
 
 def list_conversations(

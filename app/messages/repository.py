@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Connection, Integer, String, Text, Uuid, bindparam, text
+from sqlalchemy import ARRAY, Boolean, Connection, Integer, String, Text, Uuid, bindparam, text
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
@@ -13,7 +13,8 @@ from app.db import prepared
 from app.db.prepared import PreparedStatement
 from app.db.session import translate_integrity_errors
 from app.errors import Conflict, Forbidden, NotFound
-from app.messages.values import MessageBatch, MessageList, MessagePage, MessageView, ReadMark, SentMessage
+from app.messages.values import MessageBatch, MessageList, MessagePage, MessageView, SentMessage
+from app.realtime.bus import Event
 
 Value = TypeVar("Value")
 Type = type[TypeEngine[Any]] | TypeEngine[Any]
@@ -31,19 +32,30 @@ def statement(label: str, sql: str, **types: Type) -> PreparedStatement:
     return PreparedStatement(label, text(sql).bindparams(*(bindparam(name, type_=types[name]) for name in types)))
 
 
-# The conversation, and whether the user takes part in it. Every statement begins with this.
-_ACCESS = """
+_PARTICIPANT_IDS = """
+    ARRAY(SELECT user_id FROM conversation_participants WHERE conversation_id = c.id) AS participant_ids"""
+# The conversation, and whether the user takes part in it.
+_ACCESS = f"""
 access AS (
-    SELECT c.id, c.last_seq,
+    SELECT c.id, c.last_seq, {_PARTICIPANT_IDS.strip()},
         EXISTS (
             SELECT FROM conversation_participants p WHERE p.conversation_id = c.id AND p.user_id = :user_id
         ) AS is_member
     FROM conversations c
     WHERE c.id = :conversation_id
-)"""
-_PARTICIPANT_IDS = """
-    ARRAY(SELECT user_id FROM conversation_participants WHERE conversation_id = access.id) AS participant_ids"""
+)"""  # noqa: S608 - parts of this module's own
 _IDS: dict[str, Type] = {"conversation_id": Uuid, "user_id": Uuid}
+
+
+def _notified(kind: str, data: str, *, when: str) -> str:
+    """A column that notifies the channel, if there is one, of an event as `app.realtime.bus.Event` encodes it."""
+    return f"""CASE WHEN {when} AND :channel IS NOT NULL THEN
+        CAST(pg_notify(:channel, CAST(json_build_object(
+            'kind', '{kind}', 'conversation_id', access.id, 'to', access.participant_ids,
+            'data', json_build_object({data})
+        ) AS text)) AS text)
+    END AS notified"""
+
 
 # One statement, one round trip. A repeated message takes no number. Two concurrent ones with one client_msg_id both
 # find none; the second waits for the conversation's row, violates the unique key, and is rolled back with its number.
@@ -71,18 +83,12 @@ added AS (
     SELECT :conversation_id, last_seq, :user_id, :client_msg_id, :content, updated_at FROM numbered
     RETURNING id, seq, content, created_at, client_msg_id, false AS is_repeated
 ),
-stored AS (SELECT * FROM added UNION ALL SELECT * FROM repeated WHERE (SELECT is_member FROM access)),
-heard AS (SELECT {_PARTICIPANT_IDS.strip()} FROM access)
-SELECT access.id AS conversation_id, access.is_member, heard.participant_ids,
+stored AS (SELECT * FROM added UNION ALL SELECT * FROM repeated WHERE (SELECT is_member FROM access))
+SELECT access.id AS conversation_id, access.is_member, access.participant_ids,
     CAST(:user_id AS uuid) AS sender_id, (SELECT username FROM sender) AS sender_name,
     stored.id, stored.seq, stored.content, stored.created_at, stored.client_msg_id, stored.is_repeated,
-    CASE WHEN NOT stored.is_repeated AND CAST(:channel AS text) IS NOT NULL THEN
-        CAST(pg_notify(:channel, CAST(json_build_object(
-            'kind', 'message', 'conversation_id', access.id, 'to', heard.participant_ids,
-            'data', json_build_object('seq', stored.seq)
-        ) AS text)) AS text)
-    END AS notified
-FROM access CROSS JOIN heard LEFT JOIN stored ON true
+    {_notified("message", "'seq', stored.seq", when="NOT stored.is_repeated")}
+FROM access LEFT JOIN stored ON true
 """,  # noqa: S608 - parts of this module's own
     **_IDS,
     client_msg_id=String,
@@ -123,23 +129,24 @@ ORDER BY shown.seq {direction}
 _LIST_BATCHES = statement(
     "list_batches",
     f"""
-SELECT access.id AS batch_id, COALESCE(c.last_seq, 0) AS last_seq, {_PARTICIPANT_IDS.strip()}, shown.*
-FROM unnest(:conversation_ids, :after_seqs) AS access (id, after_seq)
-LEFT JOIN conversations c ON c.id = access.id
+SELECT start.id AS batch_id, COALESCE(c.last_seq, 0) AS last_seq, {_PARTICIPANT_IDS.strip()}, shown.*
+FROM unnest(:conversation_ids, :after_seqs) AS start (id, after_seq)
+LEFT JOIN conversations c ON c.id = start.id
 LEFT JOIN LATERAL (
     SELECT {_MESSAGE_COLUMNS}
     FROM messages m LEFT JOIN users u ON u.id = m.sender_id
-    WHERE m.conversation_id = access.id AND m.seq > access.after_seq
+    WHERE m.conversation_id = start.id AND m.seq > start.after_seq
     ORDER BY m.seq
     LIMIT :limit
 ) shown ON true
-ORDER BY access.id, shown.seq
+ORDER BY start.id, shown.seq
 """,  # noqa: S608 - parts of this module's own
     conversation_ids=ARRAY(Uuid),
     after_seqs=ARRAY(Integer),
     limit=Integer,
 )
 
+# The time has the form of orjson's, for the event.
 _MARK_READ = statement(
     "mark_read",
     f"""
@@ -150,24 +157,35 @@ marked AS (
         last_read_at = clock_timestamp()
     FROM access
     WHERE p.conversation_id = access.id AND p.user_id = :user_id
-    RETURNING p.last_read_seq, p.last_read_at
+    RETURNING p.last_read_seq AS seq,
+        replace(to_char(p.last_read_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'), '.000000', '')
+            AS read_at
 )
-SELECT access.is_member, marked.last_read_seq, marked.last_read_at AS read_at, {_PARTICIPANT_IDS.strip()}
+SELECT access.is_member, access.participant_ids, seq, read_at,
+    {_notified("read", "'user_id', :user_id, 'read_at', read_at, 'last_read_seq', seq", when="seq IS NOT NULL")}
 FROM access LEFT JOIN marked ON true
 """,  # noqa: S608 - parts of this module's own
     **_IDS,
     seq=Integer,
+    channel=Text,
 )
 
-_GET_PARTICIPANT_IDS = statement(
-    "get_participant_ids",
-    f"WITH {_ACCESS} SELECT access.is_member, {_PARTICIPANT_IDS.strip()} FROM access",  # noqa: S608 - as above
+_SHOW_TYPING = statement(
+    "show_typing",
+    f"""
+WITH {_ACCESS}
+SELECT access.is_member, access.participant_ids,
+    {_notified("typing", "'user_id', :user_id, 'is_typing', :is_typing", when="access.is_member")}
+FROM access
+""",  # noqa: S608 - parts of this module's own
     **_IDS,
+    is_typing=Boolean,
+    channel=Text,
 )
 
 
 def add_message(
-    executor: Session | Connection,
+    connection: Connection,
     conversation_id: UUID,
     sender_id: UUID,
     *,
@@ -183,66 +201,66 @@ def add_message(
     Raises:
         NotFound, Forbidden. AlreadySent: a concurrent transaction stored it; repeat the transaction.
     """
-    values = {
-        "conversation_id": conversation_id,
-        "user_id": sender_id,
-        "content": content,
-        "client_msg_id": client_msg_id,
-        "channel": channel,
-    }
+    values = {"content": content, "client_msg_id": client_msg_id, "channel": channel}
     with translate_integrity_errors(uq_messages_sender_id_conversation_id_client_msg_id=AlreadySent):
-        rows = prepared.execute(executor, _ADD_MESSAGE, values)
-    row = accessible(rows)[0]
+        row = execute_for(connection, _ADD_MESSAGE, conversation_id, sender_id, **values)[0]
     if row.id is None:  # the sender was deleted after this statement's snapshot
         raise not_a_participant()
     return value_of(SentMessage, row, message=value_of(MessageView, row))
 
 
-def list_messages(
-    executor: Session | Connection, conversation_id: UUID, user_id: UUID, page: MessagePage
-) -> MessageList:
+def list_messages(connection: Connection, conversation_id: UUID, user_id: UUID, page: MessagePage) -> MessageList:
     """A page of a conversation's messages, in the page's order. Raises NotFound, Forbidden."""
     listing = _LIST["ASC" if page.oldest_first else "DESC"]
-    bounds = {"after_seq": page.after_seq, "before_seq": page.before_seq, "offset": page.offset, "limit": page.limit}
-    rows = prepared.execute(executor, listing, {"conversation_id": conversation_id, "user_id": user_id, **bounds})
-    found = accessible(rows)
-    messages = [value_of(MessageView, row) for row in found if row.seq is not None]
-    return MessageList(messages=messages, last_seq=found[0].last_seq)
+    rows = execute_for(connection, listing, conversation_id, user_id, **vars(page))
+    messages = [value_of(MessageView, row) for row in rows if row.seq is not None]
+    return MessageList(messages=messages, last_seq=rows[0].last_seq)
 
 
-def list_batches(executor: Session | Connection, after: Mapping[UUID, int], *, limit: int) -> dict[UUID, MessageBatch]:
+def list_batches(connection: Connection, after: Mapping[UUID, int], *, limit: int) -> dict[UUID, MessageBatch]:
     """At most `limit` messages after a number, oldest first, of each of these conversations."""
     values = {"conversation_ids": list(after), "after_seqs": list(after.values()), "limit": limit}
     batches: dict[UUID, MessageBatch] = {}
-    for row in prepared.execute(executor, _LIST_BATCHES, values):
+    for row in prepared.execute(connection, _LIST_BATCHES, values):
         batch = batches.setdefault(row.batch_id, value_of(MessageBatch, row, messages=[]))
         if row.seq is not None:
             batch.messages.append(value_of(MessageView, row))
     return batches
 
 
-def mark_read(executor: Session | Connection, conversation_id: UUID, user_id: UUID, seq: int | None) -> ReadMark:
-    """Move the user's read mark to `seq`, or to the end; never back, and never beyond the end.
+def mark_read(
+    connection: Connection, conversation_id: UUID, user_id: UUID, seq: int | None, *, channel: str | None
+) -> Event:
+    """Move the user's read mark to `seq`, or to the end; never back, and never beyond the end. Notify the channel.
 
     Raises:
         NotFound, Forbidden.
     """
-    rows = prepared.execute(executor, _MARK_READ, {"conversation_id": conversation_id, "user_id": user_id, "seq": seq})
-    row = accessible(rows)[0]
-    if row.last_read_seq is None:  # the membership ended while this waited for the row lock
+    row = execute_for(connection, _MARK_READ, conversation_id, user_id, seq=seq, channel=channel)[0]
+    if row.seq is None:  # the membership ended while this waited for the row lock
         raise not_a_participant()
-    return value_of(ReadMark, row)
+    data = {"user_id": user_id, "read_at": row.read_at, "last_read_seq": row.seq}
+    return Event(kind="read", conversation_id=conversation_id, to=row.participant_ids, data=data)
 
 
-def get_participant_ids(executor: Session | Connection, conversation_id: UUID, user_id: UUID) -> list[UUID]:
-    """The participants of one of the user's conversations. Raises NotFound, Forbidden."""
-    rows = prepared.execute(executor, _GET_PARTICIPANT_IDS, {"conversation_id": conversation_id, "user_id": user_id})
-    participant_ids: list[UUID] = accessible(rows)[0].participant_ids
-    return participant_ids
+def show_typing(
+    connection: Connection, conversation_id: UUID, user_id: UUID, *, is_typing: bool, channel: str | None
+) -> Event:
+    """Notify the channel that the user is typing or not; nothing is stored. Raises NotFound, Forbidden."""
+    row = execute_for(connection, _SHOW_TYPING, conversation_id, user_id, is_typing=is_typing, channel=channel)[0]
+    data = {"user_id": user_id, "is_typing": is_typing}
+    return Event(kind="typing", conversation_id=conversation_id, to=row.participant_ids, data=data)
 
 
-def accessible(rows: list[Any]) -> list[Any]:
-    """These rows of a conversation. Raises NotFound if there are none, Forbidden if the user takes no part in it."""
+def execute_for(
+    executor: Session | Connection, about: PreparedStatement, conversation_id: UUID, user_id: UUID, **values: Any
+) -> list[Any]:
+    """Execute a statement about a conversation of the user.
+
+    Raises:
+        NotFound: there is no such conversation. Forbidden: the user takes no part in it.
+    """
+    rows = prepared.execute(executor, about, {"conversation_id": conversation_id, "user_id": user_id, **values})
     if not rows:
         raise NotFound("There is no such conversation.")
     if not rows[0].is_member:

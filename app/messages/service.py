@@ -22,7 +22,6 @@ from app.messages.values import (
     MessageBatch,
     MessageList,
     MessagePage,
-    ReadMark,
     SentMessage,
 )
 from app.observability import metrics
@@ -114,31 +113,20 @@ def _tell(bus: Bus, sent: SentMessage) -> None:
     bus.publish(Event(kind="message", conversation_id=conversation_id, to=sent.participant_ids, data=data))
 
 
-def mark_read(bus: Bus, who: Identity, conversation_id: UUID, seq: int | None = None) -> ReadMark:
+def mark_read(bus: Bus, who: Identity, conversation_id: UUID, seq: int | None = None) -> None:
     """Move the caller's read mark to `seq`, or to the end, and announce it. Raises NotFound, Forbidden."""
-    with transaction() as session:
-        mark = repository.mark_read(session, conversation_id, who.user_id, seq)
-        data = {"user_id": who.user_id, "read_at": mark.read_at, "last_read_seq": mark.last_read_seq}
-        event = Event(kind="read", conversation_id=conversation_id, to=mark.participant_ids, data=data)
-        bus.announce(session, event)
+    with single_statement() as connection:
+        event = repository.mark_read(connection, conversation_id, who.user_id, seq, channel=bus.channel)
     bus.publish(event)
-    return mark
 
 
 def show_typing(bus: Bus, who: Identity, conversation_id: UUID, *, is_typing: bool) -> None:
     """Announce whether the caller is typing; nothing is stored. Raises NotFound, Forbidden."""
-    with transaction() as session:
-        participant_ids = repository.get_participant_ids(session, conversation_id, who.user_id)
-        data = {"user_id": who.user_id, "is_typing": is_typing}
-        event = Event(kind="typing", conversation_id=conversation_id, to=participant_ids, data=data)
-        bus.announce(session, event)
-    bus.publish(event)
-
-
-def check_access(who: Identity, conversation_id: UUID) -> None:
-    """Raise NotFound or Forbidden unless the caller takes part in the conversation."""
     with single_statement() as connection:
-        repository.get_participant_ids(connection, conversation_id, who.user_id)
+        event = repository.show_typing(
+            connection, conversation_id, who.user_id, is_typing=is_typing, channel=bus.channel
+        )
+    bus.publish(event)
 
 
 def leave_all(session: Session, user_id: UUID) -> None:

@@ -101,15 +101,6 @@ class SyncPage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadMark:
-    """Up to which number a participant has read, and since when."""
-
-    last_read_seq: int
-    read_at: datetime
-    participant_ids: list[UUID]
-
-
-@dataclass(frozen=True, kw_only=True)
 class ConversationHead:
     """A conversation's last number and one participant's read mark."""
 

@@ -13,7 +13,6 @@ from uuid import UUID
 import gevent
 import orjson
 import structlog
-from sqlalchemy.orm import Session
 
 from app.observability import metrics
 from app.observability.failures import report_unexpected
@@ -63,13 +62,10 @@ OnConnected = Callable[[], None]
 
 
 class Bus:
-    """Carries events to every worker, this one included. A bus overrides one of `announce` and `publish`."""
+    """Carries events to every worker, this one included."""
 
-    # The channel that a statement of the transaction notifies itself; None if `publish` carries the event.
+    # The channel that the statement of the change notifies itself; None if `publish` carries the event.
     channel: str | None = None
-
-    def announce(self, session: Session, event: Event) -> None:
-        """Send the event at the transaction's COMMIT."""
 
     def publish(self, event: Event) -> None:
         """Send the event now, after the transaction. Never waits, never fails."""

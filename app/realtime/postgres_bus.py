@@ -4,11 +4,9 @@ from contextlib import closing
 from typing import Any
 
 from gevent.socket import wait_read
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from app.db.engine import connect_listener
-from app.realtime.bus import CHANNEL, SILENCE_SECONDS, Bus, Deliver, Event, OnConnected, deliver_payload
+from app.realtime.bus import CHANNEL, SILENCE_SECONDS, Bus, Deliver, OnConnected, deliver_payload
 from app.settings import Settings
 
 
@@ -19,10 +17,6 @@ class PostgresBus(Bus):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-
-    def announce(self, session: Session, event: Event) -> None:
-        """Notify at COMMIT."""
-        session.execute(select(func.pg_notify(CHANNEL, event.encode())))
 
     def _listen_once(self, deliver: Deliver, on_connected: OnConnected) -> None:
         with closing(connect_listener(self._settings)) as connection:
