@@ -1,45 +1,28 @@
-"""Every table. Rules live here where the database can hold them; migrations bring them there."""
+"""The tables and their constraints. Migrations create them."""
 
-import uuid
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar
+from uuid import UUID
 
 import orjson
+import sqlalchemy as sa
 from geoalchemy2 import Geography, WKBElement
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Computed,
-    DateTime,
-    Enum,
-    FetchedValue,
-    ForeignKey,
-    Identity,
-    Index,
-    LargeBinary,
-    MetaData,
-    Numeric,
-    SmallInteger,
-    String,
-    UniqueConstraint,
-    func,
-    text,
-)
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import CITEXT, JSONB, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-# The text search configurations that the first migration makes: both unaccented, one stemmed as English.
+# The text search configurations of the first migration: both unaccented, one with English stemming.
 SEARCH_STEMMED = "gearyard_english"
 SEARCH_EXACT = "gearyard_simple"
-# What separates words, in a listing and in a query alike: ASCII's punctuation, as a regular expression.
+# A regular expression of the separators of words in a listing and in a query: ASCII punctuation.
 PUNCTUATION = "[!-/:-@[-`{-~]"
 
 
 class Role(StrEnum):
-    """What a user may do; kept in the database, never taken from a token."""
+    """The permissions of a user. The database holds them, never a token."""
 
     RENTER = "renter"
     OWNER = "owner"
@@ -47,7 +30,7 @@ class Role(StrEnum):
 
 
 class Condition(StrEnum):
-    """The state a piece of equipment is in."""
+    """The condition of a piece of equipment."""
 
     NEW = "new"
     EXCELLENT = "excellent"
@@ -64,9 +47,9 @@ class _Json(JSONB):
 
 
 class Base(DeclarativeBase):
-    """Names every constraint by a rule, so that a migration and an error can call it by its name."""
+    """The base of the tables, with a name for every constraint, which migrations and errors refer to."""
 
-    metadata = MetaData(
+    metadata = sa.MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
             "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -76,18 +59,17 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime: DateTime(timezone=True),
-        str: String,
+        datetime: sa.DateTime(timezone=True),
         dict[str, Any]: _Json,
-        Role: Enum(Role, name="user_role", values_callable=lambda roles: [role.value for role in roles]),
-        Condition: Enum(
+        Role: sa.Enum(Role, name="user_role", values_callable=lambda roles: [role.value for role in roles]),
+        Condition: sa.Enum(
             Condition, name="equipment_condition", values_callable=lambda states: [s.value for s in states]
         ),
     }
 
 
 class _HasId:
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
 
 
 class _HasTimes:
@@ -96,15 +78,15 @@ class _HasTimes:
 
 
 class _HasVersion:
-    """A count of the row's changes, kept by a trigger. A listing's photos count as part of it."""
+    """The number of changes of a row, counted by a trigger. A change of a photo counts as one of its listing."""
 
     __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": True}  # a flush returns the new version
 
-    version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"), server_onupdate=FetchedValue())
+    version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"), server_onupdate=sa.FetchedValue())
 
 
 class User(_HasId, _HasTimes, _HasVersion, Base):
-    """A person. One verified e-mail belongs to one user; an unverified one proves nothing and binds nothing."""
+    """A user. A verified e-mail is unique; an unverified one identifies no user."""
 
     __tablename__ = "users"
     __table_args__ = (
@@ -118,30 +100,30 @@ class User(_HasId, _HasTimes, _HasVersion, Base):
     email: Mapped[str | None] = mapped_column(CITEXT)
     email_verified: Mapped[bool] = mapped_column(server_default=text("false"))
     role: Mapped[Role] = mapped_column(server_default=Role.RENTER.value)
-    # Made up, where the user has chosen none: it is public, so it must say nothing of the e-mail.
+    # The default is random, because a username is public and must not reveal the e-mail.
     username: Mapped[str] = mapped_column(
         CITEXT, unique=True, server_default=text("'user-' || left(translate(gen_random_uuid()::text, '-', ''), 12)")
     )
-    full_name: Mapped[str | None] = mapped_column(String(200))
+    full_name: Mapped[str | None] = mapped_column(sa.String(200))
     avatar_url: Mapped[str | None]
 
 
 class ExternalIdentity(Base):
-    """A subject at an issuer: the only key a token is ever matched by (OpenID Connect Core §5.7).
+    """A subject of an issuer: the only key that a bearer token is matched by (OpenID Connect Core §5.7).
 
-    It outlives its user, without one, so that a token which is still good does not make a deleted user anew.
+    The row outlives its user, so that a valid token does not create a deleted user again.
     """
 
     __tablename__ = "identities"
 
-    issuer: Mapped[str] = mapped_column(String(255), primary_key=True)
-    subject: Mapped[str] = mapped_column(String(255), primary_key=True)
-    user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
+    issuer: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
+    subject: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class LoginAttempts(Base):
-    """Counter of attempts to log in to one account from one address, or from all addresses (an empty `address`).
+    """The attempts to log in to one account from one address, or from all addresses (an empty `address`).
 
     `account` is a digest of the e-mail in the request, which need not have an account. `failures` count towards the
     next lock-out and `attempts` are all attempts, both until `counted_until`. `succeeded_at` makes the address a known
@@ -157,40 +139,40 @@ class LoginAttempts(Base):
         ),
     )
 
-    account: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
-    address: Mapped[str] = mapped_column(String(45), primary_key=True)
+    account: Mapped[bytes] = mapped_column(primary_key=True)
+    address: Mapped[str] = mapped_column(sa.String(45), primary_key=True)
     attempts: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     failures: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     counted_until: Mapped[datetime]
     blocked_until: Mapped[datetime | None]
     succeeded_at: Mapped[datetime | None]
     expires_at: Mapped[datetime]
-    # Read by the release before this one only: the next one drops it.
-    slot: Mapped[int] = mapped_column(SmallInteger, server_default=text("floor(random() * 256)"))
+    # Only the previous release reads this column; the next one drops it.
+    slot: Mapped[int] = mapped_column(sa.SmallInteger, server_default=text("floor(random() * 256)"))
 
 
 class OwnerProfile(_HasTimes, _HasVersion, Base):
-    """The business information of an owner, or of a renter whose application an admin has not decided."""
+    """The business information of an owner, or of a renter who awaits the approval of an admin."""
 
     __tablename__ = "owner_profiles"
 
-    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     business_info: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     user: Mapped[User] = relationship(lazy="joined", innerjoin=True)
 
 
 class RenterProfile(_HasTimes, _HasVersion, Base):
-    """What a renter says of wishes and skill."""
+    """The preferences and the experience of a renter."""
 
     __tablename__ = "renter_profiles"
 
-    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     preferences: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    experience_level: Mapped[str | None] = mapped_column(String(50))
+    experience_level: Mapped[str | None] = mapped_column(sa.String(50))
 
 
 class Category(_HasId, Base):
-    """A kind of equipment, in a tree; siblings have different names, whatever their case."""
+    """A category in a tree. Siblings have different names, compared without case."""
 
     __tablename__ = "categories"
     __table_args__ = (
@@ -201,28 +183,24 @@ class Category(_HasId, Base):
     )
 
     name: Mapped[str] = mapped_column(CITEXT)
-    parent_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("categories.id", ondelete="RESTRICT"))
+    parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("categories.id", ondelete="RESTRICT"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 def _search_vector() -> str:
-    """Title, then place, then description by weight; each both stemmed and as written, for prefixes of whole words.
+    """The expression of `Equipment.search`: title, location and description by weight, each stemmed and literal.
 
     Punctuation counts as a space: PostgreSQL's parser would take Canoe/kayak for a file and <50 mm> for a tag.
     """
     return " || ".join(
-        f"setweight(to_tsvector('{config}'::regconfig, {_words_only(field)}), '{weight}')"
+        f"setweight(to_tsvector('{config}'::regconfig, regexp_replace({field}, '{PUNCTUATION}', ' ', 'g')), '{weight}')"
         for field, weight in (("title", "A"), ("location", "B"), ("description", "C"))
         for config in (SEARCH_STEMMED, SEARCH_EXACT)
     )
 
 
-def _words_only(field: str) -> str:
-    return f"regexp_replace({field}, '{PUNCTUATION}', ' ', 'g')"
-
-
 class Equipment(_HasId, _HasTimes, _HasVersion, Base):
-    """A listing: something an owner rents out by the day."""
+    """A listing: a piece of equipment that its owner rents out by the day."""
 
     __tablename__ = "equipment"
     __table_args__ = (
@@ -240,22 +218,22 @@ class Equipment(_HasId, _HasTimes, _HasVersion, Base):
         Index("ix_equipment_lng_lat", text("(coordinates::geometry)"), postgresql_using="gist"),
     )
 
-    owner_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
-    category_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("categories.id", ondelete="RESTRICT"))
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    category_id: Mapped[UUID] = mapped_column(ForeignKey("categories.id", ondelete="RESTRICT"))
     title: Mapped[str]
     description: Mapped[str]
-    daily_rate: Mapped[Decimal] = mapped_column(Numeric(10, 2))
+    daily_rate: Mapped[Decimal] = mapped_column(sa.Numeric(10, 2))
     condition: Mapped[Condition]
     location: Mapped[str]
     coordinates: Mapped[WKBElement | None] = mapped_column(Geography("POINT", srid=4326, spatial_index=False))
     is_available: Mapped[bool] = mapped_column(server_default=text("true"))
-    search: Mapped[str] = mapped_column(TSVECTOR, Computed(_search_vector(), persisted=True), deferred=True)
+    search: Mapped[str] = mapped_column(TSVECTOR, sa.Computed(_search_vector(), persisted=True), deferred=True)
 
 
 class EquipmentTally(Base):
-    """How many listings there are of a category and an availability: the sum over its rows, kept by triggers.
+    """The number of listings of a category and an availability: the sum over its rows, which triggers insert.
 
-    Exact in every transaction, what it has changed itself included; and no transaction waits for another because of it.
+    The sum is exact in every transaction, its own changes included. No transaction waits for another to write it.
     """
 
     __tablename__ = "equipment_tally"
@@ -265,13 +243,13 @@ class EquipmentTally(Base):
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    category_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("categories.id", ondelete="CASCADE"))
+    category_id: Mapped[UUID] = mapped_column(ForeignKey("categories.id", ondelete="CASCADE"))
     is_available: Mapped[bool]
     listings: Mapped[int] = mapped_column(BigInteger)
 
 
 class EquipmentPhoto(_HasId, Base):
-    """A picture of a listing, by URL. At most one of a listing's is primary; `order_index` orders them."""
+    """A photo of a listing, by URL. At most one photo of a listing is primary."""
 
     __tablename__ = "equipment_photos"
     __table_args__ = (
@@ -280,7 +258,7 @@ class EquipmentPhoto(_HasId, Base):
         CheckConstraint("starts_with(photo_url, 'https://') AND length(photo_url) <= 2048", name="photo_url_https"),
     )
 
-    equipment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("equipment.id", ondelete="CASCADE"))
+    equipment_id: Mapped[UUID] = mapped_column(ForeignKey("equipment.id", ondelete="CASCADE"))
     photo_url: Mapped[str]
     is_primary: Mapped[bool] = mapped_column(server_default=text("false"))
     order_index: Mapped[int]
@@ -288,10 +266,10 @@ class EquipmentPhoto(_HasId, Base):
 
 
 class Conversation(_HasId, _HasTimes, Base):
-    """What some people write to each other, about a listing or about none: one for the same people and listing.
+    """A conversation: the only one of these participants about this listing, or about none.
 
-    `last_seq` is the number of its latest message, taken under the lock of this row, so that the numbers have no gap.
-    `updated_at` is the time of that message; reading moves it not.
+    `last_seq` is the number of the latest message. It is taken under the lock of this row, so the numbers have no gaps.
+    `updated_at` is the time of that message.
     """
 
     __tablename__ = "conversations"
@@ -300,85 +278,78 @@ class Conversation(_HasId, _HasTimes, Base):
         Index("ix_conversations_updated_at", "updated_at"),
     )
 
-    equipment_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("equipment.id", ondelete="SET NULL"), index=True)
-    # The listing and the people it was made for, in an order that does not depend on who began.
+    equipment_id: Mapped[UUID | None] = mapped_column(ForeignKey("equipment.id", ondelete="SET NULL"), index=True)
+    # The listing and the first participants, ordered by id.
     participant_key: Mapped[str] = mapped_column(unique=True)
     last_seq: Mapped[int] = mapped_column(server_default=text("0"))
 
     @staticmethod
-    def key_of(user_ids: Iterable[uuid.UUID], equipment_id: uuid.UUID | None) -> str:
-        """The `participant_key` of these people about this listing, whoever begins."""
+    def key_of(user_ids: Iterable[UUID], equipment_id: UUID | None) -> str:
+        """The `participant_key` of these participants about this listing, in any order."""
         return f"{equipment_id or 'no listing'}: {' '.join(sorted(map(str, user_ids)))}"
 
 
 class ConversationParticipant(Base):
-    """Who takes part, and how far they have read: everything up to `last_read_seq`, last looked at `last_read_at`."""
+    """A participant, who has read the messages up to `last_read_seq`, most recently at `last_read_at`."""
 
     __tablename__ = "conversation_participants"
     __table_args__ = (CheckConstraint("last_read_seq >= 0", name="last_read_seq_not_negative"),)
 
-    conversation_id: Mapped[uuid.UUID] = mapped_column(
-        ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True
-    )
-    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, index=True)
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, index=True)
     last_read_seq: Mapped[int] = mapped_column(server_default=text("0"))
     last_read_at: Mapped[datetime | None]
 
 
 class Message(Base):
-    """One message, in its place in its conversation: `seq` 1, 2, 3 …; without a sender once that user is gone."""
+    """A message. `seq` counts 1, 2, 3 … in its conversation. The sender is NULL once the user is deleted."""
 
     __tablename__ = "messages"
     __table_args__ = (
-        # Sent again with its client_msg_id, a message is the same one. The sender comes first for the foreign key.
+        # A repeated client_msg_id is the same message. The sender comes first to index the foreign key.
         UniqueConstraint("sender_id", "conversation_id", "client_msg_id"),
         CheckConstraint("seq >= 1", name="seq_positive"),
         CheckConstraint("length(content) BETWEEN 1 AND 5000", name="content_length"),
         CheckConstraint("length(client_msg_id) BETWEEN 1 AND 64", name="client_msg_id_length"),
     )
 
-    conversation_id: Mapped[uuid.UUID] = mapped_column(
-        ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True
-    )
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True)
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    id: Mapped[uuid.UUID] = mapped_column(server_default=text("gen_random_uuid()"), unique=True)
-    sender_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    id: Mapped[UUID] = mapped_column(server_default=text("gen_random_uuid()"), unique=True)
+    sender_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     client_msg_id: Mapped[str | None]
     content: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class AuditEntry(Base):
-    """What an admin changed, and how it was before; without foreign keys, since it outlives what it tells of.
-
-    `actor_id` is empty for what an operator did from a shell.
-    """
+    """A change by an admin, or by an operator (`actor_id` is NULL). No foreign keys: an entry outlives its subject."""
 
     __tablename__ = "audit_log"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    actor_id: Mapped[uuid.UUID | None]
+    actor_id: Mapped[UUID | None]
     action: Mapped[str]
-    subject_id: Mapped[uuid.UUID]
+    subject_id: Mapped[UUID]
     before: Mapped[dict[str, Any] | None]
     after: Mapped[dict[str, Any] | None]
     request_id: Mapped[str | None]
 
 
 class IdempotencyKey(Base):
-    """The response to a user's request with an Idempotency-Key, for its repetitions until it expires.
+    """The response to a request with an Idempotency-Key, for its repetitions until it expires.
 
-    Key and request are stored as digests; the response is what the user has received anyway.
+    The key and the request are stored as digests.
     """
 
     __tablename__ = "idempotency_keys"
 
-    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
-    key_digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
-    status: Mapped[int] = mapped_column(SmallInteger)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    key_digest: Mapped[bytes] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes]
+    status: Mapped[int] = mapped_column(sa.SmallInteger)
     headers: Mapped[dict[str, Any]]
-    body: Mapped[bytes] = mapped_column(LargeBinary)
+    body: Mapped[bytes]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime] = mapped_column(index=True)
