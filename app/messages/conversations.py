@@ -5,15 +5,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, DateTime, Integer, Uuid, func, insert, select, text
+from sqlalchemy import Connection, DateTime, Integer, Row, Uuid, insert, select, text
 from sqlalchemy.orm import Session
 
-from app.common.paging import Position, decode_cursor, encode_cursor, invalid_cursor, time_of_key
+from app.common.paging import Position, decode_cursor, encode_cursor, fingerprint, invalid_cursor, time_of_key
 from app.db import prepared
 from app.db.session import translate_integrity_errors
 from app.errors import InvalidInput
-from app.messages.repository import execute_for, statement, value_of
-from app.messages.values import Change, ConversationHead, ConversationPage, ConversationView, MessageView
+from app.messages.repository import execute_for, iso_time, statement, value_of
+from app.messages.values import ConversationHead, ConversationView, MessageView
 from app.models import Conversation, ConversationParticipant, Equipment
 
 # Unread messages are those of others after the read mark. A mark at the end needs no count.
@@ -36,7 +36,7 @@ SELECT c.id, c.equipment_id, c.last_seq, c.created_at, c.updated_at, p.user_id I
     (
         SELECT jsonb_agg(jsonb_build_object(
             'user_id', u.id, 'username', u.username, 'avatar_url', u.avatar_url,
-            'last_read_at', other.last_read_at, 'last_read_seq', other.last_read_seq
+            'last_read_at', {iso_time("other.last_read_at")}, 'last_read_seq', other.last_read_seq
         ) ORDER BY u.username)
         FROM conversation_participants other JOIN users u ON u.id = other.user_id
         WHERE other.conversation_id = c.id
@@ -86,6 +86,9 @@ SELECT p.user_id, c.id AS conversation_id, c.last_seq, COALESCE((
     ), 0) AS seq_before
 FROM conversations c JOIN conversation_participants p ON p.conversation_id = c.id
 WHERE c.updated_at > :since AND p.user_id = ANY(:user_ids)
+""")
+_TIME_AND_EXISTING = text("""
+SELECT clock_timestamp() AS now, ARRAY(SELECT id FROM users WHERE id = ANY(:user_ids)) AS existing
 """)
 # Users are locked first, in order of their ids, as everywhere: a deletion locks its user before the listings and
 # conversations.
@@ -146,56 +149,53 @@ def get_conversation(executor: Session | Connection, conversation_id: UUID, user
     return _view(execute_for(executor, _GET, conversation_id, user_id)[0])
 
 
+def cursor_scope(user_id: UUID) -> str:
+    """The list that a cursor is bound to."""
+    return fingerprint("conversations", user_id)
+
+
 def list_conversations(
-    executor: Session | Connection, page: ConversationPage
+    connection: Connection, user_id: UUID, *, limit: int, cursor: str | None
 ) -> tuple[list[ConversationView], str | None]:
     """A page of a user's conversations, latest activity first, and the cursor of the next one.
 
     Raises:
         InvalidInput: the cursor is of another list.
     """
-    start = decode_cursor(page.cursor, of_list=page.cursor_scope) if page.cursor else None
-    before, after_id = _place(start)
-    values = {"user_id": page.user_id, "before": before, "after_id": after_id, "limit": page.limit + 1}
-    found = [_view(row) for row in prepared.execute(executor, _LIST, values)]
-    shown = found[: page.limit]
-    if len(found) == len(shown):
-        return shown, None
-    last = shown[-1]
+    scope = cursor_scope(user_id)
+    start = decode_cursor(cursor, of_list=scope) if cursor else None
+    try:
+        before, after_id = (time_of_key(start.key), UUID(start.id)) if start else (None, None)
+    except ValueError as error:
+        raise invalid_cursor() from error
+    # The row after the page tells whether there is a next page.
+    values = {"user_id": user_id, "before": before, "after_id": after_id, "limit": limit + 1}
+    found = [_view(row) for row in prepared.execute(connection, _LIST, values)]
+    if len(found) <= limit:
+        return found, None
+    last = found[limit - 1]
     end = Position(page=start.page + 1 if start else 2, key=last.updated_at.isoformat(), id=str(last.id))
-    return shown, encode_cursor(end, of_list=page.cursor_scope)
+    return found[:limit], encode_cursor(end, of_list=scope)
 
 
-def list_heads(executor: Session | Connection, user_id: UUID, *, limit: int) -> list[ConversationHead]:
+def list_heads(connection: Connection, user_id: UUID, *, limit: int) -> list[ConversationHead]:
     """The heads of a user's conversations, latest activity first."""
-    rows = prepared.execute(executor, _HEADS, {"user_id": user_id, "limit": limit})
+    rows = prepared.execute(connection, _HEADS, {"user_id": user_id, "limit": limit})
     return [value_of(ConversationHead, row) for row in rows]
 
 
-def list_changed(session: Session, user_ids: Sequence[UUID], since: datetime) -> list[Change]:
-    """Changes of these users' conversations since a time of the database's clock."""
-    rows = session.execute(_CHANGED, {"user_ids": list(user_ids), "since": since})
-    return [value_of(Change, row) for row in rows]
+def list_changed(session: Session, user_ids: Sequence[UUID], since: datetime) -> Sequence[Row[Any]]:
+    """The conversations of each of these users that changed since a time, with the last numbers now and at that time.
+
+    The columns are user_id, conversation_id, last_seq and seq_before.
+    """
+    return session.execute(_CHANGED, {"user_ids": user_ids, "since": since}).all()
 
 
-def list_still_there(session: Session, user_ids: Sequence[UUID]) -> set[UUID]:
-    """The existing ones of these users."""
-    existing = text("SELECT id FROM users WHERE id = ANY(:user_ids)")
-    return set(session.scalars(existing, {"user_ids": list(user_ids)}))
-
-
-def get_time(session: Session) -> datetime:
-    """The time of the database's clock."""
-    return session.scalars(select(func.clock_timestamp(type_=DateTime(timezone=True)))).one()
-
-
-def _place(position: Position | None) -> tuple[datetime | None, UUID | None]:
-    if position is None:
-        return None, None
-    try:
-        return time_of_key(position.key), UUID(position.id)
-    except ValueError as error:
-        raise invalid_cursor() from error
+def get_time_and_existing(session: Session, user_ids: Sequence[UUID]) -> tuple[datetime, set[UUID]]:
+    """The time of the database's clock, and which of these users exist."""
+    now, existing = session.execute(_TIME_AND_EXISTING, {"user_ids": user_ids}).one()
+    return now, set(existing)
 
 
 def _view(row: Any) -> ConversationView:
@@ -203,13 +203,7 @@ def _view(row: Any) -> ConversationView:
     if row.last_id is not None:
         others = {"id": row.last_id, "conversation_id": row.id, "created_at": row.last_created_at, "seq": row.last_seq}
         last = value_of(MessageView, row, **others)
-    participants = [_participant(one) for one in row.participants or []]
-    return value_of(ConversationView, row, participants=participants, last_message=last)
-
-
-def _participant(one: dict[str, Any]) -> dict[str, Any]:
-    read_at = one["last_read_at"]
-    return {**one, "last_read_at": None if read_at is None else datetime.fromisoformat(read_at).isoformat()}
+    return value_of(ConversationView, row, last_message=last)
 
 
 def _unknown_equipment() -> InvalidInput:

@@ -32,6 +32,11 @@ def statement(label: str, sql: str, **types: Type) -> PreparedStatement:
     return PreparedStatement(label, text(sql).bindparams(*(bindparam(name, type_=types[name]) for name in types)))
 
 
+def iso_time(column: str) -> str:
+    """A time as text, in the form of orjson and `datetime.isoformat`: six digits of a second's fraction, or none."""
+    return f"""replace(to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'), '.000000', '')"""
+
+
 _PARTICIPANT_IDS = """
     ARRAY(SELECT user_id FROM conversation_participants WHERE conversation_id = c.id) AS participant_ids"""
 # The conversation, and whether the user takes part in it.
@@ -146,7 +151,6 @@ ORDER BY start.id, shown.seq
     limit=Integer,
 )
 
-# The time has the form of orjson's, for the event.
 _MARK_READ = statement(
     "mark_read",
     f"""
@@ -157,9 +161,7 @@ marked AS (
         last_read_at = clock_timestamp()
     FROM access
     WHERE p.conversation_id = access.id AND p.user_id = :user_id
-    RETURNING p.last_read_seq AS seq,
-        replace(to_char(p.last_read_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'), '.000000', '')
-            AS read_at
+    RETURNING p.last_read_seq AS seq, {iso_time("p.last_read_at")} AS read_at
 )
 SELECT access.is_member, access.participant_ids, seq, read_at,
     {_notified("read", "'user_id', :user_id, 'read_at', read_at, 'last_read_seq', seq", when="seq IS NOT NULL")}

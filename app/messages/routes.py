@@ -8,7 +8,7 @@ from flask import request, url_for
 
 from app.auth.identity import caller
 from app.messages import runtime, schemas, service
-from app.messages.values import ConversationPage, ConversationView, MessageList, MessagePage
+from app.messages.values import ConversationView, MessageList, MessagePage
 from app.web.api import BASE_PATH, Blueprint
 from app.web.idempotency import idempotent
 from app.web.openapi.responses import headers
@@ -23,7 +23,7 @@ blueprint = Blueprint(
 @blueprint.response(200, schemas.Conversation(many=True))
 def list_conversations(query: dict[str, Any]) -> Any:
     """List one's conversations, latest activity first; `Link: rel="next"` leads on."""
-    found, cursor = service.list_own(ConversationPage(user_id=caller().user_id, **query))
+    found, cursor = service.list_own(caller(), **query)
     return found, _link(cursor=cursor, limit=query["limit"]) if cursor else {}
 
 

@@ -6,29 +6,21 @@ the transaction. The caller does not wait for the bus.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from app.auth.principal import Identity
 from app.db.session import on_commit, single_statement, transaction
 from app.errors import InvalidInput
 from app.messages import conversations, repository
-from app.messages.values import (
-    Change,
-    ConversationHead,
-    ConversationPage,
-    ConversationView,
-    MessageBatch,
-    MessageList,
-    MessagePage,
-    SentMessage,
-)
+from app.messages.values import ConversationHead, ConversationView, MessageBatch, MessageList, MessagePage, SentMessage
 from app.observability import metrics
 from app.realtime.bus import Bus, Event
 
 MAX_PARTICIPANTS = 20
-SEND_ATTEMPTS = 3
 
 
 def begin(who: Identity, participant_ids: Sequence[UUID], equipment_id: UUID | None) -> tuple[ConversationView, bool]:
@@ -40,22 +32,17 @@ def begin(who: Identity, participant_ids: Sequence[UUID], equipment_id: UUID | N
         InvalidInput: no other participant, too many, or an unknown user or listing. Forbidden: the conversation exists,
             and the caller was removed from it.
     """
+    people = {who.user_id, *participant_ids}
     with transaction() as session:
-        others = set(participant_ids)
-        if not others and equipment_id is not None:
-            others = {conversations.get_owner_id(session, equipment_id)}
-        everybody = _with_caller(who, others)
-        conversation_id, is_new = conversations.find_or_add_conversation(session, everybody, equipment_id)
+        if not participant_ids and equipment_id is not None:
+            people.add(conversations.get_owner_id(session, equipment_id))
+        if len(people) < 2:
+            raise InvalidInput.of("participant_ids", "Name somebody else to write to.", "nobody_else")
+        if len(people) > MAX_PARTICIPANTS:
+            message = f"A conversation has at most {MAX_PARTICIPANTS} people."
+            raise InvalidInput.of("participant_ids", message, "too_many")
+        conversation_id, is_new = conversations.find_or_add_conversation(session, sorted(people), equipment_id)
         return conversations.get_conversation(session, conversation_id, who.user_id), is_new
-
-
-def _with_caller(who: Identity, others: set[UUID]) -> list[UUID]:
-    everybody = others | {who.user_id}
-    if len(everybody) < 2:
-        raise InvalidInput.of("participant_ids", "Name somebody else to write to.", "nobody_else")
-    if len(everybody) > MAX_PARTICIPANTS:
-        raise InvalidInput.of("participant_ids", f"A conversation has at most {MAX_PARTICIPANTS} people.", "too_many")
-    return sorted(everybody)
 
 
 def get(who: Identity, conversation_id: UUID) -> ConversationView:
@@ -64,10 +51,10 @@ def get(who: Identity, conversation_id: UUID) -> ConversationView:
         return conversations.get_conversation(connection, conversation_id, who.user_id)
 
 
-def list_own(page: ConversationPage) -> tuple[list[ConversationView], str | None]:
-    """A page of a user's conversations, latest activity first, and the next cursor. Raises InvalidInput."""
+def list_own(who: Identity, *, limit: int, cursor: str | None) -> tuple[list[ConversationView], str | None]:
+    """A page of the caller's conversations, latest activity first, and the next cursor. Raises InvalidInput."""
     with single_statement() as connection:
-        return conversations.list_conversations(connection, page)
+        return conversations.list_conversations(connection, who.user_id, limit=limit, cursor=cursor)
 
 
 def list_messages(who: Identity, conversation_id: UUID, page: MessagePage) -> MessageList:
@@ -85,32 +72,32 @@ def send(
     committed, if the answer of COMMIT was lost: a repeat with the same `client_msg_id` finds the same message.
 
     Raises:
-        NotFound, Forbidden. AlreadySent: too many concurrent requests with this `client_msg_id`.
+        NotFound, Forbidden.
     """
-    for attempt in range(1, SEND_ATTEMPTS + 1):
-        try:
-            with single_statement() as connection:
-                sent = repository.add_message(
-                    connection,
-                    conversation_id,
-                    who.user_id,
-                    content=content,
-                    client_msg_id=client_msg_id,
-                    channel=bus.channel,
-                )
-            break
-        except repository.AlreadySent:
-            if attempt == SEND_ATTEMPTS:
-                raise
+
+    def store() -> SentMessage:
+        with single_statement() as connection:
+            return repository.add_message(
+                connection,
+                conversation_id,
+                who.user_id,
+                content=content,
+                client_msg_id=client_msg_id,
+                channel=bus.channel,
+            )
+
+    def tell() -> None:
+        metrics.MESSAGES_STORED.inc()
+        data = {"seq": sent.message.seq}
+        bus.publish(Event(kind="message", conversation_id=conversation_id, to=sent.participant_ids, data=data))
+
+    try:
+        sent = store()
+    except repository.AlreadySent:  # by a transaction that is committed now: a second statement finds its message
+        sent = store()
     if not sent.is_repeated:
-        on_commit(lambda: _tell(bus, sent))
+        on_commit(tell)
     return sent
-
-
-def _tell(bus: Bus, sent: SentMessage) -> None:
-    metrics.MESSAGES_STORED.inc()
-    conversation_id, data = sent.message.conversation_id, {"seq": sent.message.seq}
-    bus.publish(Event(kind="message", conversation_id=conversation_id, to=sent.participant_ids, data=data))
 
 
 def mark_read(bus: Bus, who: Identity, conversation_id: UUID, seq: int | None = None) -> None:
@@ -151,14 +138,14 @@ def batches(after: Mapping[UUID, int], *, limit: int) -> dict[UUID, MessageBatch
 
 def changes(
     user_ids: Sequence[UUID], since: datetime | None, *, longest_transaction: timedelta
-) -> tuple[datetime, list[Change], set[UUID]]:
+) -> tuple[datetime, Sequence[Row[Any]], set[UUID]]:
     """Changes of these users' conversations since an earlier call: (the next call's `since`, changes, deleted users).
 
     Without `since`, the latest changes. A change has the time of its statement and is visible after its COMMIT, so
-    calls overlap by the longest transaction.
+    calls overlap by the longest transaction. The changes are rows of `conversations.list_changed`.
     """
     with transaction() as session:
-        since_next = conversations.get_time(session) - longest_transaction
+        now, existing = conversations.get_time_and_existing(session, user_ids)
+        since_next = now - longest_transaction
         changed = conversations.list_changed(session, user_ids, since or since_next)
-        gone = set(user_ids) - conversations.list_still_there(session, user_ids)
-    return since_next, changed, gone
+    return since_next, changed, set(user_ids) - existing

@@ -5,8 +5,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from app.common.paging import fingerprint
-
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 100
 MAX_SEQ = 2**31 - 1
@@ -21,20 +19,6 @@ class MessagePage:
     before_seq: int = MAX_SEQ
     after_seq: int = 0
     oldest_first: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConversationPage:
-    """A user's conversations, latest activity first: from the start, or after a cursor."""
-
-    user_id: UUID
-    limit: int = DEFAULT_LIMIT
-    cursor: str | None = None
-
-    @property
-    def cursor_scope(self) -> str:
-        """The list that a cursor is bound to."""
-        return fingerprint("conversations", self.user_id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,16 +92,6 @@ class ConversationHead:
     last_seq: int
     last_read_seq: int
     unread: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """The last number of a user's conversation that changed since a time, and the last number at that time."""
-
-    user_id: UUID
-    conversation_id: UUID
-    last_seq: int
-    seq_before: int
 
 
 @dataclass(frozen=True, kw_only=True)
