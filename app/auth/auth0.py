@@ -1,8 +1,7 @@
 """HTTP client of Auth0's Authentication API.
 
 Every call has a total deadline and a limit of the response's size, and follows no redirect. Environment variables for
-proxies and .netrc files are not used. Callers hold no database connection. Unavailable means that there is no usable
-response in time.
+proxies and .netrc files are not used. Callers hold no database connection. Unavailable: no usable response in time.
 """
 
 import io
@@ -32,8 +31,7 @@ from app.errors import (
 from app.observability.metrics import IDENTITY_PROVIDER_CALLS, CallOutcome
 from app.settings import Settings
 
-JWKS_TIMEOUT_SECONDS = 3
-METADATA_TIMEOUT_SECONDS = 3
+DOCUMENT_TIMEOUT_SECONDS = 3
 GRACE_SECONDS = 0.5
 API_TIMEOUT_SECONDS = 8  # Auth0 hashes a password at sign-up and login
 RETRY_AFTER_SECONDS = 10
@@ -58,13 +56,15 @@ class Auth0Client:
 
     def fetch_key_set(self) -> Mapping[str, Any]:
         """`GET /.well-known/jwks.json`. Raises Unavailable."""
-        with self._session("jwks", JWKS_TIMEOUT_SECONDS) as session:
-            return _json_object(session.get(f"{self._issuer}.well-known/jwks.json", withhold_token=True))
+        return self._fetch_document("jwks", "jwks.json")
 
     def fetch_metadata(self) -> Mapping[str, Any]:
         """`GET /.well-known/openid-configuration`, the cheapest request to answer. Raises Unavailable."""
-        with self._session("discovery", METADATA_TIMEOUT_SECONDS) as session:
-            return _json_object(session.get(f"{self._issuer}.well-known/openid-configuration", withhold_token=True))
+        return self._fetch_document("discovery", "openid-configuration")
+
+    def _fetch_document(self, endpoint: str, name: str) -> Mapping[str, Any]:
+        with self._session(endpoint, DOCUMENT_TIMEOUT_SECONDS) as session:
+            return _json_object(session.get(f"{self._issuer}.well-known/{name}", withhold_token=True))
 
     def fetch_userinfo(self, access_token: str) -> Mapping[str, Any]:
         """`GET /userinfo` (OpenID Connect Core §5.3); empty if the token is not accepted there. Raises Unavailable."""

@@ -1,8 +1,7 @@
 """Authentication of requests: every route needs an identity unless it is marked `@public`.
 
-Authlib's resource protector (RFC 6750) finds the bearer token in the request, and its validator verifies it. The hooks
-run in this order: authentication stores the identity or its failure, the rate limit counts the request, access raises
-the failure.
+Authlib's resource protector (RFC 6750) finds the bearer token in the request. The hooks run in this order:
+authentication stores the identity or its failure, the rate limit counts the request, access raises the failure.
 """
 
 import re
@@ -10,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import MissingAuthorizationError, ResourceProtector
@@ -33,10 +32,7 @@ _CREDENTIALS = re.compile(r"[A-Za-z]+ +[!-~]")
 
 
 def authenticated_by(authenticate_request: Callable[[], None]) -> Callable[[View], View]:
-    """Authenticate the requests to a view by this function in place of the Authorization header.
-
-    It sets `g.identity`, if the request has one, or raises.
-    """
+    """Authenticate the requests to a view by this function, which sets `g.identity` if there is one, or raises."""
 
     def mark(view: View) -> View:
         view.authenticate_request = authenticate_request  # type: ignore[attr-defined]
@@ -47,17 +43,12 @@ def authenticated_by(authenticate_request: Callable[[], None]) -> Callable[[View
 
 def caller() -> Identity:
     """The identity of the current request. Only for routes that are not public."""
-    identity: Identity = g.identity
-    return identity
+    return cast(Identity, g.identity)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Authenticator:
-    """The identity provider's client and the token verifiers of an app.
-
-    The audience of an access token is the API, and that of an ID token is this application (OpenID Connect Core
-    §3.1.3.7).
-    """
+    """The identity provider's client and the token verifiers of an app."""
 
     identity_provider: Auth0Client
     access_tokens: TokenVerifier
@@ -66,8 +57,7 @@ class Authenticator:
 
 def authenticator(app: Flask = current_app) -> Authenticator:
     """The app's authenticator."""
-    of_app: Authenticator = app.extensions["authenticator"]
-    return of_app
+    return cast(Authenticator, app.extensions["authenticator"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +79,9 @@ def authenticate_header() -> Authenticated:
         Unauthenticated: there is none. AmbiguousCredentials: there is more than one. As `authenticate`.
     """
     try:
-        authenticated: Authenticated = _protector.validate_request([], request)
+        return cast(Authenticated, _protector.validate_request([], request))
     except OAuth2Error as error:
         raise Unauthenticated("This needs an access token: send it as `Authorization: Bearer …`.") from error
-    return authenticated
 
 
 def authenticate(token_string: str) -> Authenticated:
@@ -131,6 +120,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Authenticate each request. Hooks that need the identity are registered next, and then `init_access`."""
     client = Auth0Client(settings)
     keys = KeySetCache(client.fetch_key_set, ttl_seconds=settings.jwks_cache_ttl_seconds)
+    # The audience of an access token is the API, that of an ID token this application (OpenID Connect Core §3.1.3.7).
     app.extensions["authenticator"] = Authenticator(
         identity_provider=client,
         access_tokens=TokenVerifier(keys.key, issuer=settings.auth0_issuer, audience=settings.auth0_audience),
@@ -147,12 +137,11 @@ def init_access(app: Flask) -> None:
 def _authenticate() -> None:
     """Store the identity of the request, or the error that `_require_access` raises."""
     view = current_app.view_functions.get(request.endpoint or "")
-    authenticate_request = getattr(view, "authenticate_request", None)
+    # An unknown path or method is a 404 or 405. A pre-flight carries no credentials (Fetch §3.2.2).
+    needs_none = view is None or is_public(view) or request.method == "OPTIONS"
+    authenticate_request = getattr(view, "authenticate_request", None if needs_none else _authenticate_by_header)
     if authenticate_request is None:
-        # An unknown path or method is a 404 or 405. A pre-flight carries no credentials (Fetch §3.2.2).
-        if view is None or is_public(view) or request.method == "OPTIONS":
-            return
-        authenticate_request = _authenticate_by_header
+        return
     try:
         authenticate_request()
     except Exception as error:  # noqa: BLE001 - raised by `_require_access`
@@ -165,6 +154,5 @@ def _authenticate_by_header() -> None:
 
 
 def _require_access() -> None:
-    error: Exception | None = g.get("authentication_error")
-    if error is not None:
-        raise error
+    if "authentication_error" in g:
+        raise g.authentication_error

@@ -59,9 +59,7 @@ class KeySetCache:
             self._refresh_for(kid)
         if self._is_usable(kid):
             return self._keys[kid]
-        if self._last_failed:
-            raise _no_answer()
-        raise InvalidToken("The token is signed by an unknown key.")
+        raise _no_answer() if self._last_failed else InvalidToken("The token is signed by an unknown key.")
 
     def _age_seconds(self) -> float:
         return self._clock() - self._fetched_at

@@ -51,8 +51,7 @@ def identify(token: VerifiedToken, *, fetch_userinfo: Callable[[], Mapping[str, 
     known = _known.get((token.issuer, token.subject))
     if known is not None:
         user = known.existing_user()
-        email = _email_to_verify(user, token)
-        if email is None or _is_held(email):
+        if user.email_verified or token.verified_email is None or _is_held(token.verified_email):
             return user
     elif token.email is None and f"{token.issuer}userinfo" in token.audience:
         userinfo = fetch_userinfo()
@@ -68,11 +67,6 @@ def _find_known(keys: Sequence[IdentityKey]) -> Mapping[IdentityKey, KnownIdenti
 
 
 _known: BatchLoader[IdentityKey, KnownIdentity] = BatchLoader(_find_known)
-
-
-def _email_to_verify(user: Identity, claims: SubjectClaims) -> str | None:
-    """The address that the issuer has verified, if the user's own is not verified yet."""
-    return None if user.email_verified else claims.verified_email
 
 
 def _is_held(email: str) -> bool:
@@ -102,15 +96,13 @@ def provision(claims: SubjectClaims, *, username: str | None = None, full_name: 
 def _find_link_or_create(
     session: Session, claims: SubjectClaims, username: str | None, full_name: str | None
 ) -> Identity:
-    key = claims.issuer, claims.subject
+    key, email = (claims.issuer, claims.subject), claims.verified_email
     known = repository.find_identity(session, key)
     if known is not None:
-        email = _email_to_verify(known, claims)
-        if email is None or repository.find_holder(session, email) is not None:
+        if known.email_verified or email is None or repository.find_holder(session, email) is not None:
             return known
         repository.confirm_email(session, known.user_id, email)
         return repository.get_identity(session, key)
-    email = claims.verified_email
     holder = repository.find_holder(session, email) if email is not None else None
     if email is not None and holder is not None and is_same_email(holder.email or "", email):
         user_id = holder.id

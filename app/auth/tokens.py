@@ -24,13 +24,10 @@ from app.errors import InvalidToken, TokenExpired
 
 MAX_TOKEN_BYTES = 8 * 1024
 LEEWAY_SECONDS = 60
-# The longest lifetime that an Auth0 tenant can give an access token.
-MAX_LIFETIME_SECONDS = 30 * 86_400
+MAX_LIFETIME_SECONDS = 30 * 86_400  # the longest that an Auth0 tenant can give an access token
 MAX_NAME_LENGTH = 255
-# Floats cannot tell larger numbers apart (RFC 7493 §2.2).
-MAX_NUMERIC_DATE = 2**53
-# Access tokens of this many concurrent users are verified once each. About 11 MB.
-MAX_CACHED_TOKENS = 10_000
+MAX_NUMERIC_DATE = 2**53  # floats cannot tell larger numbers apart (RFC 7493 §2.2)
+MAX_CACHED_TOKENS = 10_000  # about 11 MB
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+", re.ASCII)
 # `jwk`, `jku`, `x5u` and `x5c` would let the sender choose the key; `crit` and `b64` announce extensions.
 _ACCEPTED_HEADERS = frozenset({"alg", "kid", "typ", "cty", "x5t", "x5t#S256"})
@@ -53,10 +50,6 @@ class _Verification:
     kid: str
     key: RSAKey
     valid_from: float
-
-    def is_timely(self, now: int) -> bool:
-        """Compare the times as joserfc's JWTClaimsRegistry does."""
-        return self.valid_from <= now + LEEWAY_SECONDS and self.token.expires_at > now - LEEWAY_SECONDS
 
 
 class TokenVerifier:
@@ -103,12 +96,16 @@ class TokenVerifier:
             raise InvalidToken("The token is too large.")
         digest = sha256(token.encode(errors="surrogatepass")).digest()
         cached = self._cache.get(digest)
-        # The key is compared by identity: a key set that was fetched again consists of new objects.
-        if cached and cached.is_timely(int(self._clock())) and self._key_of(cached.kid) is cached.key:
-            return cached.token
-        verification = self._verify(token)
-        self._cache[digest] = verification
-        return verification.token
+        if cached is None or not self._is_valid(cached):
+            cached = self._cache[digest] = self._verify(token)
+        return cached.token
+
+    def _is_valid(self, cached: _Verification) -> bool:
+        now = int(self._clock())
+        # The times are compared as joserfc's JWTClaimsRegistry does. The key is compared by identity: a key set that
+        # was fetched again consists of new objects.
+        is_timely = cached.valid_from <= now + LEEWAY_SECONDS and cached.token.expires_at > now - LEEWAY_SECONDS
+        return is_timely and self._key_of(cached.kid) is cached.key
 
     def _verify(self, token: str) -> _Verification:
         match = _COMPACT.fullmatch(token)
