@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Row, Select, SQLColumnExpression, Subquery, func, or_, select, true
+from sqlalchemy import CTE, ColumnElement, Row, Select, SQLColumnExpression, Subquery, any_, func, or_, select, true
 from sqlalchemy.orm import Session
 
-from app.common.paging import Page, PageRequest, Position, encode_cursor, invalid_cursor
+from app.common.paging import Page, PageRequest, Position, decode_cursor, encode_cursor, fingerprint, invalid_cursor
+from app.equipment.search import category_subtree
 from app.errors import existing
 from app.models import AuditEntry, Category, Equipment, User
 
@@ -51,7 +52,7 @@ _USER_CONDITIONS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
 _EQUIPMENT_CONDITIONS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
     "search": _contains(Equipment.title, User.email),
     "owner_id": Equipment.owner_id.__eq__,
-    "category_ids": Equipment.category_id.in_,
+    "category_id": lambda category_id: Equipment.category_id == any_(category_subtree(category_id)),
     "is_available": Equipment.is_available.is_,
 }
 _ENTRY_CONDITIONS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
@@ -99,10 +100,14 @@ def list_equipment(session: Session, filters: Filters, page: PageRequest) -> Pag
     return _numbered_page(session, matching, page, _EQUIPMENT.where(Equipment.id.in_(_ids_of_page(matching, page))))
 
 
-def list_entries(
-    session: Session, filters: Filters, page: PageRequest, *, position: Position | None, cursor_scope: str
-) -> Page[Row[Any]]:
-    """A page of the audit log, newest first, and the exact total, in one statement."""
+def list_entries(session: Session, filters: Filters, page: PageRequest) -> Page[Row[Any]]:
+    """A page of the audit log, newest first, and the exact total, in one statement.
+
+    Raises:
+        InvalidInput: the cursor is of another list.
+    """
+    scope = fingerprint("audit log", *sorted(filters.items()))
+    position = decode_cursor(page.cursor, of_list=scope) if page.cursor else None
     conditions = _conditions(_ENTRY_CONDITIONS, filters)
     counted = select(func.count().label("total")).select_from(AuditEntry).where(*conditions).subquery("counted")
     # The row after the page tells whether there is a next page.
@@ -115,7 +120,7 @@ def list_entries(
     items, next_cursor = found[: page.limit], None
     if len(found) > len(items):
         after = Position(page=number + 1, key=None, id=str(items[-1].id))
-        next_cursor = encode_cursor(after, of_list=cursor_scope)
+        next_cursor = encode_cursor(after, of_list=scope)
     return Page(items=items, total=total, page=number, limit=page.limit, next_cursor=next_cursor)
 
 

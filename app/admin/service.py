@@ -9,10 +9,9 @@ from sqlalchemy.orm import Session
 from app.admin import repository
 from app.admin.repository import Filters
 from app.auth.principal import Identity
-from app.common.paging import Page, PageRequest, decode_cursor, fingerprint
+from app.common.paging import Page, PageRequest
 from app.common.precondition import UNCONDITIONAL, Precondition
 from app.db.session import transaction
-from app.equipment import categories
 from app.equipment import service as equipment
 from app.errors import Forbidden
 from app.messages import service as messages
@@ -82,12 +81,9 @@ def _check(session: Session, user_id: UUID, only_if: Precondition) -> None:
 
 
 def list_equipment(filters: Filters, page: PageRequest) -> Page[Row[Any]]:
-    """Listings, newest first. A category includes those below it."""
+    """Listings, newest first. A category includes its descendants."""
     with transaction() as session:
-        conditions = dict(filters)
-        if "category_id" in conditions:
-            conditions["category_ids"] = categories.ids_within(session, conditions.pop("category_id"))
-        return repository.list_equipment(session, conditions, page)
+        return repository.list_equipment(session, filters, page)
 
 
 def set_availability(identity: Identity, equipment_id: UUID, *, is_available: bool, only_if: Precondition) -> Row[Any]:
@@ -105,7 +101,5 @@ def delete_equipment(identity: Identity, equipment_id: UUID, *, only_if: Precond
 
 def list_entries(filters: Filters, page: PageRequest) -> Page[Row[Any]]:
     """The audit log, newest first. Raises InvalidInput for a cursor of another list."""
-    scope = fingerprint("audit log", *sorted(filters.items()))
-    position = decode_cursor(page.cursor, of_list=scope) if page.cursor else None
     with transaction() as session:
-        return repository.list_entries(session, filters, page, position=position, cursor_scope=scope)
+        return repository.list_entries(session, filters, page)

@@ -12,10 +12,8 @@ from app.models import LoginAttempts
 
 ALL_ADDRESSES = ""
 MAX_KNOWN_ADDRESSES = 20  # per account
-# For how long after a login from it an address is known.
-KNOWN_FOR = timedelta(days=30)
-# Expired rows that each new row deletes: more than are added, so the table holds little beyond what counts.
-EXPIRED_BATCH_ROWS = 20
+KNOWN_FOR = timedelta(days=30)  # after a login from the address
+EXPIRED_BATCH_ROWS = 20  # more than a new attempt adds, so the table holds little beyond what counts
 
 
 class AttemptKey(NamedTuple):
@@ -43,21 +41,14 @@ class AttemptCounter:
         """When the counter becomes equivalent to no row."""
         return max(self.counted_until, self.succeeded_at + KNOWN_FOR) if self.succeeded_at else self.counted_until
 
-    def is_known_address(self, now: datetime) -> bool:
-        """Whether the account has logged in from here within `KNOWN_FOR`."""
-        return self.succeeded_at is not None and self.succeeded_at + KNOWN_FOR > now
-
 
 @dataclass(kw_only=True)
 class Counters:
-    """The counters of an attempt: of the account from all addresses, and from this one (the pair).
+    """The counters of an attempt."""
 
-    `now` is the database's time after they were locked.
-    """
-
-    account: AttemptCounter
-    pair: AttemptCounter
-    now: datetime
+    account: AttemptCounter  # from all addresses
+    pair: AttemptCounter  # from the address of the attempt
+    now: datetime  # the database's time after they were locked
 
 
 _COLUMNS = [getattr(LoginAttempts, field.name) for field in fields(AttemptCounter)]
@@ -68,15 +59,16 @@ def lock_counters(session: Session, key: AttemptKey, *, attempts: int) -> Counte
     now = func.clock_timestamp()
     new = {"account": key.account, "attempts": attempts, "counted_until": now, "expires_at": now}
     # The account's row comes first in every transaction: its holder meets no other at the pair's row.
-    statement = insert(LoginAttempts).values([{**new, "address": each} for each in (ALL_ADDRESSES, key.address)])
-    counted = statement.on_conflict_do_update(
-        constraint="pk_login_attempts", set_={"attempts": LoginAttempts.attempts + attempts}
+    statement = (
+        insert(LoginAttempts)
+        .values([{**new, "address": address} for address in (ALL_ADDRESSES, key.address)])
+        .on_conflict_do_update(constraint="pk_login_attempts", set_={"attempts": LoginAttempts.attempts + attempts})
+        # Evaluated once the lock is held, `clock_timestamp()` too.
+        .returning(LoginAttempts.address, now, *_COLUMNS)
     )
-    # RETURNING is evaluated once the lock is held, its clock_timestamp() too.
-    result = session.execute(counted.returning(LoginAttempts.address, func.clock_timestamp(), *_COLUMNS))
-    rows = {address: (locked_at, AttemptCounter(*columns)) for address, locked_at, *columns in result}
-    locked_at, pair = rows[key.address]
-    return Counters(account=rows[ALL_ADDRESSES][1], pair=pair, now=locked_at)
+    rows = {address: columns for address, *columns in session.execute(statement)}
+    locked_at, *pair = rows[key.address]
+    return Counters(account=AttemptCounter(*rows[ALL_ADDRESSES][1:]), pair=AttemptCounter(*pair), now=locked_at)
 
 
 def save_counters(session: Session, key: AttemptKey, counters: Counters) -> None:

@@ -1,12 +1,12 @@
 """Throttling of login attempts: back-off and lock-out, counted in one table for all workers.
 
-An attempt is reserved, which counts it as a failure, before the identity provider checks the password. It is settled
-afterwards. So no more concurrent attempts pass than may fail, and an attempt that is never settled stays a failure
-until it expires.
+An attempt is reserved, which counts it as a failure, before the identity provider checks the password, and settled
+afterwards. So no more concurrent attempts pass than may fail. An attempt that is never settled stays a failure until it
+expires.
 
 Two counters apply to an attempt: of its account from its address (the pair), and of its account from all addresses.
-Failures elsewhere take no attempt from a known address, which the account has logged in from: nobody can lock the owner
-out from another address. The refresh grant is not throttled, because refresh tokens are long and random.
+Failures elsewhere take no attempt from a known address, which the account has logged in from. So an attacker at another
+address cannot lock the owner out. The refresh grant is not throttled, because refresh tokens are long and random.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth import login_attempts
-from app.auth.login_attempts import AttemptKey, Counters
+from app.auth.login_attempts import KNOWN_FOR, AttemptKey, Counters
 from app.common.client_address import network_of
 from app.db.session import delete_in_batches, transaction
 from app.errors import Forbidden, InvalidCredentials, TooManyRequests, Unavailable
@@ -47,27 +47,27 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Reservation:
-    """An attempt that was let through, as one of `allowance`. It counts until `counted_until` unless it is settled."""
+    """An attempt that was let through."""
 
-    allowance: int
+    allowance: int  # the failures that the pair may have
     counted_until: datetime
     begins_lockout: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """An attempt that was not let through. It may be repeated after `wait`, which is above zero."""
+    """An attempt that was not let through."""
 
-    wait: timedelta
+    wait: timedelta  # above zero
 
 
 @contextmanager
 def attempt(limits: LoginLimits, *, email: str, client_address: str) -> Iterator[None]:
     """Wrap the request to the identity provider. No connection is held while the block runs.
 
-    A block that ends normally is a success. InvalidCredentials and Forbidden are failures: Forbidden lets nobody in, so
-    it neither resets the counters nor makes the address known. Unavailable and TooManyRequests say nothing about the
-    password, and take the attempt back. After any other end, such as a crash, the attempt stays a failure.
+    A block that ends normally is a success. InvalidCredentials and Forbidden are failures. Unavailable and
+    TooManyRequests say nothing about the password, and take the attempt back. After any other end, such as a crash, the
+    attempt stays a failure.
 
     Raises:
         TooManyRequests: the block is not entered, with no hint of whether password or e-mail are right.
@@ -87,7 +87,7 @@ def attempt(limits: LoginLimits, *, email: str, client_address: str) -> Iterator
 
 
 def remove_expired() -> int:
-    """Delete expired rows in short transactions; return their number. They are ignored before that."""
+    """Delete expired rows in short transactions; return their number."""
     return delete_in_batches(login_attempts.remove_expired, batch_size=MAINTENANCE_BATCH_ROWS)
 
 
@@ -106,10 +106,10 @@ def _reserve(limits: LoginLimits, key: AttemptKey) -> Reservation:
             login_attempts.save_counters(session, key, counters)
         if has_new_row:
             login_attempts.remove_expired(session)
-    if isinstance(decision, Refusal):
-        wait_seconds = math.ceil(decision.wait.total_seconds())
-        raise TooManyRequests("Too many attempts to log in. Try again later.", retry_after_seconds=wait_seconds)
-    return decision
+    if isinstance(decision, Reservation):
+        return decision
+    wait_seconds = math.ceil(decision.wait.total_seconds())
+    raise TooManyRequests("Too many attempts to log in. Try again later.", retry_after_seconds=wait_seconds)
 
 
 def _settle(limits: LoginLimits, key: AttemptKey, reservation: Reservation, outcome: Outcome) -> None:
@@ -187,4 +187,6 @@ def _allowance(counters: Counters, limits: LoginLimits) -> int:
     One and not zero: otherwise an attack from many addresses would keep the owner out of every new address.
     """
     is_attacked = counters.account.failures >= ACCOUNT_FACTOR * limits.max_failures
-    return 1 if is_attacked and not counters.pair.is_known_address(counters.now) else limits.max_failures
+    succeeded_at = counters.pair.succeeded_at
+    is_known = succeeded_at is not None and succeeded_at + KNOWN_FOR > counters.now
+    return 1 if is_attacked and not is_known else limits.max_failures

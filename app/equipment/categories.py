@@ -62,12 +62,6 @@ def get(category_id: UUID) -> CategoryNode:
         return existing(_tree(session).get(category_id), "category")
 
 
-def ids_within(session: Session, category_id: UUID) -> list[UUID]:
-    """The ids of the category and its descendants; empty if the category does not exist."""
-    node = _tree(session).get(category_id)
-    return [] if node is None else [each.id for each in node.subtree()]
-
-
 def create(identity: Identity, *, name: str, parent_id: UUID | None) -> CategoryNode:
     """Add a category, with an audit entry.
 

@@ -53,7 +53,25 @@ class EquipmentPage(Page[EquipmentDocument]):
 
 def document_columns(*, distance: ColumnElement[float] | None = None) -> tuple[SQLColumnExpression[Any], ...]:
     """The columns of an `EquipmentDocument`; with `distance`, in metres, the JSON has a `distance_km`."""
-    return Equipment.id, Equipment.version, cast(_listing(distance), Text).label("json")
+    longitude, latitude = longitude_latitude()
+    distance_km = {} if distance is None else {"distance_km": func.round(distance) / METRES_PER_KILOMETRE}
+    listing = _object(
+        id=Equipment.id,
+        owner_id=Equipment.owner_id,
+        category_id=Equipment.category_id,
+        title=Equipment.title,
+        description=Equipment.description,
+        daily_rate=cast(Equipment.daily_rate, Text),
+        condition=Equipment.condition,
+        location=Equipment.location,
+        coordinates=case((Equipment.coordinates.is_not(None), _object(latitude=latitude, longitude=longitude))),
+        is_available=Equipment.is_available,
+        photos=_photos(),
+        created_at=_timestamp(Equipment.created_at),
+        updated_at=_timestamp(Equipment.updated_at),
+        **distance_km,
+    )
+    return Equipment.id, Equipment.version, cast(listing, Text).label("json")
 
 
 def as_geometry() -> ColumnElement[Any]:
@@ -71,33 +89,8 @@ def distance_metres(point: ColumnElement[Any]) -> ColumnElement[float]:
     return func.ST_Distance(Equipment.coordinates, point, type_=Double)
 
 
-def _listing(distance: ColumnElement[float] | None) -> ColumnElement[Any]:
-    distance_km = {} if distance is None else {"distance_km": func.round(distance) / METRES_PER_KILOMETRE}
-    return _object(
-        id=Equipment.id,
-        owner_id=Equipment.owner_id,
-        category_id=Equipment.category_id,
-        title=Equipment.title,
-        description=Equipment.description,
-        daily_rate=cast(Equipment.daily_rate, Text),
-        condition=Equipment.condition,
-        location=Equipment.location,
-        coordinates=_coordinates(),
-        is_available=Equipment.is_available,
-        photos=_photos(),
-        created_at=_timestamp(Equipment.created_at),
-        updated_at=_timestamp(Equipment.updated_at),
-        **distance_km,
-    )
-
-
 def _object(**members: SQLColumnExpression[Any]) -> ColumnElement[Any]:
     return func.json_build_object(*chain.from_iterable(members.items()))
-
-
-def _coordinates() -> ColumnElement[Any]:
-    longitude, latitude = longitude_latitude()
-    return case((Equipment.coordinates.is_not(None), _object(latitude=latitude, longitude=longitude)))
 
 
 def _photos() -> ColumnElement[Any]:

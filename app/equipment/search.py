@@ -1,9 +1,6 @@
 """The SQL statement of a search, which returns a page and the exact total of one snapshot.
 
-    rows = prepared.execute(connection, search_statement(query_shape(search)), query_values(search))
-
-Searches of one shape share one prepared statement. Each filter adds one condition. The total and the page come about in
-one of three ways:
+Searches of one shape share one prepared statement. The total and the page are read in one of three ways:
 
 - Where all matches have to be read to be ordered, they are read once, and counted on the way.
 - Where the filters are those of `equipment_tally`, it gives the total, and an index leads to the page.
@@ -40,6 +37,17 @@ _OFFSET = bindparam("offset", type_=sa.Integer())
 _FETCH_LIMIT = bindparam("fetch_limit", type_=sa.Integer())
 
 
+def category_subtree(category_id: Any) -> ColumnElement[Any]:
+    """The array of the ids of a category and its descendants. An index scan can start from an array's elements."""
+    tree = select(Category.id).where(Category.id == category_id).cte("subtree", recursive=True)
+    # UNION, unlike UNION ALL, ends even if the tree has a cycle.
+    tree = tree.union(select(Category.id).join(tree, Category.parent_id == tree.c.id))
+    return func.array(select(tree.c.id).scalar_subquery())
+
+
+_SUBTREE = category_subtree(bindparam("category_id"))  # one object, so that a statement with two uses has one CTE
+
+
 @dataclass(frozen=True)
 class _Order:
     """A sort key and its direction. The id, always ascending, breaks ties."""
@@ -65,10 +73,9 @@ class _Order:
 
 @lru_cache(maxsize=MAX_STATEMENTS)
 def search_statement(shape: QueryShape) -> PreparedStatement:
-    """The statement of all searches of a shape.
+    """The statement of all searches of a shape, which returns one row for each listing of the page.
 
-    It returns one row for each listing of the page, with the columns `total`, `sort_key` (text) and those of
-    `document_columns`. An empty page is one row of the total and NULLs.
+    The columns are `total`, `sort_key` (text) and `document_columns`. An empty page is one row of the total and NULLs.
     """
     order = _order(shape)
     is_selective = not shape.filters.isdisjoint(SELECTIVE)
@@ -101,8 +108,7 @@ def _order(shape: QueryShape) -> _Order:
             return _Order(distance_metres(_POINT), nullable=True)
         case Sort.PRICE_ASC | Sort.PRICE_DESC:
             # Without the column's precision, which a forged cursor may exceed.
-            rate = sa.type_coerce(Equipment.daily_rate, sa.Numeric())
-            return _Order(rate, descending=shape.sort is Sort.PRICE_DESC)
+            return _Order(sa.type_coerce(Equipment.daily_rate, sa.Numeric()), descending=shape.sort is Sort.PRICE_DESC)
         case Sort.RELEVANCE:
             return _Order(cast(func.ts_rank(Equipment.search, tsquery(shape.words)), sa.Double), descending=True)
         case Sort.NEWEST:
@@ -125,7 +131,7 @@ def _matches_counted(shape: QueryShape, order: _Order) -> tuple[Select[Any], sa.
     total = select(func.count().label("total")).select_from(Equipment).where(*conditions)
     if shape.filters <= TALLIED:
         listings = func.coalesce(func.sum(EquipmentTally.listings), 0)
-        tallied = _category_and_availability(shape, EquipmentTally)
+        tallied = _tallied_conditions(shape, EquipmentTally)
         total = select(cast(listings, sa.BigInteger).label("total")).where(*tallied)
     if shape.has_cursor:
         conditions.append(order.after_cursor(order.key, Equipment.id))
@@ -162,7 +168,7 @@ def _conditions(shape: QueryShape) -> Iterator[ColumnElement[bool]]:
     filters = shape.filters
     if "owner_id" in filters:
         yield Equipment.owner_id == bindparam("owner_id")
-    yield from _category_and_availability(shape, Equipment)
+    yield from _tallied_conditions(shape, Equipment)
     if "min_price" in filters:
         yield Equipment.daily_rate >= bindparam("min_price")
     if "max_price" in filters:
@@ -177,24 +183,11 @@ def _conditions(shape: QueryShape) -> Iterator[ColumnElement[bool]]:
         yield Equipment.search.bool_op("@@")(tsquery(shape.words))
 
 
-def _category_and_availability(
-    shape: QueryShape, table: type[Equipment | EquipmentTally]
-) -> Iterator[ColumnElement[bool]]:
+def _tallied_conditions(shape: QueryShape, table: type[Equipment | EquipmentTally]) -> Iterator[ColumnElement[bool]]:
     if "category_id" in shape.filters:
-        # An index scan can start from the elements of an array, and not from the rows of a subquery.
-        yield table.category_id == sa.any_(func.array(_SUBTREE))
+        yield table.category_id == sa.any_(_SUBTREE)
     if "is_available" in shape.filters:
         yield table.is_available == bindparam("is_available")
-
-
-def _subtree() -> sa.ScalarSelect[Any]:
-    """The category and its descendants. UNION, unlike UNION ALL, ends even if the tree has a cycle."""
-    tree = select(Category.id).where(Category.id == bindparam("category_id")).cte("subtree", recursive=True)
-    tree = tree.union(select(Category.id).join(tree, Category.parent_id == tree.c.id))
-    return select(tree.c.id).scalar_subquery()
-
-
-_SUBTREE = _subtree()  # one object, so that a statement with two uses has one CTE
 
 
 def _is_inside(number: int) -> ColumnElement[bool]:

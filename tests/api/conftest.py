@@ -14,7 +14,6 @@ from tests.support.users import ChatUser, chat_user
 
 @pytest.fixture
 def newcomer(client: FlaskClient, tenant: TenantProcess) -> Callable[[], ChatUser]:
-    """Makes new users."""
     return lambda: chat_user(client, add_person(tenant))
 
 
@@ -26,7 +25,6 @@ def unbroken(tenant: TenantProcess) -> None:
 
 @pytest.fixture
 def logins(client: FlaskClient, tenant: TenantProcess, unbroken: None) -> Logins:
-    """Login attempts."""
     return Logins(client, tenant)
 
 

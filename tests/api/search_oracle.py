@@ -49,7 +49,6 @@ Word = tuple[str | None, str]  # its stem (None for a stop word) and as it is wr
 
 @cache
 def read(text: str) -> tuple[Word, ...]:
-    """The words of a text."""
     parts = [part.partition(">") for written in text.split() for part in WORDS[written].split()]
     return tuple(((stem if mark else plain) or None, plain) for plain, mark, stem in parts)
 
@@ -126,7 +125,6 @@ class Wanted:
         return self.sort or ("distance" if self.point else "newest")
 
     def query(self) -> dict[str, str]:
-        """As a URL's query has it."""
         lat, lng = self.point or (None, None)
         named = {name: value for name, value in vars(self).items() if name not in ("point", "words")}
         named |= {"lat": lat, "lng": lng, "bbox": self.bbox and ",".join(map(repr, self.bbox))}

@@ -30,7 +30,6 @@ def email() -> str:
 
 
 def asked(tenant: TenantProcess, endpoint: str) -> int:
-    """How often the service has asked the tenant here."""
     return int(tenant.counters()["endpoints"][endpoint])
 
 

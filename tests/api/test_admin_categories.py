@@ -21,8 +21,6 @@ CATEGORIES = f"{ADMIN}/categories"
 
 
 class CategoryAdmin:
-    """The requests of an admin for categories."""
-
     def __init__(self, client: FlaskClient, admin: Person) -> None:
         self.client, self.headers = client, admin.headers
 

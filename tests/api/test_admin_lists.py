@@ -20,7 +20,6 @@ LISTS = ["users", "equipment"]
 
 @pytest.fixture
 def ask(client: FlaskClient, admin: Person) -> Callable[..., dict[str, Any]]:
-    """What an admin is shown."""
 
     def get(path: str, **query: Any) -> dict[str, Any]:
         return dict(assert_ok(client.get(f"{ADMIN}/{path}", query_string=query, headers=admin.headers)))
@@ -191,17 +190,12 @@ class TestPages:
 
     @pytest.mark.parametrize("per_page", [1, 100])
     def test_one_costs_the_same_statements_whatever_its_size(
-        self,
-        client: FlaskClient,
-        admin: Person,
-        counting_statements: Callable[[], Any],
-        kind: str,
-        per_page: int,
+        self, client: FlaskClient, admin: Person, counting_statements: Callable[[], Any], kind: str, per_page: int
     ) -> None:
-        for query, cost in (({"search": "paged"}, 2), ({}, 2), ({"category_id": str(category_id())}, 3)):
+        for query in ({"search": "paged"}, {}, {"category_id": str(category_id())}):
             if kind == "equipment" or "category_id" not in query:
                 with counting_statements() as counted:
                     page = {"per_page": per_page, **query}
                     answer = client.get(f"{ADMIN}/{kind}", query_string=page, headers=admin.headers)
                 assert len((answer.json or {})[kind]) >= min(per_page, 7)
-                assert len(counted) == cost  # the caller, the page with its total, and which categories are below one
+                assert len(counted) == 2  # the caller, and the page with its total

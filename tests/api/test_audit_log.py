@@ -25,7 +25,6 @@ NO_TIMES = ["2026-03-01", "2026-03-01T11:00:00", "0001-01-01T00:00:00+23:59", "9
 
 @pytest.fixture
 def read(client: FlaskClient, admin: Person) -> Callable[..., dict[str, Any]]:
-    """What an admin reads."""
 
     def get(**query: Any) -> dict[str, Any]:
         return dict(assert_ok(client.get(LOG, query_string=query, headers=admin.headers)))

@@ -64,8 +64,6 @@ def assert_not_sent(answer: TestResponse, tag: str) -> None:
 
 
 class TestTags:
-    """Every answer in JSON has one: strong for one thing, weak for a list."""
-
     @pytest.mark.parametrize("row", JSON_READS, ids=lambda row: row.endpoint)
     def test_what_a_client_has_is_not_sent_again(self, client: FlaskClient, admin: Person, row: Route) -> None:
         path = row.path(Scene(actor=admin, owner=admin))
@@ -142,8 +140,6 @@ def as_written(statement: str) -> str:
 
 
 class TestCost:
-    """A condition saves work; without one nothing costs more."""
-
     @pytest.mark.parametrize("path_of", [lambda item, _: item, lambda _, user: f"/api/v1/users/{user}"])
     def test_a_304_takes_one_statement_that_reads_no_more_than_the_version(
         self, client: FlaskClient, owner: Person, listing: str, path_of: Any, counting_statements: Callable[[], Any]

@@ -34,7 +34,6 @@ HOSTILE_ORIGINS = [
 
 @pytest.fixture(scope="module")
 def open_app(settings: Settings) -> Flask:
-    """The service, for two origins."""
     return make_failing_app(settings, cors_allowed_origins=(ALLOWED, ALSO_ALLOWED))
 
 

@@ -49,7 +49,6 @@ def using(settings: Settings) -> Iterator[Engine]:
 
 @pytest.fixture
 def pooled(own: Settings, app: Flask) -> Iterator[Engine]:
-    """As `using`, for the test."""
     with using(own) as pool:
         yield pool
 
@@ -218,8 +217,6 @@ class TestDeadConnections:
 
 
 class TestCheckout:
-    """The order and the limits of waiting for a pooled connection."""
-
     @pytest.fixture
     def narrow(self, own: Settings, app: Flask) -> Iterator[Database]:
         """Two connections at most."""

@@ -173,8 +173,6 @@ def test_the_categories_cost_one_statement(client: FlaskClient, counting_stateme
 
 
 class TestPhotos:
-    """One is primary as long as there is any; the order never changes by itself."""
-
     @pytest.fixture
     def add(self, client: FlaskClient, owner: Person, url: str) -> Callable[..., dict[str, Any]]:
         def add_photo(name: str, **options: Any) -> dict[str, Any]:

@@ -42,8 +42,6 @@ def test_problem_json_is_given_where_it_is_asked_for(client: FlaskClient, accept
 
 
 class TestRequestId:
-    """Taken where it is safe, else made; on every response."""
-
     @pytest.mark.parametrize("sent", ["abcdefgh", "A-1_2.3" * 4, "x" * 128])
     def test_a_safe_one_is_taken(self, client: FlaskClient, sent: str) -> None:
         for path in ("/health", API, "/nowhere", "/api/v1/auth/me"):

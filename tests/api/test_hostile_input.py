@@ -64,7 +64,6 @@ def incoming_schemas() -> list[type[ma.Schema]]:
 
 
 def is_bounded(field: fields.Field[Any]) -> bool:
-    """Whether there is a most that the field lets in."""
     if isinstance(field, fields.Nested):
         return all(map(is_bounded, field.schema.fields.values()))
     if isinstance(field, fields.List):
@@ -385,7 +384,6 @@ WORDS = {"q", "search"}  # in which any text asks for something
 
 
 def counts() -> dict[str, int]:
-    """How many rows each table has."""
     with transaction() as session:
         tables = Base.metadata.sorted_tables
         return {table.name: session.scalar(select(func.count()).select_from(table)) or 0 for table in tables}

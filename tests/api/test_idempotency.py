@@ -56,8 +56,6 @@ def test_these_routes_create(app: Flask) -> None:
 
 
 class TestReplay:
-    """The same request, again."""
-
     @pytest.mark.parametrize("row", CREATING, ids=lambda row: row.endpoint)
     def test_creates_nothing_more_and_is_answered_alike(self, client: FlaskClient, admin: Person, row: Route) -> None:
         path, body = row.path(Scene(actor=admin, owner=admin)), row.body() if row.body else None
@@ -128,8 +126,6 @@ class TestReplay:
 
 
 class TestOtherRequests:
-    """What is not the same request."""
-
     @pytest.mark.parametrize("change", [{"title": "Other drill"}, {"daily_rate": 25}, {"title": "Cordless drill "}])
     def test_with_another_body_is_refused(self, client: FlaskClient, owner: Person, change: Any) -> None:
         first = post(client, EQUIPMENT, body := new_equipment(), owner)
@@ -223,8 +219,6 @@ class TestErrors:
 
 
 class TestKeys:
-    """What a key looks like."""
-
     @pytest.mark.parametrize(
         ("key", "same"),
         [
@@ -266,8 +260,6 @@ class TestKeys:
 
 
 class TestEnd:
-    """A key is good for a day."""
-
     def test_a_key_is_kept_for_24_hours(self, client: FlaskClient, owner: Person) -> None:
         post(client, EQUIPMENT, new_equipment(), owner)
         with transaction() as session:
@@ -308,8 +300,6 @@ class TestEnd:
 
 
 class TestRights:
-    """A key gives nobody anything that was not theirs."""
-
     def test_without_a_token_there_is_no_answer(self, client: FlaskClient, owner: Person) -> None:
         post(client, EQUIPMENT, body := new_equipment(), owner)
         assert client.post(EQUIPMENT, json=body, headers={"Idempotency-Key": KEY}).status_code == 401

@@ -19,7 +19,6 @@ class TestPages:
 
     @pytest.fixture
     def long(self, ada: ChatUser, ben: ChatUser) -> str:
-        """The id of a conversation of sixty messages."""
         return str(add_conversation(ada.uuid, ben.uuid, messages=self.COUNT))
 
     def test_an_empty_conversation_has_none(self, ada: ChatUser, talk: str) -> None:
@@ -109,7 +108,6 @@ class TestPages:
 class TestReading:
     @pytest.fixture(autouse=True)
     def sent(self, ada: ChatUser, talk: str) -> None:
-        """Five messages, to be read."""
         for _ in range(5):
             ada.send(talk)
 

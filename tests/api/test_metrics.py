@@ -66,7 +66,6 @@ def grown(before: dict[str, float], after: dict[str, float]) -> dict[str, float]
 
 
 def with_failing_views(settings: Settings) -> Flask:
-    """An app that also has a view which refuses and one that fails."""
 
     def refuse() -> str:
         raise TooManyRequests("Slow down.", retry_after_seconds=1)

@@ -33,8 +33,6 @@ def accepting(accept: str | None, headers: dict[str, str] | None = None) -> dict
 
 
 class TestAccept:
-    """A client that takes nothing of what a route gives is told so before anything is done; any other is answered."""
-
     @pytest.mark.parametrize("accept", TAKEN)
     def test_what_can_be_given_is_given(self, client: FlaskClient, owner: Person, accept: str | None) -> None:
         answers = [
@@ -99,8 +97,6 @@ def _stable(body: bytes) -> bytes:
 
 
 class TestMethods:
-    """HEAD is GET without content, OPTIONS tells the methods, and a wrong one is told the right ones."""
-
     @pytest.mark.parametrize("path", [API, "/api/v1/categories", "/health", "/openapi.json"])
     def test_head_has_the_headers_of_get_and_no_content(self, client: FlaskClient, path: str) -> None:
         whole, head = client.get(path), client.head(path)

@@ -78,8 +78,6 @@ def validator(document: dict[str, Any], schema: dict[str, Any]) -> Any:
 
 
 class TestForm:
-    """It is an OpenAPI document, and each of its schemas a JSON Schema."""
-
     def test_an_independent_validator_takes_it(self, document: dict[str, Any]) -> None:
         assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
         assert document["openapi"].startswith("3.1")
@@ -95,8 +93,6 @@ class TestForm:
 
 
 class TestWhole:
-    """Nothing is left out, and nothing goes without an explanation."""
-
     def test_every_route_of_the_api_is_described(self, app: Flask, document: dict[str, Any]) -> None:
         served = {
             (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
@@ -215,8 +211,6 @@ class TestShapes:
 
 
 class TestExamples:
-    """What is shown is true."""
-
     def test_no_example_is_left_over(self, document: dict[str, Any]) -> None:
         text = json.dumps(document)
         schemas = set(document["components"]["schemas"])

@@ -23,7 +23,6 @@ PAGES = ("/", "/docs", "/docs/socket")
 
 @pytest.fixture
 def make_client(settings: Settings, rolled_back: None) -> MakeClient:
-    """Requests to a service in that environment, with those demo accounts."""
 
     def make(app_env: AppEnv, *accounts: DemoAccount) -> FlaskClient:
         return create_app(replace(settings, app_env=app_env, demo_accounts=accounts)).test_client()

@@ -64,7 +64,6 @@ def serve(settings: Settings, rolled_back: None, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The clock of windows, which a test sets."""
     clock = SimpleNamespace(seconds=1_000.0)
     monkeypatch.setattr(time, "monotonic", lambda: clock.seconds)
     return clock

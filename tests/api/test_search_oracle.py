@@ -16,17 +16,7 @@ from sqlalchemy import Connection, Engine, insert, text
 
 from app.db.session import bound_to
 from app.models import Category, Equipment, EquipmentPhoto, User
-from tests.api.search_oracle import (
-    WORDS,
-    WORLD,
-    Listing,
-    Wanted,
-    Word,
-    asked_words,
-    found,
-    photo_url,
-    read,
-)
+from tests.api.search_oracle import WORDS, WORLD, Listing, Wanted, Word, asked_words, found, photo_url, read
 from tests.support.examples import examples
 
 # Half of the last digit that is given: a metre is rounded, never cut.

@@ -116,7 +116,6 @@ VIEWS = (
 
 @pytest.fixture(scope="module")
 def failing_app(settings: Settings, engine: Engine) -> Flask:
-    """An app that also has the failing views."""
     app = create_app(settings)
     for view in VIEWS:
         app.add_url_rule(f"/fail/{view.__name__}", view_func=public(view), methods=["POST"])
