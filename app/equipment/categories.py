@@ -65,8 +65,7 @@ def get(category_id: UUID) -> CategoryNode:
 def create(identity: Identity, *, name: str, parent_id: UUID | None) -> CategoryNode:
     """Add a category, with an audit entry.
 
-    Raises:
-        InvalidInput: the parent is unknown. Conflict: a sibling has its name, or the tree is full or too deep.
+    Raises InvalidInput (the parent is unknown), Conflict (a sibling has its name, or the tree is full or too deep).
     """
     with transaction() as session:
         tree = _lock(session)
@@ -82,11 +81,8 @@ def create(identity: Identity, *, name: str, parent_id: UUID | None) -> Category
 def change(identity: Identity, category_id: UUID, changes: Mapping[str, Any], *, only_if: Precondition) -> CategoryNode:
     """Rename a category, or move it with its subtree, with an audit entry. Equal values write nothing.
 
-    Changes of the tree are serialised, so two concurrent moves cannot form a cycle.
-
-    Raises:
-        NotFound, PreconditionFailed. InvalidInput: the parent is unknown. Conflict: the parent is a descendant, a
-            sibling has its name, or the tree would be too deep.
+    Changes of the tree are serialised, so two concurrent moves cannot form a cycle. Raises as `create`, and NotFound,
+    PreconditionFailed, Conflict (the parent is a descendant).
     """
     with transaction() as session:
         tree = _lock(session)
@@ -105,8 +101,7 @@ def change(identity: Identity, category_id: UUID, changes: Mapping[str, Any], *,
 def delete(identity: Identity, category_id: UUID, *, only_if: Precondition) -> None:
     """Delete a category, with an audit entry.
 
-    Raises:
-        NotFound, PreconditionFailed. Conflict: it has listings or child categories.
+    Raises NotFound, PreconditionFailed, Conflict (it has listings or child categories).
     """
     with transaction() as session:
         before = existing(_lock(session).get(category_id), "category")

@@ -16,8 +16,7 @@ MAX_PHOTOS = 20
 def add(identity: Identity, equipment_id: UUID, *, photo_url: str, is_primary: bool) -> EquipmentPhoto:
     """Add a photo after the others. The first photo is primary; a new primary photo replaces the previous one.
 
-    Raises:
-        NotFound, Forbidden. Conflict: the listing has `MAX_PHOTOS` photos.
+    Raises NotFound, Forbidden, Conflict (the listing has `MAX_PHOTOS` photos).
     """
     with transaction() as session:
         listing = service.lock_for_edit(session, identity, equipment_id, only_if=UNCONDITIONAL)
@@ -37,10 +36,9 @@ def add(identity: Identity, equipment_id: UUID, *, photo_url: str, is_primary: b
 
 
 def remove(identity: Identity, equipment_id: UUID, photo_id: UUID, *, only_if: Precondition) -> None:
-    """Remove a photo. If it was the primary one, the next in order becomes primary. `only_if` is of the listing.
+    """Remove a photo. After the primary one, the first of the others becomes primary. `only_if` is of the listing.
 
-    Raises:
-        NotFound, Forbidden, PreconditionFailed.
+    Raises NotFound, Forbidden, PreconditionFailed.
     """
     with transaction() as session:
         listing = service.lock_for_edit(session, identity, equipment_id, only_if=only_if)

@@ -63,13 +63,13 @@ def search(executor: Session | Connection, wanted: Search) -> EquipmentPage:
 
 
 def get_items(executor: Session | Connection, ids: Sequence[UUID]) -> dict[UUID, EquipmentDocument]:
-    """The listings with these ids, with their photos; missing ones are left out."""
+    """The existing ones of these listings, with their photos."""
     rows = prepared.execute(executor, _GET_ITEMS, {"ids": list(ids)})
     return {row.id: EquipmentDocument(*row) for row in rows}
 
 
 def get_versions(executor: Session | Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
-    """The versions of the listings with these ids, which cover their photos; missing ones are left out."""
+    """The versions of the existing ones of these listings. A version covers the photos."""
     rows = prepared.execute(executor, _GET_VERSIONS, {"ids": list(ids)})
     return {row.id: row.version for row in rows}
 
@@ -80,22 +80,18 @@ def get_item(executor: Session | Connection, equipment_id: UUID) -> EquipmentDoc
 
 
 def lock_equipment(session: Session, equipment_id: UUID) -> Equipment:
-    """One listing, which no other transaction changes until this one ends, nor its photos. Raises NotFound."""
+    """Lock a listing and its photos against changes by other transactions. Raises NotFound."""
     return existing(session.get(Equipment, equipment_id, with_for_update=True), "equipment")
 
 
 def lock_role(session: Session, user_id: UUID) -> Role:
-    """A user's role, which no other transaction changes until this one ends. Raises NotFound."""
+    """Lock a user's role against changes by other transactions. Raises NotFound."""
     role = select(User.role).where(User.id == user_id).with_for_update(read=True)
     return existing(session.scalar(role), "user")
 
 
 def add_equipment(session: Session, owner_id: UUID, values: Mapping[str, Any]) -> UUID:
-    """Insert a listing and return its id.
-
-    Raises:
-        InvalidInput: the category is unknown. NotFound: the owner was deleted.
-    """
+    """Insert a listing and return its id. Raises InvalidInput (unknown category), NotFound (the owner was deleted)."""
     statement = insert(Equipment).values(owner_id=owner_id, **values).returning(Equipment.id)
     with translate_integrity_errors(fk_equipment_category_id=_unknown_category, fk_equipment_owner_id=_unknown_owner):
         return session.execute(statement).scalar_one()
@@ -104,8 +100,7 @@ def add_equipment(session: Session, owner_id: UUID, values: Mapping[str, Any]) -
 def update_equipment(session: Session, equipment_id: UUID, values: Mapping[str, Any]) -> bool:
     """Change a listing and return whether a value differs. Equal values write nothing: the version stays.
 
-    Raises:
-        InvalidInput: the category is unknown.
+    Raises InvalidInput (the category is unknown).
     """
     differs = sa.or_(sa.false(), *(getattr(Equipment, name).is_distinct_from(value) for name, value in values.items()))
     statement = update(Equipment).where(Equipment.id == equipment_id, differs).values(**values).returning(Equipment.id)
@@ -155,16 +150,13 @@ def list_categories(session: Session) -> Sequence[Row[UUID, str, UUID | None, da
 
 
 def lock_categories(session: Session) -> None:
-    """Let no other transaction change a category until this one ends.
-
-    Reads go on, and so do inserts of listings (PostgreSQL, "Table-Level Locks").
-    """
+    """Lock all categories against changes, but not against reads and new listings (PostgreSQL, "Table-Level Locks")."""
     session.execute(text("LOCK TABLE categories IN SHARE ROW EXCLUSIVE MODE"))
 
 
 @_translates_category_errors
 def add_category(session: Session, **values: Any) -> UUID:
-    """Insert a category and return its id. Raises InvalidInput: unknown parent. Conflict: a sibling has its name."""
+    """Insert a category and return its id. Raises InvalidInput (unknown parent), Conflict (a sibling has its name)."""
     return session.execute(insert(Category).values(**values).returning(Category.id)).scalar_one()
 
 
@@ -175,6 +167,6 @@ def update_category(session: Session, category_id: UUID, values: Mapping[str, An
 
 
 def delete_category(session: Session, category_id: UUID) -> None:
-    """Delete a category. Raises Conflict: it has listings or child categories."""
+    """Delete a category. Raises Conflict (it has listings or child categories)."""
     with translate_integrity_errors(fk_equipment_category_id=_has_listings, fk_categories_parent_id=_has_children):
         session.execute(delete(Category).where(Category.id == category_id))
