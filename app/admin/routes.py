@@ -11,6 +11,7 @@ from app.admin import schemas, service
 from app.auth.identity import caller
 from app.common.paging import PageRequest
 from app.equipment import categories
+from app.equipment import service as equipment
 from app.equipment.schemas import Category
 from app.web.api import BASE_PATH, Blueprint
 from app.web.etags import conditional, list_response, precondition, resource_response, write_response
@@ -92,7 +93,7 @@ def set_availability(values: dict[str, Any], equipment_id: UUID) -> Any:
 @blueprint.response(204)
 def delete_equipment(equipment_id: UUID) -> None:
     """Delete a listing."""
-    service.delete_equipment(caller(), equipment_id, only_if=precondition())
+    equipment.take_down(caller(), equipment_id, only_if=precondition())
 
 
 @blueprint.route("/categories")

@@ -93,12 +93,6 @@ def set_availability(identity: Identity, equipment_id: UUID, *, is_available: bo
         return repository.get_equipment(session, equipment_id)
 
 
-def delete_equipment(identity: Identity, equipment_id: UUID, *, only_if: Precondition) -> None:
-    """Delete a listing. Raises as `equipment.service.take_down`."""
-    with transaction() as session:
-        equipment.take_down(session, identity, equipment_id, only_if=only_if)
-
-
 def list_entries(filters: Filters, page: PageRequest) -> Page[Row[Any]]:
     """The audit log, newest first. Raises InvalidInput for a cursor of another list."""
     with transaction() as session:

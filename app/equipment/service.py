@@ -68,8 +68,7 @@ _versions = BatchLoader(_get_versions)
 def create(identity: Identity, values: Mapping[str, Any]) -> EquipmentDocument:
     """Add a listing of the caller, whose role cannot change before the commit.
 
-    Raises:
-        Forbidden: the caller is a renter. InvalidInput: the category is unknown. NotFound: the caller was deleted.
+    Raises Forbidden (the caller is a renter), InvalidInput (unknown category), NotFound (the caller was deleted).
     """
     with transaction() as session:
         if not can_list_equipment(repository.lock_role(session, identity.user_id)):
@@ -83,8 +82,7 @@ def change(
 ) -> EquipmentDocument:
     """Change the given fields. Equal values write nothing.
 
-    Raises:
-        NotFound, Forbidden, PreconditionFailed. InvalidInput: the category is unknown.
+    Raises NotFound, Forbidden, PreconditionFailed, InvalidInput (the category is unknown).
     """
     with transaction() as session:
         listing = lock_for_edit(session, identity, equipment_id, only_if=only_if)
@@ -105,11 +103,7 @@ def delete(identity: Identity, equipment_id: UUID, *, only_if: Precondition) -> 
 def set_availability(
     session: Session, identity: Identity, equipment_id: UUID, *, is_available: bool, only_if: Precondition
 ) -> None:
-    """Set whether a listing is available, as an admin, with an audit entry. Equal values write nothing.
-
-    Raises:
-        NotFound, PreconditionFailed.
-    """
+    """Set whether a listing is available, as an admin, with an audit entry. Raises NotFound, PreconditionFailed."""
     listing = lock_for_edit(session, identity, equipment_id, only_if=only_if)
     before = _details(listing)
     if repository.update_equipment(session, equipment_id, {"is_available": is_available}):
@@ -117,11 +111,12 @@ def set_availability(
         audit.record(session, identity.user_id, Action.EQUIPMENT_AVAILABILITY_CHANGED, equipment_id, **details)
 
 
-def take_down(session: Session, identity: Identity, equipment_id: UUID, *, only_if: Precondition) -> None:
+def take_down(identity: Identity, equipment_id: UUID, *, only_if: Precondition) -> None:
     """Delete a listing, as an admin, with an audit entry. Raises NotFound, PreconditionFailed."""
-    listing = lock_for_edit(session, identity, equipment_id, only_if=only_if)
-    repository.delete_equipment(session, equipment_id)
-    audit.record(session, identity.user_id, Action.EQUIPMENT_DELETED, equipment_id, before=_details(listing))
+    with transaction() as session:
+        listing = lock_for_edit(session, identity, equipment_id, only_if=only_if)
+        repository.delete_equipment(session, equipment_id)
+        audit.record(session, identity.user_id, Action.EQUIPMENT_DELETED, equipment_id, before=_details(listing))
 
 
 def lock_for_edit(session: Session, identity: Identity, equipment_id: UUID, *, only_if: Precondition) -> Equipment:
