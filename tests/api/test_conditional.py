@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +18,7 @@ from app.models import Category, Equipment, EquipmentPhoto, Role, User
 from app.settings import Settings
 from app.web.access import public
 from tests.support.assertions import assert_error, assert_ok
+from tests.support.processes import run
 from tests.support.processes.tenant import TenantProcess
 from tests.support.routes import ROUTES, Route, Scene
 from tests.support.rows import Person, add_equipment, category_id, photo_id_of
@@ -117,14 +117,10 @@ class TestTags:
             "with app.app_context(): print(etags._etag('x'))"
         )
         environment = {**os.environ, **tenant.env(), "DATABASE_URL": settings.database_url, "APP_ENV": "test"}
-        tags = {
-            subprocess.run(
-                [sys.executable, "-c", script], env={**environment, "PYTHONHASHSEED": seed},
-                capture_output=True, text=True, check=True, timeout=60,
-            ).stdout.strip()
-            for seed in ("1", "2")
-        }  # fmt: skip
-        assert len(tags) == 1
+        first, second = (
+            run(sys.executable, "-c", script, env=environment | {"PYTHONHASHSEED": seed}).stdout for seed in ("1", "2")
+        )
+        assert first == second != ""
 
 
 def as_written(statement: str) -> str:

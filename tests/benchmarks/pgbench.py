@@ -1,7 +1,6 @@
 """What PostgreSQL itself can do: pgbench, running statements of the service with parameters drawn at random."""
 
 import re
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Self
 from app.db.engine import CONNECT_TIMEOUT_SECONDS, _connect_args
 from deploy.local.installation import installation_for
 from tests.benchmarks.interleaving import BenchmarkFailed, Sample
+from tests.support.processes import run
 
 SPARE_SECONDS = 30
 THREADS = 1  # as wrk has
@@ -77,14 +77,8 @@ class Pgbench:
         command += ["-c", str(self._connections)]
         command += [part for flag in self._flags for part in ("-D", f"{flag}=0")]
         command += [part for file in self._files for part in ("-f", str(file))]
-        done = subprocess.run(
-            [*command, self._url],
-            env={"PGOPTIONS": OPTIONS, "LANG": "C.UTF-8"},
-            capture_output=True,
-            text=True,
-            timeout=whole + SPARE_SECONDS,
-            check=False,
-        )
+        environment = {"PGOPTIONS": OPTIONS, "LANG": "C.UTF-8"}
+        done = run(*command, self._url, env=environment, timeout=whole + SPARE_SECONDS)
         return read(done.stdout, done.stderr)
 
 

@@ -3,7 +3,6 @@
 import http.client
 import json
 import secrets
-import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any, Self
 
 from deploy.local.sockets import LOOPBACK
 from tests.benchmarks.interleaving import BenchmarkFailed, Sample
+from tests.support.processes import run
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 RECORD_SEPARATOR = b"\x1e"
@@ -102,13 +102,7 @@ class HttpLoad:
     def _run(self, seconds: int) -> str:
         command = ["wrk", "-t1", f"-c{self._connections}", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s"]
         command += ["-s", str(SCRIPT), f"http://{LOOPBACK}:{self._port}/", "--", self._file.name]
-        done = subprocess.run(
-            [*command, secrets.token_hex(PREFIX_BYTES)],
-            capture_output=True,
-            text=True,
-            timeout=seconds + SPARE_SECONDS,
-            check=False,
-        )
+        done = run(*command, secrets.token_hex(PREFIX_BYTES), timeout=seconds + SPARE_SECONDS)
         if done.returncode != 0:
             raise BenchmarkFailed(f"wrk failed: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout

@@ -4,7 +4,6 @@ Concurrent: a transaction holds the rows that all of them change until each of t
 """
 
 import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -17,9 +16,9 @@ import psycopg2
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.support import ROOT
 from tests.support.assertions import assert_error
 from tests.support.databases import LOCK_WAITS
+from tests.support.processes import run
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 from tests.support.users import NEW_LISTING, ChatUser
@@ -45,7 +44,7 @@ def admins(newcomer: Newcomer, sql: Sql) -> list[ChatUser]:
 def at_once(database_url: str, sql: Sql) -> AtOnce:
     """The results of calls that start while a statement holds rows that they need, and go on once it is committed."""
 
-    def run(calls: list[Callable[[], Any]], statement: str, *values: Any) -> list[Any]:
+    def call_all(calls: list[Callable[[], Any]], statement: str, *values: Any) -> list[Any]:
         holder = psycopg2.connect(database_url)
         with ThreadPoolExecutor(len(calls)) as threads:
             try:
@@ -60,7 +59,7 @@ def at_once(database_url: str, sql: Sql) -> AtOnce:
             finally:
                 holder.close()
 
-    return run
+    return call_all
 
 
 def demote(who: ChatUser, whom: ChatUser) -> Any:
@@ -108,9 +107,8 @@ def test_a_shell_beside_an_admin_or_another_shell_leaves_one_admin(
 
 def promote(environment: dict[str, str], email: str, role: str) -> int:
     """What an operator does from a shell; its exit code."""
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "users", "promote", email, role]
-    variables = {"PATH": os.environ["PATH"], "APP_ENV": "test", **environment}
-    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, timeout=60, check=False).returncode
+    command = (sys.executable, "-m", "flask", "--app", "wsgi", "users", "promote", email, role)
+    return run(*command, env={"PATH": os.environ["PATH"], "APP_ENV": "test", **environment}).returncode
 
 
 def test_a_change_and_its_entry_are_of_one_transaction(admins: list[ChatUser], newcomer: Newcomer, sql: Sql) -> None:

@@ -3,18 +3,18 @@
 import os
 import signal
 import string
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, product
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import requests
 
-from tests.support import ROOT
 from tests.support.assertions import assert_error
 from tests.support.metrics import directory_of, read
+from tests.support.processes import run
 from tests.support.processes.service import REQUEST_SECONDS, ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 from tests.support.users import new_user
@@ -153,22 +153,14 @@ def test_services_that_are_told_the_same_place_do_not_mix_their_counts(
     assert of_health(read(service)) == before
 
 
-def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=ROOT,
-        env={**os.environ, "APP_ENV": "test", **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def run_module(*command: str, **environment: str) -> CompletedProcess[str]:
+    return run(sys.executable, "-m", *command, env={**os.environ, "APP_ENV": "test", **environment})
 
 
 def test_a_place_that_cannot_be_used_stops_the_start_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     nowhere = {**environment, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "file" / "below")}
-    done = run("gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app", **nowhere)
+    done = run_module("gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app", **nowhere)
     assert done.returncode != 0
     (line,) = done.stderr.splitlines()
     assert line.startswith("Invalid settings: PROMETHEUS_MULTIPROC_DIR: ")
@@ -176,6 +168,6 @@ def test_a_place_that_cannot_be_used_stops_the_start_in_one_line(environment: di
 
 def test_a_command_needs_no_directory_for_counts(environment: dict[str, str], tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
-    done = run("flask", "routes", **{**environment, "PROMETHEUS_MULTIPROC_DIR": str(nowhere)})
+    done = run_module("flask", "routes", **{**environment, "PROMETHEUS_MULTIPROC_DIR": str(nowhere)})
     assert done.returncode == 0, done.stderr
     assert not nowhere.exists()

@@ -2,13 +2,13 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support import ROOT
+from tests.support.processes import run
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 
@@ -40,13 +40,8 @@ def test_the_six_lines_give_the_answers_that_are_shown(service: ServiceProcess) 
     commands = [line for line in block.splitlines() if line and not line.startswith("#> ")]
     script = "\n".join(f"{command}; echo" if command.startswith("curl") else command for command in commands)
 
-    done = subprocess.run(
-        ["bash", "-euc", script.replace("http://127.0.0.1:8080", service.url("")).rstrip("/")],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    done = run("bash", "-euc", script.replace("http://127.0.0.1:8080", service.url("")).rstrip("/"))
+    assert done.returncode == 0, done.stderr
 
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(answers) == len(shown) > 0

@@ -3,13 +3,13 @@
 import json
 import re
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from subprocess import CompletedProcess
 
 import pytest
 
-from tests.support import ROOT
+from tests.support.processes import run
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 from tests.support.waiting import side_by_side
@@ -42,20 +42,9 @@ for value in values:
 """
 
 
-def run(environment: Mapping[str, str], *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env=dict(environment),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def gunicorn(environment: Mapping[str, str], *options: str) -> subprocess.CompletedProcess[str]:
-    return run(environment, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", *options, "wsgi:app")
+def gunicorn(environment: Mapping[str, str], *options: str) -> CompletedProcess[str]:
+    command = (sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", *options, "wsgi:app")
+    return run(*command, env=environment)
 
 
 def test_it_does_not_start_with_a_missing_and_a_wrong_setting_and_says_so_in_one_line() -> None:
@@ -72,7 +61,7 @@ def test_it_does_not_start_with_a_missing_and_a_wrong_setting_and_says_so_in_one
 
 def test_each_wrong_setting_of_the_server_is_named() -> None:
     wrong = (SECRET, "0", "99999999")
-    ended = run(REQUIRED, "-c", LOAD_WITH_EACH, json.dumps([[*SERVER_NUMBERS], wrong]))
+    ended = run(sys.executable, "-c", LOAD_WITH_EACH, json.dumps([[*SERVER_NUMBERS], wrong]), env=REQUIRED)
     lines = ended.stdout.splitlines()
     assert [set(re.findall(r"([A-Z][A-Z_]+): \w", line)) for line in lines] == [SERVER_NUMBERS.keys()] * len(wrong)
     assert SECRET not in ended.stdout

@@ -26,6 +26,7 @@ from requests.cookies import RequestsCookieJar
 from deploy.local.tenant.codes import challenge_of
 from deploy.local.tenant.config import Config, ConfigError, loopback
 from tests.support import ROOT
+from tests.support.processes import run
 from tests.support.processes.tenant import AUDIENCE, CLIENT_ID, CLIENT_SECRET, CONNECTION, PASSWORD, TenantProcess
 
 REALM = "http://auth0.com/oauth/grant-type/password-realm"
@@ -587,22 +588,22 @@ class TestProcess:
 
     def test_add_user_works_beside_a_running_server(self, tenant: TenantProcess) -> None:
         arguments = ["--state", str(tenant.state), "--add-user", "cli1@example.test", "--add-user", "CLI2@example.test"]
-        assert run(arguments, TENANT_USER_PASSWORD=PASSWORD) == (0, "")
+        assert run_to_its_end(arguments, TENANT_USER_PASSWORD=PASSWORD) == (0, "")
         for email in ("cli1@example.test", "cli2@example.test"):
             claims = verify(tenant, login(tenant, email).json()["id_token"])[1]
             assert claims["email_verified"] is True
-        code, message = run(arguments, TENANT_USER_PASSWORD=WRONG)
+        code, message = run_to_its_end(arguments, TENANT_USER_PASSWORD=WRONG)
         assert (code, message.count("\n")) == (1, 1)
         assert "TENANT_USER_PASSWORD" in message
 
     def test_a_start_that_fails_is_explained_in_one_line(self, tenant: TenantProcess, tmp_path: Path) -> None:
         state, port = ["--state", str(tmp_path)], tenant.issuer.rstrip("/").rpartition(":")[2]
-        missing = run([*state, "--port", "0"], AUTH0_CLIENT_ID="")
+        missing = run_to_its_end([*state, "--port", "0"], AUTH0_CLIENT_ID="")
         assert missing == (1, "tenant: AUTH0_CLIENT_ID is missing\n")
-        taken = run([*state, "--port", port])
+        taken = run_to_its_end([*state, "--port", port])
         assert taken == (1, f"tenant: cannot listen on 127.0.0.1 port {port}: it is in use\n")
         (tmp_path / "keys.json").write_text("{}")
-        code, message = run([*state, "--port", "0"])
+        code, message = run_to_its_end([*state, "--port", "0"])
         assert (code, message.count("\n"), "keys.json" in message) == (1, 1, True)
 
     def test_the_log_holds_no_query_and_sigint_is_a_clean_end(self, tmp_path: Path) -> None:
@@ -644,10 +645,7 @@ def environment(**changes: str) -> dict[str, str]:
     return dict(os.environ) | own | changes
 
 
-def run(arguments: list[str], **env: str) -> tuple[int, str]:
-    """The exit code and stderr of a tenant that is expected to end by itself."""
-    command = [sys.executable, "-m", "deploy.local.tenant", *arguments]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment(**env), capture_output=True, text=True, timeout=60, check=False
-    )
+def run_to_its_end(arguments: list[str], **env: str) -> tuple[int, str]:
+    """The exit code and stderr of a tenant."""
+    done = run(sys.executable, "-m", "deploy.local.tenant", *arguments, env=environment(**env))
     return done.returncode, done.stderr

@@ -16,6 +16,7 @@ import psycopg2
 from deploy.local.cluster import PostgresCluster
 from deploy.local.disposable import disposable_cluster
 from tests.support import ROOT
+from tests.support.processes import run
 from tests.support.scratch import scratch_directory
 
 DIRECTORY = ROOT / ".local" / "test"
@@ -23,7 +24,6 @@ DIRECTORY = ROOT / ".local" / "test"
 PREPARED = ROOT / ".local" / "prepared"
 # Session-scoped services keep their pools open. Without a bound, write-ahead log of dropped databases stays.
 SETTINGS = {"max_connections": "500", "max_wal_size": "128MB", "min_wal_size": "32MB"}
-ALEMBIC_SECONDS = 120
 # How many connections to this database wait for a lock.
 LOCK_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
@@ -65,15 +65,8 @@ def alembic(database_url: str, *command: str) -> str:
 
 def run_alembic(database_url: str, *command: str) -> subprocess.CompletedProcess[str]:
     """As `alembic`, with any exit code."""
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", "-c", "migrations/alembic.ini", *command],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": database_url},
-        capture_output=True,
-        text=True,
-        timeout=ALEMBIC_SECONDS,
-        check=False,
-    )
+    alembic_command = (sys.executable, "-m", "alembic", "-c", "migrations/alembic.ini", *command)
+    return run(*alembic_command, env={**os.environ, "DATABASE_URL": database_url})
 
 
 def query(url: str, statement: str, *values: Any, options: str = "") -> list[tuple[Any, ...]]:

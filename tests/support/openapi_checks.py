@@ -6,7 +6,6 @@ A test that gets an answer which is not described fails, whatever it was about.
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from flask.testing import FlaskClient
 from requests.structures import CaseInsensitiveDict
 from werkzeug.test import TestResponse
 
-from tests.support import ROOT
+from tests.support.processes import run
 
 ERROR, BODILESS = 400, {204, 304}
 WITHOUT_OPERATION = {"OPTIONS"}
@@ -173,10 +172,8 @@ def _read(value: str, schema: dict[str, Any]) -> Any:
 @cache
 def described() -> Description:
     """The description that this checkout's service gives of itself; made in a process of its own, asking no service."""
-    environment = {"PATH": os.environ["PATH"], **NOWHERE}
-    made = subprocess.run(
-        [sys.executable, "-c", BUILD], cwd=ROOT, env=environment, capture_output=True, timeout=60, check=True
-    )
+    made = run(sys.executable, "-c", BUILD, env={"PATH": os.environ["PATH"], **NOWHERE})
+    assert made.returncode == 0, made.stderr
     return Description(json.loads(made.stdout))
 
 

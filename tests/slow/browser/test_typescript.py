@@ -6,7 +6,6 @@ And the socket's `/asyncapi.json` is what it says it is.
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from jsonschema import Draft7Validator
 
 from tests.slow.browser.page import logged_in
-from tests.support import ROOT
+from tests.support import ROOT, processes
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import PASSWORD, TenantProcess
 
@@ -53,15 +52,8 @@ def run(
     directory: Path, *command: str, timeout: float = NODE_SECONDS, environment: Mapping[str, str] | None = None
 ) -> str:
     """Run it to its end, with the cache inside the checkout; what it printed."""
-    done = subprocess.run(
-        command,
-        cwd=directory,
-        env={**os.environ, "npm_config_cache": str(CACHE), **(environment or {})},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    variables = {**os.environ, "npm_config_cache": str(CACHE), **(environment or {})}
+    done = processes.run(*command, env=variables, cwd=directory, timeout=timeout)
     assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
     return done.stdout
 

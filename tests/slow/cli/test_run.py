@@ -18,6 +18,7 @@ from deploy.local.installation import account_for
 from deploy.local.leftovers import server_processes
 from deploy.local.processes import ROOT, spawn, wait_until
 from deploy.local.sockets import free_port
+from tests.support import processes
 
 START_SECONDS = 120
 END_SECONDS = 60
@@ -64,13 +65,8 @@ def running(checkout: Path) -> Iterator[Run]:
 
 
 def copy_of_checkout(target: Path) -> Path:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.decode().split("\0")):
+    listed = processes.run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
@@ -105,9 +101,7 @@ def end(run: Run) -> None:
 
 def attempt(checkout: Path, **own: str) -> "subprocess.CompletedProcess[str]":
     """A start that is expected to end by itself."""
-    return subprocess.run(
-        command(checkout), env=settings(**own), capture_output=True, text=True, timeout=START_SECONDS, check=False
-    )
+    return processes.run(*command(checkout), env=settings(**own), timeout=START_SECONDS)
 
 
 def processes_of(checkout: Path) -> list[str]:

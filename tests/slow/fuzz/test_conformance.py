@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.processes import run
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 from tests.support.users import new_user
@@ -32,20 +32,13 @@ def admin_token(service: ServiceProcess, tenant: TenantProcess, sql: Callable[..
 def test_all_checks_pass(service: ServiceProcess, admin_token: str, tmp_path: Path, who: str) -> None:
     """Examples, boundaries, made-up requests and chains of them, of right and of wrong data; the same in every run."""
     headers = [] if who == "nobody" else ["--header", f"Authorization: Bearer {admin_token}"]
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"),
-            *(service.url("/openapi.json"), "--checks", "all", "--max-examples", str(EXAMPLES), "--seed", "1"),
-            *("--workers", "1", "--continue-on-failure", "--no-shrink", "--no-color", "--warnings", "off"),
-            *("--generation-database", "none", *headers),
-        ],
-        cwd=tmp_path,
-        env={"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        timeout=RUN_SECONDS,
-        check=False,
-    )
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"),
+        *(service.url("/openapi.json"), "--checks", "all", "--max-examples", str(EXAMPLES), "--seed", "1"),
+        *("--workers", "1", "--continue-on-failure", "--no-shrink", "--no-color", "--warnings", "off"),
+        *("--generation-database", "none", *headers),
+    ]
+    done = run(*command, env={"PATH": os.environ["PATH"]}, cwd=tmp_path, timeout=RUN_SECONDS)
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
     operations = re.search(r"Selected: (\d+)/(\d+)\n  Tested: (\d+)", done.stdout)
     assert operations is not None, done.stdout

@@ -1,13 +1,13 @@
 """Every alert has its tests, which promtool runs, and a runbook for whoever it wakes."""
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.support.processes import run
 from tests.support.processes.prometheus import FILES, program
 
 RULES = FILES / "gearyard.rules.yml"
@@ -31,13 +31,7 @@ ALERTS = [pytest.param(alert, id="-".join(filter(None, which(alert)))) for alert
 
 
 def promtool(*arguments: str | Path) -> None:
-    done = subprocess.run(
-        [program("promtool", package="prometheus"), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PROMTOOL_SECONDS,
-        check=False,
-    )
+    done = run(program("promtool", package="prometheus"), *arguments, timeout=PROMTOOL_SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

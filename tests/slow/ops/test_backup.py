@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local.cluster import PostgresCluster
 from deploy.local.installation import installation_for
-from tests.support import ROOT
+from tests.support import ROOT, processes
 from tests.support.databases import query, scalar
 from tests.support.tally import DIFFERENCE, Shop
 
@@ -24,14 +24,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def run(cluster: PostgresCluster) -> Run:
     def call(script: str, *arguments: str, url: str, **environment: str) -> subprocess.CompletedProcess[str]:
         bindir = str(installation_for(cluster.data).bindir)
-        return subprocess.run(
-            [str(ROOT / "deploy" / "data" / script), *arguments],
-            env={"PATH": os.environ["PATH"], "PG_BINDIR": bindir, "DATABASE_URL": url, **environment},
-            capture_output=True,
-            text=True,
-            timeout=SCRIPT_SECONDS,
-            check=False,
-        )
+        variables = {"PATH": os.environ["PATH"], "PG_BINDIR": bindir, "DATABASE_URL": url, **environment}
+        return processes.run(ROOT / "deploy" / "data" / script, *arguments, env=variables)
 
     return call
 
@@ -126,9 +120,7 @@ def test_the_password_is_on_no_command_line(cluster: PostgresCluster, tmp_path: 
         program.chmod(0o755)
     url = f"postgresql://gearyard:{quote(password)}@db.example.com/gearyard?sslmode=require"
     environment = {"PATH": os.environ["PATH"], "PG_BINDIR": str(tmp_path), "DATABASE_URL": url}
-    subprocess.run(
-        [str(ROOT / "deploy/data/backup.sh"), str(tmp_path)], env=environment, check=False, timeout=SCRIPT_SECONDS
-    )
+    processes.run(ROOT / "deploy/data/backup.sh", tmp_path, env=environment)
     arguments, _, given = shown.read_text().splitlines()[0].partition(" PGPASSWORD=")
     assert given == password
     assert "postgresql://gearyard@db.example.com/gearyard?sslmode=require" in arguments

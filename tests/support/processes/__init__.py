@@ -1,8 +1,11 @@
 """Server processes that tests start. Each ends with the test process, even if that is killed."""
 
+import subprocess
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from tests.support import ROOT
 
 
 def tied(command: list[str]) -> list[str]:
@@ -12,6 +15,13 @@ def tied(command: list[str]) -> list[str]:
     """
     is_main = threading.current_thread() is threading.main_thread()
     return ["setpriv", "--pdeathsig=TERM", "--", *command] if is_main else command
+
+
+def run(
+    *command: str | Path, env: Mapping[str, str] | None = None, cwd: Path = ROOT, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, whatever its exit code."""
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 def child_pids(pid: int) -> list[int]:
