@@ -1,10 +1,11 @@
-"""Batched reads: concurrent requests for rows by key share one query."""
+"""Shared reads: concurrent requests for rows by key share one query, and equal concurrent reads are made once."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import gevent
-from gevent.event import AsyncResult
+from gevent.event import AsyncResult, Event
 
 from app.db import session
 from app.errors import Unavailable
@@ -12,6 +13,8 @@ from app.observability import query_counts
 from app.observability.query_counts import QueryCount
 
 MAX_KEYS = 100
+# While a read runs, the calls for the next one gather for at most so long: a read that hangs delays no later one.
+MAX_GATHER_SECONDS = 0.01
 # Above the longest read: a wait for a connection, a connect, a statement timeout, a silent server.
 SHARED_READ_SECONDS = 15
 RETRY_SECONDS = 1
@@ -28,7 +31,7 @@ class _Batch(Generic[Key, Value]):
 
 
 class BatchLoader(Generic[Key, Value]):
-    """`BatchLoader(read_many).get(key)` is `read_many([key]).get(key)`, in one query for all calls of one loop turn.
+    """`BatchLoader(read_many).get(key)` is `read_many([key]).get(key)`, in one query for concurrent calls.
 
     `read_many` returns the values of up to `MAX_KEYS` different keys, and leaves missing ones out. A read begins after
     all calls that share it, so this is no cache: a value is never older than the call. The read runs in a greenlet of
@@ -38,6 +41,9 @@ class BatchLoader(Generic[Key, Value]):
     def __init__(self, read_many: Callable[[Sequence[Key]], Mapping[Key, Value]]) -> None:
         self._read_many = read_many
         self._gathering: _Batch[Key, Value] | None = None
+        self._running = 0
+        self._is_idle = Event()
+        self._is_idle.set()
 
     def get(self, key: Key) -> Value | None:
         """The value of a key, or None if there is none.
@@ -62,10 +68,38 @@ class BatchLoader(Generic[Key, Value]):
             query_counts.add(batch.queries)
 
     def _read(self, batch: _Batch[Key, Value]) -> None:
+        self._is_idle.wait(MAX_GATHER_SECONDS)
         if self._gathering is batch:
             self._gathering = None
         batch.queries = query_counts.start()
+        self._is_idle.clear()
+        self._running += 1
         try:
             batch.values.set(self._read_many(list(batch.keys)))
         except Exception as error:  # noqa: BLE001 - every caller raises it
             batch.values.set_exception(error)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._is_idle.set()
+
+
+class SingleFlight(Generic[Key, Value]):
+    """`SingleFlight(read).get(key)` is `read(key)`, in one read for concurrent calls with equal keys.
+
+    As with `BatchLoader`, a value is never older than the call.
+    """
+
+    def __init__(self, read: Callable[[Key], Value]) -> None:
+        self._read = read
+        self._loaders: WeakValueDictionary[Key, BatchLoader[Key, Value]] = WeakValueDictionary()
+
+    def get(self, key: Key) -> Value:
+        """The value that `read` returns. Raises as `BatchLoader.get`."""
+        loader = self._loaders.get(key)
+        if loader is None:
+            loader = self._loaders[key] = BatchLoader(self._read_keys)
+        return cast(Value, loader.get(key))
+
+    def _read_keys(self, keys: Sequence[Key]) -> Mapping[Key, Value]:
+        return {key: self._read(key) for key in keys}

@@ -11,7 +11,7 @@ from app.common import audit
 from app.common.audit import Action
 from app.common.paging import PageRequest
 from app.common.precondition import Precondition
-from app.db.batching import BatchLoader
+from app.db.batching import BatchLoader, SingleFlight
 from app.db.session import single_statement, transaction
 from app.equipment import repository
 from app.equipment.criteria import Filters, Search, Sort
@@ -32,8 +32,8 @@ def can_edit(identity: Identity, owner_id: UUID) -> bool:
 
 def search(wanted: Search) -> EquipmentPage:
     """Find listings. Raises InvalidInput for an invalid cursor."""
-    with single_statement() as connection:
-        return repository.search(connection, wanted)
+    # Clients have the same first pages in common, and hardly ever a point.
+    return _search(wanted) if wanted.filters.point else _equal_searches.get(wanted)
 
 
 def list_own(identity: Identity, page: PageRequest) -> EquipmentPage:
@@ -51,6 +51,11 @@ def version(equipment_id: UUID) -> int:
     return existing(_versions.get(equipment_id), "equipment")
 
 
+def _search(wanted: Search) -> EquipmentPage:
+    with single_statement() as connection:
+        return repository.search(connection, wanted)
+
+
 def _get_items(ids: Sequence[UUID]) -> Mapping[UUID, EquipmentDocument]:
     with single_statement() as connection:
         return repository.get_items(connection, ids)
@@ -61,6 +66,7 @@ def _get_versions(ids: Sequence[UUID]) -> Mapping[UUID, int]:
         return repository.get_versions(connection, ids)
 
 
+_equal_searches = SingleFlight(_search)
 _items = BatchLoader(_get_items)
 _versions = BatchLoader(_get_versions)
 

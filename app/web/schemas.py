@@ -212,7 +212,7 @@ class Money(fields.Decimal):
         amount: Decimal = super()._deserialize(value, attr, data, **options)
         if amount != round(amount, 2):
             raise ValidationError("Must not have more than two decimals.")
-        return self._range(amount)
+        return abs(self._range(amount)).quantize(Decimal("0.01"))  # equal amounts have one form in a cursor's scope
 
     def _to_string(self, value: Decimal) -> str:
         return f"{value:.2f}"

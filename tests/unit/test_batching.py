@@ -7,7 +7,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from app.db.batching import BatchLoader
+from app.db.batching import BatchLoader, SingleFlight
 from app.errors import NotFound, Unavailable
 
 SECONDS = 5
@@ -126,3 +126,13 @@ def test_a_unit_of_work_reads_by_itself(
     assert table.reads == [["a"], ["b"]]
     table.is_open.set()
     assert results(calls) == [1, 2]
+
+
+def test_equal_concurrent_reads_are_made_once_and_different_ones_side_by_side(table: Table) -> None:
+    flight = SingleFlight(lambda key: table.read([key]).get(key))
+    calls = begin(*(partial(flight.get, key) for key in ("a", "a", "b", "missing", "a")))
+    assert sorted(table.reads) == [["a"], ["b"], ["missing"]]
+    table.is_open.set()
+    assert results(calls) == [1, 1, 2, None, 1]
+    table.rows["a"] = 10
+    assert flight.get("a") == 10
