@@ -11,9 +11,9 @@ together. Unknown paths and wrong methods count; pre-flights do not.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPMethod
-from typing import Literal, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from flask import Flask, Response, current_app, g, request
 from flask_limiter import Limit, Limiter, RequestLimit
@@ -26,7 +26,8 @@ from app.web import rate_limit_storage  # noqa: F401 - registers the schemes of 
 
 View = TypeVar("View", bound=Callable[..., object])
 
-_LIMITS = ("public_search", "auth", "anonymous", "authenticated")
+_OWN_LIMITS = ("public_search", "auth")
+_LIMITS = (*_OWN_LIMITS, "anonymous", "authenticated")
 HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 # Load balancers ask these often, and a refusal would take the service out. `/metrics` is limited: Prometheus asks a few
 # times a minute.
@@ -48,13 +49,12 @@ def init_app(app: Flask, settings: Settings) -> None:
     if not settings.rate_limits.enabled:
         return
     limits = {name: _parse(getattr(settings.rate_limits, name)) for name in _LIMITS}
-    texts = {name: ";".join(map(str, windows)) for name, windows in limits.items()}
     limiter = Limiter(
         _caller,
         app=app,
-        default_limits=[Limit(lambda: texts[_limit()], scope=_scope, shared=True)],
+        default_limits=[_CallerLimit(limits)],
         request_identifier=lambda: request.endpoint or "unmatched",  # a request without a name would be exempt
-        on_breach=lambda breached: _refuse(breached, limits[_limit()]),
+        on_breach=lambda breached: _refuse(breached, limits[g.rate_limit]),
         storage_uri=f"gearyard+{settings.redis_url or 'memory://'}",
     )
     limiter.request_filter(lambda: request.method == HTTPMethod.OPTIONS or request.endpoint in EXEMPT_ENDPOINTS)
@@ -64,10 +64,36 @@ def init_app(app: Flask, settings: Settings) -> None:
     def add_headers(response: Response) -> Response:
         counted = limiter.current_limit
         if counted is not None:
-            window, stats = _tightest(counted, limits[_limit()])
+            window, stats = _tightest(counted, limits[g.rate_limit])
             values = (window.amount, stats.remaining, math.ceil(stats.reset_time))
             response.headers.extend(zip(HEADERS, map(str, values), strict=True))
         return response
+
+
+class _CallerLimit(Limit):
+    """The limit of the current request, whose name it leaves in `g.rate_limit`.
+
+    The library parses the text of a limit for every request; this does it once.
+    """
+
+    def __init__(self, limits: Mapping[str, list[RateLimitItem]]) -> None:
+        super().__init__("")
+        self._windows = {
+            name: list(
+                Limit(
+                    ";".join(map(str, windows)),
+                    key_function=_caller,
+                    scope=str if name in _OWN_LIMITS else "all",  # called with the endpoint
+                    shared=True,
+                )
+            )
+            for name, windows in limits.items()
+        }
+
+    def __iter__(self) -> Iterator[Any]:
+        view: Any = current_app.view_functions.get(request.endpoint or "")
+        g.rate_limit = getattr(view, "rate_limit", None) or ("authenticated" if "identity" in g else "anonymous")
+        return iter(self._windows[g.rate_limit])
 
 
 def _parse(limit: str) -> list[RateLimitItem]:
@@ -77,19 +103,6 @@ def _parse(limit: str) -> list[RateLimitItem]:
     """
     found = {(window.get_expiry(), window.amount) for window in parse_many(limit)}
     return [RateLimitItemPerSecond(amount, seconds) for seconds, amount in sorted(found)]
-
-
-def _own_limit() -> str | None:
-    return getattr(current_app.view_functions.get(request.endpoint or ""), "rate_limit", None)
-
-
-def _limit() -> str:
-    """The name of the limit of the current request."""
-    return _own_limit() or ("authenticated" if "identity" in g else "anonymous")
-
-
-def _scope(endpoint: str) -> str:
-    return endpoint if _own_limit() else "all"
 
 
 def _caller() -> str:
