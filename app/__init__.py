@@ -28,6 +28,7 @@ from app.web import (
     rate_limits,
     request_context,
 )
+from app.web.application import Application
 from app.web.json import StrictJson
 
 MAX_BODY_BYTES = 256 * 1024
@@ -40,7 +41,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         InvalidSettings: without `settings`, when those of the environment are not complete and right.
     """
     settings = settings or Settings.from_env()
-    app = Flask(__name__, static_folder=None)
+    app = Application(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json = StrictJson(app)
     app.extensions["settings"] = settings

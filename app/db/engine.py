@@ -8,7 +8,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -60,9 +60,8 @@ class CheckoutQueue:
         self._timeout_seconds = timeout_seconds
         self._waiters: deque[Event] = deque()
 
-    @contextmanager
-    def permit(self) -> Iterator[None]:
-        """Hold a permit for the block.
+    def acquire(self) -> None:
+        """Take a permit.
 
         Raises:
             sqlalchemy.exc.TimeoutError: none was free within the timeout, or `MAX_WAITERS` greenlets wait already.
@@ -71,11 +70,12 @@ class CheckoutQueue:
             self._free -= 1
         else:
             self._wait()
-        try:
-            with metrics.POOL_IN_USE.track_inprogress():
-                yield
-        finally:
-            self._release()
+        metrics.POOL_IN_USE.inc()
+
+    def release(self) -> None:
+        """Return a permit that was taken."""
+        metrics.POOL_IN_USE.dec()
+        self._pass_on()
 
     def _wait(self) -> None:
         if len(self._waiters) >= MAX_WAITERS:
@@ -88,12 +88,12 @@ class CheckoutQueue:
                     raise PoolTimeout(f"No database connection was free within {self._timeout_seconds} s.")
         except BaseException:
             if turn.is_set():  # a killed waiter passes on the permit that it was given
-                self._release()
+                self._pass_on()
             else:
                 self._waiters.remove(turn)
             raise
 
-    def _release(self) -> None:
+    def _pass_on(self) -> None:
         if self._waiters:
             self._waiters.popleft().set()
         else:
@@ -115,11 +115,18 @@ class Database:
             sqlalchemy.exc.TimeoutError: none was free within `DB_POOL_TIMEOUT_SECONDS`.
             sqlalchemy.exc.DBAPIError: the server refuses a new connection, or does not answer.
         """
-        with ExitStack() as stack:
-            with metrics.POOL_WAIT.time():
-                stack.enter_context(self._queue.permit())
-                connection = stack.enter_context(self.engine.connect())
-            yield connection
+        with metrics.POOL_WAIT.time():
+            self._queue.acquire()
+            try:
+                connection = self.engine.connect()
+            except BaseException:
+                self._queue.release()
+                raise
+        try:
+            with connection:
+                yield connection
+        finally:
+            self._queue.release()
 
 
 def make_engine(settings: Settings) -> Engine:

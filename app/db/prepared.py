@@ -130,7 +130,8 @@ def _fetch(connection: Connection, sql: str, bound: Mapping[str, Any]) -> list[A
         connection.dispatch.before_cursor_execute(connection, cursor, *about)
         try:
             cursor.execute(sql, bound)
-            return list(cursor.fetchall())
+            rows: list[Any] = cursor.fetchall()
+            return rows
         except psycopg2.Error as error:
             is_lost = error.pgcode in _INVALID_STATEMENT or connection.dialect.is_disconnect(error, driver, cursor)
             if is_lost:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,11 +159,6 @@ def bound_to(source: Database | Connection) -> Iterator[None]:
         _bound.source = previous
 
 
-@contextmanager
-def _connection() -> Iterator[Connection]:
+def _connection() -> AbstractContextManager[Connection]:
     source = _current.unit_of_work.connection if _current.unit_of_work is not None else _bound.source
-    if isinstance(source, Connection):
-        yield source
-    else:
-        with source.connect() as connection:
-            yield connection
+    return nullcontext(source) if isinstance(source, Connection) else source.connect()

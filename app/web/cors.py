@@ -39,5 +39,6 @@ def init_app(app: Flask, settings: Settings) -> None:
     @app.after_request
     def vary_by_origin(response: Response) -> Response:
         # Flask-CORS leaves this out where one origin is allowed; a shared cache would then answer all alike.
-        response.vary.add("Origin")
+        present = response.headers.get("Vary")
+        response.headers["Vary"] = f"{present}, Origin" if present else "Origin"
         return response

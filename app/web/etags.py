@@ -180,17 +180,18 @@ def _caching() -> dict[str, str]:
 
 
 def _refuse_unevaluated() -> None:
-    view = current_app.view_functions.get(request.endpoint or "")
-    if view is None or request.method not in CONDITIONAL_METHODS or is_conditional(view):
+    if request.method not in CONDITIONAL_METHODS:
         return
-    if _has_condition():
+    view = current_app.view_functions.get(request.endpoint or "")
+    if view is not None and not is_conditional(view) and _has_condition():
         raise PreconditionFailed("This request takes no condition. Repeat it without If-Match and If-None-Match.")
 
 
 def _tag_by_content(response: Response) -> Response:
     """Tag JSON that has no ETag by its bytes. This saves the transfer, not the query."""
-    is_read = request.method in READS and request.blueprint is not None
-    if not is_read or response.status_code != HTTPStatus.OK or "ETag" in response.headers or not response.is_json:
+    if response.status_code != HTTPStatus.OK or "ETag" in response.headers or not response.is_json:
+        return response
+    if request.method not in READS or request.blueprint is None:
         return response
     body = response.get_data()
     etag = _etag(digest(body), weak=body.startswith(b"["))

@@ -1,16 +1,19 @@
 """The media type of a response (RFC 9110 §12.5.1): JSON, or another one that the view produces."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from flask import Response, current_app, request
 from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from app.errors import NotAcceptable
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 GEO_JSON = "application/geo+json"
+ACCEPT_HEADERS = 256  # clients send few different ones
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -55,7 +58,7 @@ def refuse_unacceptable() -> None:
 
 def vary_by_accept(response: Response) -> Response:
     """Tell caches that the response depends on Accept."""
-    response.vary.add("Accept")
+    response.headers["Vary"] = "Accept"
     return response
 
 
@@ -65,6 +68,12 @@ def _produced() -> tuple[str, ...]:
 
 
 def _media_ranges() -> MIMEAccept:
+    return _parse_accept(request.headers.get("Accept", ""))
+
+
+@lru_cache(maxsize=ACCEPT_HEADERS)
+def _parse_accept(header: str) -> MIMEAccept:
     """Accept's ranges without their parameters (`charset=utf-8`), as no response here has any."""
-    ranges = ((value.partition(";")[0].strip().lower(), quality) for value, quality in request.accept_mimetypes)
+    sent = parse_accept_header(header, MIMEAccept)
+    ranges = ((value.partition(";")[0].strip().lower(), quality) for value, quality in sent)
     return MIMEAccept([(media_range, quality) for media_range, quality in ranges if "/" in media_range])

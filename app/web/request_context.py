@@ -28,15 +28,11 @@ log = structlog.get_logger(LOGGER)
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What is logged of a request.
-
-    `began_at` is a value of `time.perf_counter`. `route` is the matched URL rule, because a client chooses the path.
-    """
+    """What is logged of a request. `began_at` is a value of `time.perf_counter`."""
 
     request_id: str
     began_at: float
     queries: QueryCount
-    route: str | None = None
 
 
 def init_app(app: Flask) -> None:
@@ -54,7 +50,6 @@ def init_app(app: Flask) -> None:
         return application(environ, start)
 
     app.wsgi_app = with_record  # type: ignore[method-assign]
-    app.before_request(_note_route)
 
 
 def request_id() -> str:
@@ -72,19 +67,15 @@ def _begin(environ: dict[str, Any]) -> RequestRecord:
     return RequestRecord(chosen, time.perf_counter(), query_counts.start())
 
 
-def _note_route() -> None:
-    if request.url_rule is not None:
-        request.environ[_RECORD].route = request.url_rule.rule
-
-
 def _finish(record: RequestRecord, environ: dict[str, Any], status: int) -> None:
-    """Log the request. The line has the path without its query, which may hold a secret."""
+    """Log the request: the matched URL rule, and the path without its query, which may hold a secret."""
     duration_seconds = time.perf_counter() - record.began_at
+    rule = request.url_rule if request else None
     log.info(
         "request",
         method=environ["REQUEST_METHOD"],
         path=environ["PATH_INFO"].encode("latin-1").decode(errors="replace"),  # PEP 3333
-        route=record.route,
+        route=rule.rule if rule else None,
         status=status,
         duration_ms=round(duration_seconds * 1000, 1),
         queries=record.queries.statements,

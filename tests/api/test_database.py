@@ -28,6 +28,15 @@ SLEEP = text("SELECT pg_sleep(60)")
 SECONDS = 20
 
 
+@contextmanager
+def permit(queue: CheckoutQueue) -> Iterator[None]:
+    queue.acquire()
+    try:
+        yield
+    finally:
+        queue.release()
+
+
 @pytest.fixture
 def own(settings: Settings, database_url_factory: Callable[[], str]) -> Settings:
     """Settings of a database of one's own, and of a pool of one connection."""
@@ -273,10 +282,10 @@ class TestCheckout:
         queue = CheckoutQueue(1, timeout_seconds=SECONDS)
 
         def wait() -> str:
-            with queue.permit():
+            with permit(queue):
                 return "served"
 
-        with queue.permit():
+        with permit(queue):
             first, second = gevent.spawn(wait), gevent.spawn(wait)
             gevent.idle()
             first.kill(block=False)  # takes effect after the hand-over, and before the waiter would run
@@ -288,12 +297,12 @@ class TestCheckout:
         queue = CheckoutQueue(1, timeout_seconds=SECONDS)
 
         def wait() -> str:
-            with queue.permit():
+            with permit(queue):
                 return "served"
 
-        with queue.permit():
+        with permit(queue):
             waiting = gevent.spawn(wait)
             gevent.idle()
-            with pytest.raises(PoolTimeout), queue.permit():
+            with pytest.raises(PoolTimeout), permit(queue):
                 pass
         assert waiting.get(timeout=SECONDS) == "served"
