@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import CTE, ColumnElement, Row, Select, SQLColumnExpression, Subquery, any_, func, or_, select, true
 from sqlalchemy.orm import Session
 
-from app.common.paging import Page, PageRequest, Position, decode_cursor, encode_cursor, fingerprint, invalid_cursor
+from app.common.paging import Page, PageRequest, Position, decode_cursor, encode_cursor, invalid_cursor
 from app.equipment.search import category_subtree
 from app.errors import existing
 from app.models import AuditEntry, Category, Equipment, User
@@ -106,7 +106,7 @@ def list_entries(session: Session, filters: Filters, page: PageRequest) -> Page[
     Raises:
         InvalidInput: the cursor is of another list.
     """
-    scope = fingerprint("audit log", *sorted(filters.items()))
+    scope = "audit log", *sorted(filters.items())
     position = decode_cursor(page.cursor, of_list=scope) if page.cursor else None
     conditions = _conditions(_ENTRY_CONDITIONS, filters)
     counted = select(func.count().label("total")).select_from(AuditEntry).where(*conditions).subquery("counted")

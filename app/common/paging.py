@@ -1,12 +1,11 @@
 """Pages of a list, and the cursors between them. Knows no HTTP."""
 
 import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import orjson
 
@@ -60,17 +59,16 @@ class Position:
     id: str
 
 
-def encode_cursor(position: Position, *, of_list: str) -> str:
-    """Encode an opaque cursor, valid only for the list with the same filters and order."""
+def encode_cursor(position: Position, *, of_list: object) -> str:
+    """Encode an opaque cursor. `of_list` is the name, the filters and the order of its list."""
     payload = orjson.dumps([position.page, position.key, position.id])
     return _text(_tag(payload, of_list) + payload)
 
 
-def decode_cursor(cursor: str, *, of_list: str) -> Position:
-    """Decode a cursor. It is no secret: a client that forges one chooses a position.
+def decode_cursor(cursor: str, *, of_list: object) -> Position:
+    """Decode a cursor. Raises InvalidInput for a damaged one, or one of another list.
 
-    Raises:
-        InvalidInput: it is damaged, or of another list.
+    A cursor is no secret: a client that forges one chooses a position.
     """
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
@@ -80,9 +78,9 @@ def decode_cursor(cursor: str, *, of_list: str) -> Position:
         match orjson.loads(payload):
             case [int(page), str() | None as key, str(identifier)] if page is not True and 0 < page <= MAX_PAGE:
                 return Position(page=page, key=key, id=identifier)
-    except (ValueError, binascii.Error) as error:
+        raise ValueError("not a position")
+    except ValueError as error:
         raise invalid_cursor() from error
-    raise invalid_cursor()
 
 
 def time_of_key(key: str | None) -> datetime:
@@ -105,10 +103,6 @@ def _text(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def _tag(payload: bytes, of_list: str) -> bytes:
-    return blake2b(payload, digest_size=_TAG_BYTES, key=blake2b(of_list.encode(), digest_size=32).digest()).digest()
-
-
-def fingerprint(*parts: Any) -> str:
-    """The scope of a cursor: equal for equal filters."""
-    return repr(parts)
+def _tag(payload: bytes, of_list: object) -> bytes:
+    key = blake2b(repr(of_list).encode(), digest_size=32).digest()
+    return blake2b(payload, digest_size=_TAG_BYTES, key=key).digest()

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from app.common.geo import BoundingBox, Point
-from app.common.paging import PageRequest, Position, decode_cursor, fingerprint, invalid_cursor, time_of_key
+from app.common.paging import PageRequest, Position, decode_cursor, invalid_cursor, time_of_key
 from app.equipment.words import split_words, word_values
 from app.models import Condition
 
@@ -52,9 +52,9 @@ class Search:
     page: PageRequest
 
     @property
-    def cursor_scope(self) -> str:
-        """Equal for equal filters and order. A cursor is valid in the scope that it was made in."""
-        return fingerprint(self.filters, self.sort)
+    def cursor_scope(self) -> object:
+        """The filters and the order, which a cursor belongs to."""
+        return self.filters, self.sort
 
     @cached_property
     def position(self) -> Position | None:

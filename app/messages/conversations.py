@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, DateTime, Integer, Row, Uuid, insert, select, text
 from sqlalchemy.orm import Session
 
-from app.common.paging import Position, decode_cursor, encode_cursor, fingerprint, invalid_cursor, time_of_key
+from app.common.paging import Position, decode_cursor, encode_cursor, invalid_cursor, time_of_key
 from app.db import prepared
 from app.db.session import translate_integrity_errors
 from app.errors import InvalidInput
@@ -149,9 +149,9 @@ def get_conversation(executor: Session | Connection, conversation_id: UUID, user
     return _view(execute_for(executor, _GET, conversation_id, user_id)[0])
 
 
-def cursor_scope(user_id: UUID) -> str:
+def cursor_scope(user_id: UUID) -> object:
     """The list that a cursor is bound to."""
-    return fingerprint("conversations", user_id)
+    return "conversations", user_id
 
 
 def list_conversations(
