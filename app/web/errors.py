@@ -30,7 +30,6 @@ HEADERS_OF_ERRORS = frozenset({"Allow", "Retry-After", "Content-Range"})
 
 log = structlog.get_logger(__name__)
 
-
 # The first code of a status is also the code of Werkzeug's errors with that status.
 _TABLE: dict[type[Exception], tuple[HTTPStatus, str]] = {
     errors.MalformedRequest: (HTTPStatus.BAD_REQUEST, "BAD_REQUEST"),
@@ -69,7 +68,7 @@ def error_body(
     status: HTTPStatus, code: str, message: str, *, request_id: str, path: str, details: Iterable[Problem] = ()
 ) -> dict[str, Any]:
     """The error body of this API, with the members of RFC 9457."""
-    problems = [{"field": problem.field, "message": problem.message, "code": problem.code} for problem in details]
+    problems = [vars(problem) for problem in details]
     return {
         "error": status.phrase,
         "message": message,
@@ -178,9 +177,8 @@ def _database_error(error: DBAPIError | PoolTimeout) -> Response:
     else:
         sqlstate = getattr(error.orig, "pgcode", None)
         log.warning("database_unavailable", sqlstate=sqlstate, reason=str(error.orig).strip()[:MAX_REASON_LENGTH])
-    status, code = _TABLE[errors.Unavailable]
     message = "The service is busy or restarting; try again shortly."
-    return error_response(status, code, message, retry_after_seconds=RETRY_AFTER_SECONDS)
+    return _domain_error(errors.Unavailable(message, retry_after_seconds=RETRY_AFTER_SECONDS))
 
 
 def _unexpected(error: Exception) -> Response:

@@ -20,9 +20,7 @@ from app.web.access import public
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 FRESH_SECONDS = 0.5
 IDENTITY_PROVIDER_PROBE_SECONDS = 15
-# A header, because clients compare the body with `ready`.
-DEGRADED_HEADER = "Gearyard-Degraded"
-IDENTITY_PROVIDER = "tenant"
+DEGRADED_HEADER = "Gearyard-Degraded"  # and not the body, which clients compare with `ready`
 
 log = structlog.get_logger(__name__)
 
@@ -30,11 +28,7 @@ log = structlog.get_logger(__name__)
 def init_app(
     app: Flask, settings: Settings, *, is_draining: Callable[[], bool], probe_identity_provider: Callable[[], object]
 ) -> None:
-    """Serve `/health` and `/ready`, without the API's base path.
-
-    `is_draining` tells whether this worker is about to end. `probe_identity_provider` raises Unavailable if there is no
-    answer.
-    """
+    """Serve `/health` and `/ready`. `probe_identity_provider` raises Unavailable if there is no answer."""
     identity_provider = IdentityProviderHealth(probe_identity_provider)
     readiness = _Readiness(make_probe_engine(settings), ScriptDirectory(str(MIGRATIONS)))
 
@@ -56,15 +50,14 @@ def init_app(
         readiness.check()
         response = Response("ready", content_type="text/plain")
         if identity_provider.is_unavailable():
-            response.headers[DEGRADED_HEADER] = IDENTITY_PROVIDER
+            response.headers[DEGRADED_HEADER] = "tenant"
         return response
 
 
 class IdentityProviderHealth:
     """Whether the identity provider answered the last probe.
 
-    A probe runs in the background, when the last one is older than `IDENTITY_PROVIDER_PROBE_SECONDS` and its result is
-    asked for. Callers get the result before it, and do not wait.
+    A caller starts a probe in the background if the last one is older than `IDENTITY_PROVIDER_PROBE_SECONDS`.
     """
 
     def __init__(self, probe: Callable[[], object]) -> None:

@@ -1,16 +1,13 @@
 """The Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header-07): a POST that is repeated has one effect.
 
 A repeated request to a view marked `@idempotent` gets the stored response (status, body, ETag, Location) with
-`Idempotent-Replayed: true`, for 24 hours. A key belongs to one user and one request: the method, the path and the body
-are compared, the body as JSON, since clients may order its members differently. Authentication, rate limits and
-`admins_only` apply to a repeated request; the view's own checks do not. Errors are not stored: the key stays unused.
+`Idempotent-Replayed: true`, for 24 hours. A key belongs to one user and one request: its method, path and query, and
+its body, compared as JSON. Authentication, rate limits and `admins_only` apply to a repeated request; the view's own
+checks do not. Errors are not stored: the key stays unused.
 
-The claim of the key, the effect and the stored response share one transaction. If it ends before COMMIT, even by the
-death of the process or the database, neither effect nor claim remains. The claim is an advisory lock, and no request
-waits for it. The user's row is locked before the rows of the effect, in the order that a deletion locks them.
-
-Keys and requests are stored as digests. `flask maintenance` deletes expired rows, which count as absent before that.
-Sign-up takes no key: it has no user yet, and an e-mail address signs up once.
+The claim of the key, the effect and the stored response share one transaction, so that all of them remain or none. The
+claim is an advisory lock, and no request waits for it. The user's row is locked before the rows of the effect, in the
+order that a deletion locks them. Keys and requests are stored as digests. Expired rows count as absent.
 """
 
 import hashlib

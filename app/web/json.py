@@ -61,18 +61,12 @@ def read_body(req: flask.Request) -> bytes:
 
 def _stop_reading(req: flask.Request) -> None:
     """Stop reading from this client, as gunicorn would wait for the rest of the body before the next request."""
-    connection = req.environ.get("gunicorn.socket")
-    if connection is not None:
+    if "gunicorn.socket" in req.environ:
         with suppress(OSError):
-            connection.shutdown(socket.SHUT_RD)
+            req.environ["gunicorn.socket"].shutdown(socket.SHUT_RD)
 
 
-def json_response(
-    body: Any,
-    status: int = HTTPStatus.OK,
-    *,
-    content_type: str = "application/json",
-) -> flask.Response:
+def json_response(body: Any, status: int = HTTPStatus.OK, *, content_type: str = "application/json") -> flask.Response:
     """A response with `body`, serialised."""
     return flask.Response(orjson.dumps(body), status=status, content_type=content_type)
 
