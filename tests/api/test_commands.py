@@ -5,15 +5,17 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import text, update
+from sqlalchemy import text
 
+from app.common.request_id import current_request_id
 from app.db.session import transaction
-from app.models import Role, User
+from app.models import LoginAttempts, Role
 from tests.support.admin_api import audit_log, role_of
-from tests.support.rows import Person
+from tests.support.rows import Person, change_user, count_rows
 
 
 def promote(app: Flask, *arguments: str) -> Any:
+    current_request_id.set(None)  # a command runs in a process that answers no requests
     return app.test_cli_runner().invoke(args=["users", "promote", *arguments])
 
 
@@ -41,8 +43,7 @@ def test_promote_does_not_demote_the_last_admin(app: Flask, client: FlaskClient,
 
 
 def test_promote_refuses_an_unverified_email(app: Flask, client: FlaskClient, renter: Person) -> None:
-    with transaction() as session:
-        session.get_one(User, renter.id).email_verified = False
+    change_user(renter.id, email_verified=False)
     done = promote(app, renter.email, "admin")
     assert done.exit_code == 1
     assert "verified" in done.output
@@ -51,8 +52,7 @@ def test_promote_refuses_an_unverified_email(app: Flask, client: FlaskClient, re
 
 @pytest.mark.attack("accounts")
 def test_promote_refuses_an_email_that_looks_alike(app: Flask, client: FlaskClient, renter: Person) -> None:
-    with transaction() as session:
-        session.execute(update(User).where(User.id == renter.id).values(email="v\u0130ctim@example.com"))
+    change_user(renter.id, email="v\u0130ctim@example.com")
     assert promote(app, "victim@example.com", "admin").exit_code == 1
     assert role_of(renter.id) == "renter"
 
@@ -77,8 +77,7 @@ def test_maintenance_removes_what_expired_and_nothing_else(app: Flask, client: F
     done = app.test_cli_runner().invoke(args=["maintenance"])
     assert done.exit_code == 0
     assert done.output.splitlines()[0] == "login attempts: 2400 expired rows removed"
-    with transaction() as session:
-        assert session.scalar(text("SELECT count(*) FROM login_attempts")) == 100
+    assert count_rows(LoginAttempts) == 100
 
 
 def test_maintenance_that_fails_says_so(app: Flask, client: FlaskClient) -> None:
