@@ -12,10 +12,11 @@ from sqlalchemy.exc import OperationalError
 
 from app.auth import repository, service
 from app.auth.tokens import VerifiedToken
-from tests.support.accounts import AUTH, ask_me, count_users, log_in, me, post, sign_up, user_of
+from app.models import User
+from tests.support.accounts import AUTH, ask_me, log_in, me, post, sign_up, user_of
 from tests.support.assertions import assert_error, assert_invalid, assert_ok, problems
 from tests.support.processes.tenant import AUDIENCE, PASSWORD, TenantProcess
-from tests.support.rows import Person
+from tests.support.rows import Person, count_rows
 
 pytestmark = pytest.mark.usefixtures("unbroken")
 TENANT_AWAY = ["down", "error", "garbage", "wrong_shape"]
@@ -60,9 +61,9 @@ class TestSignUp:
     ) -> None:
         sign_up(client, email, full_name="The first")
         tenant.control("POST", "settings", {"existing_user_code": code})
-        before = count_users()
+        before = count_rows(User)
         assert_error(post(client, "signup", email=email, password=PASSWORD, full_name="The second"), 409, "CONFLICT")
-        assert count_users() == before
+        assert count_rows(User) == before
 
     @pytest.mark.parametrize("change", [str, str.upper], ids=["as it is", "in capitals"])
     def test_a_taken_username_is_named_before_the_tenant_is_asked(
@@ -110,15 +111,15 @@ class TestSignUp:
     def test_an_account_whose_provisioning_fails_is_completed_by_its_first_login(
         self, client: FlaskClient, email: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before = count_users()
+        before = count_rows(User)
         with monkeypatch.context() as patch:
             failing_provisioning(patch, times=10)
             answer = post(client, "signup", email=email, password=PASSWORD)
         body = assert_error(answer, 503, "SERVICE_UNAVAILABLE")
         assert "Log in" in body["message"]
-        assert count_users() == before
+        assert count_rows(User) == before
         assert me(client, log_in(client, email)["access_token"])["email"] == email
-        assert count_users() == before + 1
+        assert count_rows(User) == before + 1
 
 
 def failing_provisioning(monkeypatch: pytest.MonkeyPatch, *, times: int) -> None:
@@ -252,9 +253,9 @@ class TestFirstUse:
     ) -> None:
         token = tenant.token(sub=tenant.add_user(email))
         tenant.fault("userinfo", mode)
-        before = count_users()
+        before = count_rows(User)
         assert_error(ask_me(client, token), 503, "SERVICE_UNAVAILABLE")
-        assert count_users() == before
+        assert count_rows(User) == before
         assert me(client, renter.token)["id"] == str(renter.id)
         tenant.reset()
         assert me(client, token)["email"] == email

@@ -2,18 +2,26 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import func, select, update
 
-from app.db.session import transaction
 from app.models import Role, User
 from tests.support.admin_api import ADMIN
 from tests.support.assertions import assert_ok, problems
 from tests.support.processes.tenant import TenantProcess
-from tests.support.rows import EPOCH, Person, add_category, add_equipment, add_person, add_user, category_id
+from tests.support.rows import (
+    EPOCH,
+    Person,
+    add_category,
+    add_equipment,
+    add_person,
+    add_user,
+    category_id,
+    change_user,
+    count_rows,
+)
 
 LISTS = ["users", "equipment"]
 
@@ -25,11 +33,6 @@ def ask(client: FlaskClient, admin: Person) -> Callable[..., dict[str, Any]]:
         return dict(assert_ok(client.get(f"{ADMIN}/{path}", query_string=query, headers=admin.headers)))
 
     return get
-
-
-def name(user_id: UUID, **values: Any) -> None:
-    with transaction() as session:
-        session.execute(update(User).where(User.id == user_id).values(**values))
 
 
 def found(page: dict[str, Any], kind: str = "users") -> set[str]:
@@ -68,13 +71,11 @@ class TestUsers:
     ) -> None:
         page = ask("users", role=role.value, per_page=100)
         assert {row["role"] for row in page["users"]} == {role.value}
-        with transaction() as session:
-            of_role = session.scalars(select(func.count()).select_from(User).where(User.role == role)).one()
-        assert page["total"] == len(page["users"]) == of_role
+        assert page["total"] == len(page["users"]) == count_rows(User, role=role)
 
     def test_a_filter_narrows_a_search(self, ask: Callable[..., Any], owner: Person, renter: Person) -> None:
         for user in (owner, renter):
-            name(user.id, full_name="Sam Smith")
+            change_user(user.id, full_name="Sam Smith")
         assert found(ask("users", search="sam s", role="owner")) == {str(owner.id)}
 
 
@@ -85,19 +86,19 @@ class TestSearch:
         self, ask: Callable[..., Any], field: str, part: str
     ) -> None:
         user_id, _ = add_user(), add_user()
-        name(user_id, **{field: "xÉNeedleY"})
+        change_user(user_id, **{field: "xÉNeedleY"})
         assert found(ask("users", search=part)) == {str(user_id)}
 
     @pytest.mark.parametrize("wild", ["%", "_", "\\", "a%c", "a_c", "\\%", "'", '"', "||", ".*", "%25"])
     def test_nothing_in_it_is_a_wildcard(self, ask: Callable[..., Any], wild: str) -> None:
         exact, alike = add_user(), add_user()
-        name(exact, full_name=f"xx{wild}xx")
-        name(alike, full_name="xxabcxx")
+        change_user(exact, full_name=f"xx{wild}xx")
+        change_user(alike, full_name="xxabcxx")
         page = ask("users", search=wild)
         assert (found(page), page["total"]) == ({str(exact)}, 1)
 
     def test_two_fields_are_not_read_as_one(self, ask: Callable[..., Any]) -> None:
-        name(add_user(), username="left-part", full_name="right")
+        change_user(add_user(), username="left-part", full_name="right")
         for across in ("partright", "part right"):
             assert ask("users", search=across)["total"] == 0
 
@@ -109,7 +110,7 @@ class TestSearch:
     def test_of_listings_it_looks_in_the_title_and_the_owner_s_email(
         self, ask: Callable[..., Any], owner: Person, part: str
     ) -> None:
-        name(owner.id, email="sam@owners.example")
+        change_user(owner.id, email="sam@owners.example")
         wanted = add_equipment(owner.id, title="Cordless drill, 100%_off\\")
         add_equipment(add_user(), title="Something else at 100, off")
         assert found(ask("equipment", search=part), "equipment") == {str(wanted)}
@@ -156,7 +157,7 @@ class TestPages:
         """Seven of each of one instant, and some others."""
         for number in range(7):
             add_equipment(owner.id, created_at=EPOCH, title=f"Paged {number}")
-            name(add_person(tenant).id, created_at=EPOCH, full_name=f"Paged {number}")
+            change_user(add_person(tenant).id, created_at=EPOCH, full_name=f"Paged {number}")
 
     def test_they_hold_each_once_newest_first(self, ask: Callable[..., Any], kind: str) -> None:
         pages = [ask(kind, per_page=3, page=number) for number in (1, 2, 3, 4)]

@@ -14,14 +14,14 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.db.session import transaction
-from app.models import Category, Equipment, EquipmentPhoto, Role, User
+from app.models import AuditEntry, Category, Equipment, EquipmentPhoto, Role
 from app.settings import Settings
 from app.web.access import public
 from tests.support.assertions import assert_error, assert_ok
 from tests.support.processes import run
 from tests.support.processes.tenant import TenantProcess
 from tests.support.routes import ROUTES, Route, Scene
-from tests.support.rows import Person, add_equipment, category_id, photo_id_of
+from tests.support.rows import Person, add_equipment, category_id, change_user, count_rows, photo_id_of
 
 API = "/api/v1/equipment"
 CATEGORIES = "/api/v1/categories"
@@ -230,8 +230,7 @@ class TestEveryChange:
     def test_of_a_user_and_of_the_role_beside_the_profile(self, client: FlaskClient, owner: Person) -> None:
         client.put(OWNER_PROFILE, json={"business_info": {}}, headers=owner.headers)
         tags = [etag(client.get(path, headers=owner.headers)) for path in (f"/api/v1/users/{owner.id}", OWNER_PROFILE)]
-        with transaction() as session:
-            session.execute(update(User).where(User.id == owner.id).values(role=Role.ADMIN))
+        change_user(owner.id, role=Role.ADMIN)
         for path, tag in zip((f"/api/v1/users/{owner.id}", OWNER_PROFILE), tags, strict=True):
             assert etag(client.get(path, headers={**owner.headers, "If-None-Match": tag})) != tag
 
@@ -328,8 +327,7 @@ class TestWrites:
         self, client: FlaskClient, admin: Person, listing: str
     ) -> None:
         assert_refused(client.delete(listing, headers={**admin.headers, "If-Match": STALE}))
-        with transaction() as session:
-            assert session.scalar(text("SELECT count(*) FROM audit_log")) == 0
+        assert count_rows(AuditEntry) == 0
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])

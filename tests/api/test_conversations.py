@@ -7,22 +7,17 @@ from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, update
 from werkzeug.test import TestResponse
 
 from app.db.session import transaction
 from app.models import Conversation, ConversationParticipant, User
 from tests.support import UNKNOWN_ID
 from tests.support.assertions import assert_error, problems, refused_fields
-from tests.support.rows import EPOCH, Person, add_equipment, add_user
+from tests.support.rows import EPOCH, Person, add_equipment, add_user, count_rows
 from tests.support.users import ChatUser, chat_user
 
 MAX_PEOPLE = 20
-
-
-def conversations_kept() -> int:
-    with transaction() as session:
-        return session.scalar(select(func.count()).select_from(Conversation)) or 0
 
 
 def leave(writer: ChatUser, talk: str) -> None:
@@ -52,7 +47,7 @@ class TestBeginning:
             others = [one for one in everybody if one is not beginner]
             for named in (others, others[::-1], everybody, everybody[::-1], [*others, *others], [*everybody, beginner]):
                 assert beginner.begin(*named, equipment_id=equipment_id) == first
-        assert conversations_kept() == 1
+        assert count_rows(Conversation) == 1
 
     def test_a_listing_alone_means_its_owner(self, ada: ChatUser, owner: Person) -> None:
         equipment_id = add_equipment(owner.id)
@@ -71,7 +66,7 @@ class TestBeginning:
         one, other = add_equipment(owner.id), add_equipment(owner.id)
         begun = [ada.begin(ben, equipment_id=listing) for listing in (None, one, other)]
         begun += [ada.begin(cleo), ada.begin(ben, cleo), ben.begin(cleo)]
-        assert len(set(begun)) == len(begun) == conversations_kept()
+        assert len(set(begun)) == len(begun) == count_rows(Conversation)
 
     def test_there_must_be_another_participant(self, ada: ChatUser, owner: Person) -> None:
         others: list[Any] = [{}, {"participant_ids": []}, {"participant_ids": [], "equipment_id": None}]
@@ -86,7 +81,7 @@ class TestBeginning:
             assert problems(ada.post(participant_ids=others, equipment_id=UNKNOWN_ID)) == [
                 ("equipment_id", "unknown_reference")
             ]
-        assert conversations_kept() == 0
+        assert count_rows(Conversation) == 0
 
     def test_at_most_twenty_people_take_part_the_caller_included(self, ada: ChatUser) -> None:
         others = [str(add_user()) for _ in range(MAX_PEOPLE)]
@@ -96,7 +91,7 @@ class TestBeginning:
             answer = ada.post(participant_ids=named)
             assert answer.status_code in (200, 201)
             assert len((answer.json or {})["participants"]) == MAX_PEOPLE
-        assert conversations_kept() == 1
+        assert count_rows(Conversation) == 1
 
     @pytest.mark.parametrize(
         ("field", "value"),

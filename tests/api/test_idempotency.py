@@ -12,14 +12,23 @@ from structlog.typing import EventDict
 from werkzeug.test import TestResponse
 
 from app.db.session import in_unit_of_work, transaction
-from app.models import Role
+from app.models import AuditEntry, Category, Conversation, Equipment, EquipmentPhoto, IdempotencyKey, Message, Role
 from app.realtime.bus import Event
 from app.web import idempotency
 from app.web.access import is_public
 from tests.support.assertions import assert_error
 from tests.support.processes.tenant import TenantProcess
 from tests.support.routes import ROUTES, Route, Scene
-from tests.support.rows import Person, add_conversation, add_equipment, add_person, add_user, new_equipment
+from tests.support.rows import (
+    Person,
+    add_conversation,
+    add_equipment,
+    add_person,
+    add_user,
+    change_user,
+    count_rows,
+    new_equipment,
+)
 
 EQUIPMENT = "/api/v1/equipment"
 CONVERSATIONS = "/api/v1/conversations"
@@ -31,11 +40,6 @@ CREATING = [row for row in ROUTES if row.method == "POST" and row.admin_status =
 def post(client: FlaskClient, path: str, body: Any, person: Person, key: str | None = KEY) -> TestResponse:
     sent = {} if key is None else {"Idempotency-Key": key}
     return client.post(path, json=body, headers={**person.headers, **sent})
-
-
-def count(table: str) -> int:
-    with transaction() as session:
-        return int(session.scalar(text(f"SELECT count(*) FROM {table}")) or 0)  # noqa: S608 - the tests' own
 
 
 def assert_replayed(again: TestResponse, first: TestResponse) -> None:
@@ -59,15 +63,15 @@ class TestReplay:
     @pytest.mark.parametrize("row", CREATING, ids=lambda row: row.endpoint)
     def test_creates_nothing_more_and_is_answered_alike(self, client: FlaskClient, admin: Person, row: Route) -> None:
         path, body = row.path(Scene(actor=admin, owner=admin)), row.body() if row.body else None
-        tables = ("equipment", "equipment_photos", "conversations", "messages", "categories", "audit_log")
+        models = (Equipment, EquipmentPhoto, Conversation, Message, Category, AuditEntry)
         first = post(client, path, body, admin)
-        there = {table: count(table) for table in tables}
+        there = list(map(count_rows, models))
 
         again = post(client, path, body, admin)
 
         assert_replayed(again, first)
         assert first.status_code == 201
-        assert {table: count(table) for table in tables} == there
+        assert list(map(count_rows, models)) == there
         assert again.headers["X-Request-Id"] != first.headers["X-Request-Id"]
 
     @pytest.mark.parametrize(
@@ -131,7 +135,7 @@ class TestOtherRequests:
         first = post(client, EQUIPMENT, body := new_equipment(), owner)
         assert_error(post(client, EQUIPMENT, body | change, owner), 422, "IDEMPOTENCY_KEY_REUSED")
         assert_error(post(client, EQUIPMENT, {}, owner), 422, "IDEMPOTENCY_KEY_REUSED")
-        assert count("equipment") == 1
+        assert count_rows(Equipment) == 1
         assert_replayed(post(client, EQUIPMENT, body, owner), first)
 
     def test_to_another_path_is_refused(self, client: FlaskClient, owner: Person) -> None:
@@ -139,7 +143,7 @@ class TestOtherRequests:
         one, other = (f"{EQUIPMENT}/{add_equipment(owner.id)}/photos" for _ in range(2))
         assert post(client, one, photo, owner).status_code == 201
         assert_error(post(client, other, photo, owner), 422, "IDEMPOTENCY_KEY_REUSED")
-        assert count("equipment_photos") == 1
+        assert count_rows(EquipmentPhoto) == 1
 
     def test_of_another_user_has_nothing_to_do_with_it(
         self, client: FlaskClient, owner: Person, tenant: TenantProcess
@@ -158,7 +162,7 @@ class TestOtherRequests:
             answer = post(client, EQUIPMENT, body, owner, key)
             assert answer.status_code == 201
             assert "Idempotent-Replayed" not in answer.headers
-        assert count("equipment") == 4
+        assert count_rows(Equipment) == 4
 
     def test_without_a_key_keeps_nothing_and_costs_nothing(
         self, client: FlaskClient, renter: Person, counting_statements: Callable[[], Any]
@@ -172,7 +176,7 @@ class TestOtherRequests:
             post(client, path, {"content": "Hello"}, renter)
         # Who is calling, and the message; with a key: claim, look, count, and keep.
         assert (len(plain), len(keyed), len(replayed)) == (2, 6, 3)
-        assert count("idempotency_keys") == 1
+        assert count_rows(IdempotencyKey) == 1
 
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
     def test_that_creates_nothing_ignores_it(self, client: FlaskClient, owner: Person, method: str) -> None:
@@ -180,7 +184,7 @@ class TestOtherRequests:
         sent = {**owner.headers, "Idempotency-Key": "not a key"}
         answer = client.open(path, method=method, json={"title": "Other drill"}, headers=sent)
         assert answer.status_code in (200, 204)
-        assert count("idempotency_keys") == 0
+        assert count_rows(IdempotencyKey) == 0
 
 
 class TestErrors:
@@ -213,9 +217,9 @@ class TestErrors:
         with monkeypatch.context() as patch:
             patch.setattr(idempotency, "_store", fail)
             assert post(client, EQUIPMENT, body := new_equipment(), owner).status_code == 500
-        assert (count("equipment"), count("idempotency_keys")) == (0, 0)
+        assert (count_rows(Equipment), count_rows(IdempotencyKey)) == (0, 0)
         assert post(client, EQUIPMENT, body, owner).status_code == 201
-        assert count("equipment") == 1
+        assert count_rows(Equipment) == 1
 
 
 class TestKeys:
@@ -242,7 +246,7 @@ class TestKeys:
         assert "Idempotency-Key" in assert_error(answer, 400, "BAD_REQUEST")["message"]
         twice = [*owner.headers.items(), ("Idempotency-Key", "a"), ("Idempotency-Key", key)]
         assert_error(client.post(EQUIPMENT, json=new_equipment(), headers=twice), 400, "BAD_REQUEST")
-        assert (count("equipment"), count("idempotency_keys")) == (0, 0)
+        assert (count_rows(Equipment), count_rows(IdempotencyKey)) == (0, 0)
 
     def test_neither_key_nor_body_is_stored_or_logged(
         self, client: FlaskClient, owner: Person, logged: list[EventDict], capfd: pytest.CaptureFixture[str]
@@ -293,7 +297,7 @@ class TestEnd:
         fill(owner, idempotency.MAX_KEYS - 1)
         refused = post(client, EQUIPMENT, body, owner, "one-more")
         assert_error(refused, 429, "RATE_LIMITED")
-        assert count("equipment") == 1
+        assert count_rows(Equipment) == 1
         assert_replayed(post(client, EQUIPMENT, body, owner), first)
         expire()
         assert post(client, EQUIPMENT, body, owner, "one-more").status_code == 201
@@ -306,14 +310,14 @@ class TestRights:
 
     def test_who_is_no_admin_any_more_is_told_nothing(self, client: FlaskClient, admin: Person) -> None:
         post(client, CATEGORIES, {"name": "Boats"}, admin)
-        set_role(admin, Role.OWNER)
+        change_user(admin.id, role=Role.OWNER)
         assert_error(post(client, CATEGORIES, {"name": "Boats"}, admin), 403, "FORBIDDEN")
 
     def test_who_is_no_owner_any_more_is_told_what_came_of_it_and_lists_nothing_new(
         self, client: FlaskClient, owner: Person
     ) -> None:
         first = post(client, EQUIPMENT, body := new_equipment(), owner)
-        set_role(owner, Role.RENTER)
+        change_user(owner.id, role=Role.RENTER)
         assert_replayed(post(client, EQUIPMENT, body, owner), first)
         assert_error(post(client, EQUIPMENT, body, owner, "new"), 403, "FORBIDDEN")
 
@@ -322,7 +326,7 @@ class TestRights:
         sent = {"Idempotency-Key": KEY}
         statuses = [client.post("/api/v1/auth/auth0/signup", json=body, headers=sent).status_code for _ in range(2)]
         assert statuses == [201, 409]
-        assert count("idempotency_keys") == 0
+        assert count_rows(IdempotencyKey) == 0
 
 
 def expire() -> None:
@@ -340,8 +344,3 @@ def fill(person: Person, rows: int) -> None:
             ),
             {"user_id": person.id, "rows": rows},
         )
-
-
-def set_role(person: Person, role: Role) -> None:
-    with transaction() as session:
-        session.execute(text("UPDATE users SET role = :role WHERE id = :id"), {"role": role.value, "id": person.id})

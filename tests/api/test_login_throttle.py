@@ -25,12 +25,12 @@ from tests.support.logins import (
     WRONG,
     Logins,
     assert_refused,
-    count_rows,
     flood,
     row_of,
     time_passes,
 )
 from tests.support.processes.tenant import PASSWORD, TenantProcess
+from tests.support.rows import count_rows
 
 # Headers that go by the clock, or by how often this address has asked for anything.
 TOLD_BY_TIME = ("Date", "X-Request-Id", "Retry-After", "X-RateLimit-Remaining", "X-RateLimit-Reset")
@@ -317,7 +317,7 @@ class TestRemoval:
     def test_a_new_row_deletes_more_expired_rows_than_an_attempt_adds(self, logins: Logins, email: str) -> None:
         flood(login_attempts.EXPIRED_BATCH_ROWS + 5, seconds_left=-1)
         logins.attempt(email, WRONG)
-        assert count_rows() == 5 + 2
+        assert count_rows(LoginAttempts) == 5 + 2
 
     @pytest.mark.attack("logins")
     def test_an_account_has_a_bounded_number_of_familiar_addresses_the_latest(

@@ -6,22 +6,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import func, select
 
-from app.db.session import transaction
 from app.models import Message
 from tests.support.assertions import problems, refused_fields
-from tests.support.rows import add_conversation, add_user
+from tests.support.rows import add_conversation, add_user, count_rows
 from tests.support.users import ChatUser
 
 ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
 FAMILY = "\U0001f469\u200d\U0001f469\u200d\U0001f467"
-
-
-def messages_kept(talk: str) -> int:
-    with transaction() as session:
-        counted = select(func.count()).select_from(Message).where(Message.conversation_id == UUID(talk))
-        return session.scalar(counted) or 0
 
 
 class TestSending:
@@ -70,7 +62,7 @@ class TestSending:
     def test_a_client_msg_id_is_told_from_another_by_every_letter(self, ada: ChatUser, talk: str) -> None:
         for client_msg_id in ("a", "A", "aa", "!", "~", "%", "a" * 63 + "b", "a" * 64):
             assert ada.send(talk, client_msg_id=client_msg_id)["client_msg_id"] == client_msg_id
-        assert messages_kept(talk) == 8
+        assert count_rows(Message, conversation_id=UUID(talk)) == 8
 
 
 class TestContent:
@@ -121,7 +113,7 @@ class TestContent:
     ) -> None:
         answer = ada.post(f"/{talk}/messages", **{"content": "Hello", field: value})
         assert refused_fields(answer) == {field}
-        assert ada.conversation(talk)["last_seq"] == messages_kept(talk) == 0
+        assert ada.conversation(talk)["last_seq"] == count_rows(Message, conversation_id=UUID(talk)) == 0
 
     def test_the_content_must_be_given(self, ada: ChatUser, talk: str) -> None:
         assert problems(ada.post(f"/{talk}/messages")) == [("content", "required")]

@@ -11,12 +11,12 @@ from flask.testing import FlaskClient
 from app.auth import service
 from app.auth.principal import SubjectClaims
 from app.errors import InvalidToken
-from app.models import Role
-from tests.support.accounts import ask_me, count_users, post, user_id, user_of
+from app.models import Role, User
+from tests.support.accounts import ask_me, post, user_id, user_of
 from tests.support.admin_api import change_role, delete_user
 from tests.support.assertions import assert_error, assert_ok
 from tests.support.processes.tenant import AUDIENCE, PASSWORD, TenantProcess
-from tests.support.rows import Person, add_person
+from tests.support.rows import Person, add_person, count_rows
 
 pytestmark = [pytest.mark.attack("accounts"), pytest.mark.usefixtures("unbroken")]
 ME = "/api/v1/auth/me"
@@ -150,25 +150,25 @@ class TestByADeletedAccount:
     ) -> None:
         assert ask_me(client, renter.token).status_code == 200
         assert delete_user(client, admin, renter.id).status_code == 204
-        before = count_users()
+        before = count_rows(User)
         for method, path in (("GET", ME), ("PUT", "/api/v1/users/me/owner-profile"), ("GET", "/api/v1/conversations")):
             with counting_statements() as counted:
                 answer = client.open(path, method=method, headers=renter.headers, json={"business_info": {}})
             assert len(counted) == 1, counted.statements
             assert_error(answer, 401, "INVALID_TOKEN")
             assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
-        assert count_users() == before
+        assert count_rows(User) == before
 
     @pytest.mark.parametrize("email", ["their own", "a new one", "somebody else's"])
     def test_no_proven_email_brings_it_back_or_leads_elsewhere(
         self, client: FlaskClient, tenant: TenantProcess, admin: Person, owner: Person, renter: Person, email: str
     ) -> None:
         assert delete_user(client, admin, renter.id).status_code == 204
-        before = count_users()
+        before = count_rows(User)
         address = {"their own": renter.email, "somebody else's": owner.email}.get(email, "new@example.com")
         token = tenant.token(sub=renter.subject, email=address, email_verified=True)
         assert ask_me(client, token).status_code == 401
-        assert count_users() == before
+        assert count_rows(User) == before
 
     def test_login_does_not_bring_it_back(self, client: FlaskClient, tenant: TenantProcess, admin: Person) -> None:
         email = f"{uuid4().hex[:12]}@example.com"
@@ -176,13 +176,13 @@ class TestByADeletedAccount:
         tenant.add_user(email, email_verified=True)
         token = assert_ok(post(client, "login", **body))["access_token"]
         assert delete_user(client, admin, UUID(user_id(client, token))).status_code == 204
-        before = count_users()
+        before = count_rows(User)
         again = post(client, "login", **body).json or {}
         for access_token in (token, again.get("access_token", token)):
             assert ask_me(client, access_token).status_code == 401
         # Nor does signing up again: the account is still at the tenant.
         assert post(client, "signup", **body).status_code == 409
-        assert count_users() == before
+        assert count_rows(User) == before
 
     def test_sign_up_under_its_subject_does_not_bring_it_back(
         self, client: FlaskClient, tenant: TenantProcess, admin: Person, renter: Person
@@ -191,10 +191,10 @@ class TestByADeletedAccount:
         claims = SubjectClaims(
             issuer=tenant.issuer, subject=renter.subject, email="new@example.com", email_verified=False
         )
-        before = count_users()
+        before = count_rows(User)
         with pytest.raises(InvalidToken):
             service.provision(claims, username="newcomer")
-        assert count_users() == before
+        assert count_rows(User) == before
 
 
 class TestByAnOldRole:

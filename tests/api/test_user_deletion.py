@@ -7,15 +7,12 @@ from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import func, select
 
 from app.auth import service as auth
 from app.auth.principal import SubjectClaims
 from app.common.precondition import UNCONDITIONAL
-from app.db.session import transaction
 from app.errors import NotFound
 from app.models import (
-    Base,
     Conversation,
     ConversationParticipant,
     Equipment,
@@ -31,13 +28,8 @@ from app.users import service
 from tests.support.admin_api import audit_log, delete_user
 from tests.support.assertions import assert_error
 from tests.support.processes.tenant import TenantProcess
-from tests.support.rows import Person, add_conversation, add_equipment
+from tests.support.rows import Person, add_conversation, add_equipment, count_rows
 from tests.support.users import ChatUser, chat_user
-
-
-def count(model: type[Base], **values: Any) -> int:
-    with transaction() as session:
-        return session.scalars(select(func.count()).select_from(model).filter_by(**values)).one()
 
 
 def test_it_takes_what_is_personal_and_what_they_listed(
@@ -54,9 +46,9 @@ def test_it_takes_what_is_personal_and_what_they_listed(
 
     assert (answer.status_code, answer.data) == (204, b"")
     for model in (OwnerProfile, RenterProfile, ConversationParticipant, ExternalIdentity):
-        assert count(model, user_id=owner.id) == 0, model
-    assert (count(User, id=owner.id), count(Equipment, owner_id=owner.id)) == (0, 0)
-    assert count(EquipmentPhoto, equipment_id=equipment_id) == 0
+        assert count_rows(model, user_id=owner.id) == 0, model
+    assert (count_rows(User, id=owner.id), count_rows(Equipment, owner_id=owner.id)) == (0, 0)
+    assert count_rows(EquipmentPhoto, equipment_id=equipment_id) == 0
     for path in (f"users/{owner.id}", f"equipment/{equipment_id}"):
         assert client.get(f"/api/v1/{path}").status_code == 404
     assert len((client.get(f"/api/v1/equipment/{kept}").json or {})["photos"]) == 1
@@ -95,7 +87,7 @@ def test_what_nobody_is_left_to_read_goes_with_the_last_of_them(
     assert [message["content"] for message in ben.messages(talk)] == ["Between us"] * 2
     assert delete_user(client, admin, ben.uuid).status_code == 204
 
-    assert (count(Conversation, id=UUID(talk)), count(Message, conversation_id=UUID(talk))) == (0, 0)
+    assert (count_rows(Conversation, id=UUID(talk)), count_rows(Message, conversation_id=UUID(talk))) == (0, 0)
     assert ada.get(f"/{talk}").status_code == 401
     assert eve.get(f"/{talk}").status_code == 404
     assert [message["content"] for message in eve.messages(others)] == ["Between us"]

@@ -18,9 +18,10 @@ from app.errors import InvalidCredentials, TooManyRequests
 from app.models import LoginAttempts
 from app.settings import LoginLimits, Settings
 from tests.support.databases import query
-from tests.support.logins import LOGIN, count_rows, flood
+from tests.support.logins import LOGIN, flood
 from tests.support.processes.service import ServiceProcess
 from tests.support.processes.tenant import PASSWORD, TenantProcess
+from tests.support.rows import count_rows
 from tests.support.waiting import in_parallel, statuses, until
 
 AT_ONCE = 100
@@ -138,9 +139,9 @@ class TestTable:
         with engine.connect() as connection, connection.begin():
             connection.execute(select(LoginAttempts.account).with_for_update())
             assert guess("10.0.0.1")
-            assert count_rows() == 100 + 2
+            assert count_rows(LoginAttempts) == 100 + 2
         assert guess("10.0.0.1")
-        assert count_rows() == 100 + 4 - login_attempts.EXPIRED_BATCH_ROWS
+        assert count_rows(LoginAttempts) == 100 + 4 - login_attempts.EXPIRED_BATCH_ROWS
 
     @pytest.mark.attack("logins")
     def test_one_account_from_many_addresses_at_once_is_counted_without_a_gap(self) -> None:

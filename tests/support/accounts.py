@@ -4,7 +4,6 @@ from typing import Any
 from uuid import UUID
 
 from flask.testing import FlaskClient
-from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from app.db.session import transaction
@@ -42,8 +41,3 @@ def user_id(client: FlaskClient, token: str) -> str:
 def user_of(id_: str) -> User:
     with transaction() as session:
         return session.get_one(User, UUID(id_))
-
-
-def count_users() -> int:
-    with transaction() as session:
-        return session.scalars(select(func.count()).select_from(User)).one()

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from flask.testing import FlaskClient
-from sqlalchemy import func, select, text, update
+from sqlalchemy import select, text, update
 from werkzeug.test import TestResponse
 
 from app.auth import login_throttle
@@ -54,11 +54,6 @@ def row_of(email: str, address: str = "") -> LoginAttempts:
     with transaction() as session:
         key = {"account": login_throttle.account_of(email), "address": address}
         return session.scalars(select(LoginAttempts).filter_by(**key)).one()
-
-
-def count_rows(*conditions: Any) -> int:
-    with transaction() as session:
-        return session.scalars(select(func.count()).select_from(LoginAttempts).where(*conditions)).one()
 
 
 def flood(rows: int, *, seconds_left: int) -> None:

@@ -8,11 +8,12 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select, update
 
 from app.common.geo import Point
 from app.db.session import transaction
 from app.models import (
+    Base,
     Category,
     Condition,
     Conversation,
@@ -64,6 +65,18 @@ def add_user() -> UUID:
     """Add a user without a token; its id."""
     with transaction() as session:
         return session.scalars(insert(User).values(username=f"user-{next(_number)}").returning(User.id)).one()
+
+
+def change_user(user_id: UUID, **values: Any) -> None:
+    """Change the row past the service."""
+    with transaction() as session:
+        session.execute(update(User).where(User.id == user_id).values(**values))
+
+
+def count_rows(model: type[Base], **values: Any) -> int:
+    """How many rows have these values."""
+    with transaction() as session:
+        return session.scalars(select(func.count()).select_from(model).filter_by(**values)).one()
 
 
 def category_id(name: str = "Power tools") -> UUID:
