@@ -6,7 +6,6 @@ each message once, in order, without gaps: it takes only the next number, and wh
 """
 
 import time
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -26,6 +25,7 @@ from app.observability import metrics
 from app.observability.failures import report_unexpected
 from app.realtime.bus import Event as BusEvent
 from app.realtime.close_codes import CloseCode
+from app.realtime.connection import encode
 from app.realtime.hub import Hub, Subscriber
 
 RECONCILE_SECONDS = 10.0
@@ -48,22 +48,13 @@ class Reader(Subscriber, Protocol):
 class _Target:
     """A conversation's last number, the users whose sockets lack it, and the last number when the log was read.
 
-    `heard` has each number that a wake-up announced, with the time of its arrival.
+    `woken_at` has the time of arrival of each number that a wake-up announced.
     """
 
     seq: int
     looked_for: int = 0
     user_ids: set[UUID] = field(default_factory=set)
-    heard: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=TIMED_WAKE_UPS))
-
-    def note_delivered(self, last_seq: int) -> None:
-        """Measure the wake-ups up to this number: their messages are in the outboxes that have room."""
-        for _ in range(len(self.heard)):
-            seq, heard_at = self.heard.popleft()
-            if seq > last_seq:
-                self.heard.append((seq, heard_at))
-            else:
-                metrics.BUS_LAG.observe(time.perf_counter() - heard_at)
+    woken_at: dict[int, float] = field(default_factory=dict)
 
 
 class Delivery:
@@ -81,10 +72,11 @@ class Delivery:
         """Handle an event of the bus: schedule a message, and pass on anything else."""
         if event.kind == "message":
             self.schedule(event.conversation_id, event.seq, event.to)
-            if event.conversation_id in self._targets:
-                self._targets[event.conversation_id].heard.append((event.seq, time.perf_counter()))
+            target = self._targets.get(event.conversation_id)
+            if target is not None and len(target.woken_at) < TIMED_WAKE_UPS:
+                target.woken_at[event.seq] = time.perf_counter()
             return
-        text = frames.passed_on(event)
+        text = encode(event.kind, {"conversation_id": event.conversation_id, **event.data})
         for reader in self._hub.subscribers_of(event.to):
             if not reader.progress.holds_all:  # `ready` comes first
                 reader.connection.send(text, droppable=event.kind == "typing")
@@ -142,10 +134,9 @@ class Delivery:
         wanted = self._next_targets()
         if not self._targets:
             self._has_targets.clear()
-        if not wanted:
-            return
-        for conversation_id, found in service.batches(wanted, limit=MESSAGES_A_QUERY).items():
-            self._fan_out(conversation_id, found, wanted[conversation_id])
+        if wanted:
+            for conversation_id, found in service.batches(wanted, limit=MESSAGES_A_QUERY).items():
+                self._fan_out(conversation_id, found, wanted[conversation_id])
 
     def _next_targets(self) -> dict[UUID, int]:
         """Conversations with lagging sockets, with the last number that all of these have been sent."""
@@ -189,7 +180,9 @@ class Delivery:
                 if seq == reader.progress.sent(conversation_id) + 1:
                     reader.connection.send(text)
                     reader.progress.advance(conversation_id, seq)
-        target.note_delivered(max((reader.progress.sent(conversation_id) for reader in readers), default=0))
+        delivered_seq = max((reader.progress.sent(conversation_id) for reader in readers), default=0)
+        for seq in [seq for seq in target.woken_at if seq <= delivered_seq]:
+            metrics.BUS_LAG.observe(time.perf_counter() - target.woken_at.pop(seq))
 
     def _reconcile(self) -> None:
         users = self._hub.users()
@@ -198,8 +191,7 @@ class Delivery:
         )
         before = len(self._targets)
         for change in changed:
-            users_of_it = [change.user_id]
-            self.schedule(change.conversation_id, change.last_seq, users_of_it, seq_before=change.seq_before)
+            self.schedule(change.conversation_id, change.last_seq, [change.user_id], seq_before=change.seq_before)
         if missed := len(self._targets) - before:
             metrics.WAKE_UPS_RECONCILED.inc(missed)
             log.info("wake_ups_reconciled", conversations=missed)

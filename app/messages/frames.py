@@ -12,7 +12,6 @@ from app import errors
 from app.db.engine import is_unavailable
 from app.messages.repository import not_a_participant
 from app.messages.values import ConversationHead, MessageView, SentMessage, SyncPage
-from app.realtime.bus import Event
 from app.realtime.connection import encode
 from app.realtime.websocket import MAX_MESSAGE_BYTES
 from app.settings import SocketLimits
@@ -60,16 +59,6 @@ _CODES: dict[type[errors.GearyardError], ErrorCode] = {
 def message(view: MessageView) -> str:
     """A message, for every participant's sockets."""
     return encode("message", view)
-
-
-def passed_on(event: Event) -> str:
-    """`typing` or `read`, as the bus carried it."""
-    return encode(event.kind, {"conversation_id": event.conversation_id, **event.data})
-
-
-def pong() -> str:
-    """The response to `ping`."""
-    return encode("pong")
 
 
 def error(code: ErrorCode, text: str, *, client_msg_id: str | None = None, retry_after: float | None = None) -> str:

@@ -16,6 +16,7 @@ from app.messages.frames import ErrorCode, RefusedFrame
 from app.messages.session import ChatSession
 from app.observability import metrics
 from app.realtime.close_codes import CloseCode
+from app.realtime.connection import encode
 
 VERSIONS = (1, 2)
 
@@ -180,7 +181,7 @@ def _sync(session: ChatSession, values: dict[str, Any]) -> None:
 
 
 def _ping(session: ChatSession, _values: dict[str, Any]) -> None:
-    session.connection.send(frames.pong())
+    session.connection.send(encode("pong"))
 
 
 HANDLERS: dict[str, tuple[Schema, Handler]] = {

@@ -4,7 +4,7 @@ An event says "read the log again" and carries no message. Both kinds lose what 
 listener reads the log after every connection, and every few seconds. `typing` and `read` are in no log and may be lost.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import uniform
 from typing import Any
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """An event of a conversation, for the sockets of the users `to`; `data` depends on `kind`."""
+    """An event of a conversation, for the users `to`; `data` depends on `kind`."""
 
     kind: str
     conversation_id: UUID
@@ -37,7 +37,7 @@ class Event:
 
     @property
     def seq(self) -> int:
-        """The message's number, of an event of the kind `message`. Raises ValueError if it has none."""
+        """The number of the message. Raises ValueError if the event has none."""
         seq = self.data.get("seq")
         if not isinstance(seq, int):
             raise ValueError("an event of a message without its number")
@@ -57,10 +57,6 @@ class Event:
         raise ValueError("not an event")
 
 
-Deliver = Callable[[Event], None]
-OnConnected = Callable[[], None]
-
-
 class Bus:
     """Carries events to every worker, this one included."""
 
@@ -70,36 +66,35 @@ class Bus:
     def publish(self, event: Event) -> None:
         """Send the event now, after the transaction. Never waits, never fails."""
 
-    def listen(self, deliver: Deliver, reread: Callable[[], None]) -> None:
+    def listen(self, deliver: Callable[[Event], None], reread: Callable[[], None]) -> None:
         """Deliver events for ever, over one connection after another, with growing pauses between failed attempts.
 
         Calls `reread` after every connection, as events may have been lost before it.
         """
         pause = FIRST_RETRY_SECONDS
-
-        def on_connected() -> None:
-            nonlocal pause
-            pause = FIRST_RETRY_SECONDS
-            metrics.set_bus_connected(True)
-            log.info("bus_connected")
-            reread()
-
         metrics.set_bus_connected(False)
         while True:
             try:
-                self._listen_once(deliver, on_connected)
+                for payload in self._receive():
+                    if payload is not None:
+                        deliver_payload(payload, deliver)
+                        continue
+                    pause = FIRST_RETRY_SECONDS
+                    metrics.set_bus_connected(True)
+                    log.info("bus_connected")
+                    reread()
             except Exception as error:  # noqa: BLE001 - the next connection may work
                 log.warning("bus_lost", reason=type(error).__name__, retry_in=round(pause, 2))
             metrics.set_bus_connected(False)
             gevent.sleep(uniform(pause / 2, pause))  # noqa: S311 - jitter
             pause = min(2 * pause, MAX_RETRY_SECONDS)
 
-    def _listen_once(self, deliver: Deliver, on_connected: OnConnected) -> None:
-        """Deliver events over one connection until it fails."""
+    def _receive(self) -> Iterator[str | bytes | None]:
+        """Connect, and yield None, then the payload of each event, until the connection fails."""
         raise NotImplementedError
 
 
-def deliver_payload(payload: str | bytes, deliver: Deliver) -> None:
+def deliver_payload(payload: str | bytes, deliver: Callable[[Event], None]) -> None:
     """Decode and deliver an event. Log what cannot be decoded or delivered: the listener goes on."""
     try:
         deliver(Event.decode(payload))

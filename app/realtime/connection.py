@@ -25,13 +25,10 @@ MAX_KIND_END = 40  # characters of a frame up to the end of its type
 
 
 class End(NamedTuple):
-    """How a socket ended: its close code, and who chose it: the service, the client, or nobody if the line broke.
-
-    The reason is the service's own; a client's may be anything, and is not kept.
-    """
+    """How a socket ended. The reason is the service's own: a client's is not kept."""
 
     code: int
-    by: Literal["service", "client", "nobody"]
+    by: Literal["service", "client", "nobody"]  # nobody: the line broke
     reason: str | None
 
 
@@ -46,11 +43,6 @@ class _Waiting(NamedTuple):
 def encode(kind: str, payload: Any = None) -> str:
     """Serialise a frame. Its type comes first."""
     return orjson.dumps({"type": kind} if payload is None else {"type": kind, "payload": payload}).decode()
-
-
-def kind_of(text: str) -> str:
-    """The type of a frame that `encode` made."""
-    return text[len('{"type":"') : MAX_KIND_END].partition('"')[0]
 
 
 class Connection:
@@ -76,7 +68,7 @@ class Connection:
 
     @property
     def is_ended_here(self) -> bool:
-        """Whether this side began to close. What a client sent before its own close frame still counts."""
+        """Whether this side began to close."""
         return self._closing is not None
 
     @property
@@ -86,7 +78,7 @@ class Connection:
 
     @property
     def end(self) -> End:
-        """How the socket ended; once `finish` has returned, it does not change any more."""
+        """How the socket ended. Does not change after `finish`."""
         if self._ws.sock.was_too_slow:
             return End(CloseCode.TOO_SLOW, "service", TOO_SLOW_REASON)
         if self._closing is not None:
@@ -108,8 +100,7 @@ class Connection:
     def send(self, text: str, *, droppable: bool = False) -> None:
         """Put a frame into the outbox, without waiting.
 
-        A droppable frame is dropped while the socket lags. If another does not fit, the socket is closed with 4002,
-        and the client reads the log after it reconnects.
+        A droppable frame is dropped while the socket lags. If another does not fit, the socket is closed with 4002.
         """
         if self.is_closing:
             return
@@ -119,19 +110,19 @@ class Connection:
         size = len(text.encode())
         if self._is_full(size):
             self._drop_droppable()
-            if self._is_full(size):
-                self.close(CloseCode.TOO_SLOW, TOO_SLOW_REASON)
-                return
+        if self._is_full(size):
+            self.close(CloseCode.TOO_SLOW, TOO_SLOW_REASON)
+            return
         self._outbox.append(_Waiting(text, size, droppable))
         self._outbox_bytes += size
         self._start_writing()
 
     def ping(self) -> None:
-        """Send a ping, in a greenlet, as it may wait for the write lock."""
+        """Send a ping, without waiting."""
         gevent.spawn(self._ws.ping)
 
     def wait_for_room(self) -> None:
-        """Wait until the outbox is half empty. Raises ConnectionClosed if the socket ends, or does not read in time."""
+        """Wait until the outbox is half empty. Raises ConnectionClosed if the socket ends or its client is too slow."""
         while not self.is_closing and self.is_lagging:
             self._has_room.clear()
             if not self._has_room.wait(self._limits.write_timeout_seconds):
@@ -140,7 +131,7 @@ class Connection:
             raise ConnectionClosed(self.end.code)
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Send a close frame after the outbox, which is emptied if the socket is too slow. Does not wait."""
+        """Send a close frame after the outbox, or, if the socket is too slow, in its place. Does not wait."""
         if self.is_closing:
             return
         self._closing = (code, reason)
@@ -154,9 +145,8 @@ class Connection:
 
     def finish(self) -> None:
         """Wait for the end that `close` or the client began, within a deadline."""
-        writer = self._writer
-        if writer is not None:
-            writer.join(self._limits.write_timeout_seconds + CLOSE_PATIENCE_SECONDS)
+        if self._writer is not None:
+            self._writer.join(self._limits.write_timeout_seconds + CLOSE_PATIENCE_SECONDS)
         self._ws.end(CLOSE_PATIENCE_SECONDS)
         self._empty_outbox()
 
@@ -190,7 +180,7 @@ class Connection:
                 self._outbox_bytes -= waiting.size
                 self._ws.send(waiting.text)
                 self.frames_sent += 1
-                metrics.count_frame_sent(kind_of(waiting.text))
+                metrics.count_frame_sent(waiting.text[len('{"type":"') : MAX_KIND_END].partition('"')[0])
                 if not self.is_lagging:
                     self._has_room.set()
                     self.on_room()

@@ -24,14 +24,14 @@ SOCKETS_WORTH_A_USER = 3
 
 
 class Subscriber(Protocol):
-    """A socket of an authenticated user; `version` of the protocol is 1 or 2."""
+    """A socket. `version` of the protocol is 1 or 2."""
 
     connection: Connection
     version: int
 
     @property
     def user_id(self) -> UUID:
-        """The user."""
+        """The user, once the socket has joined."""
 
 
 Sub = TypeVar("Sub", bound=Subscriber)
@@ -55,14 +55,14 @@ class Hub(Generic[Sub]):
 
     @property
     def is_full(self) -> bool:
-        """Whether the worker has its maximum of sockets; the rest of its connections are for plain HTTP."""
+        """Whether the worker has its maximum of sockets."""
         return len(self._open) >= self._limits.max_sockets_per_worker
 
     @property
     def unauthenticated_limit_reached(self) -> bool:
         """Whether sockets without an identity have reached their part."""
-        unauthenticated = len(self._open) - self._places.total()
-        return unauthenticated >= max(1, self._limits.max_sockets_per_worker // UNAUTHENTICATED_PART)
+        limit = max(1, self._limits.max_sockets_per_worker // UNAUTHENTICATED_PART)
+        return len(self._open) - self._places.total() >= limit
 
     def is_full_for(self, user_id: UUID) -> bool:
         """Whether this user has the maximum of sockets here. A socket counts until it has ended."""

@@ -1,5 +1,6 @@
 """The bus over Redis' pub/sub: the way to several hosts, and past the one lock that every NOTIFY's COMMIT takes."""
 
+from collections.abc import Iterator
 from contextlib import closing
 
 import gevent
@@ -9,7 +10,7 @@ from gevent.queue import Full, Queue
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from app.realtime.bus import CHANNEL, SILENCE_SECONDS, Bus, Deliver, Event, OnConnected, deliver_payload
+from app.realtime.bus import CHANNEL, SILENCE_SECONDS, Bus, Event
 
 TIMEOUT_SECONDS = 2.0
 # The queue while Redis does not answer. Events beyond it are dropped; the workers find messages by re-reading the log.
@@ -51,20 +52,18 @@ class RedisBus(Bus):
                 # The listeners read the log after they reconnect; typing and read events are lost.
                 log.warning("bus_event_lost", kind=event.kind, reason=type(error).__name__)
 
-    def _listen_once(self, deliver: Deliver, on_connected: OnConnected) -> None:
+    def _receive(self) -> Iterator[bytes | None]:
         with closing(self._client.pubsub()) as subscription:  # type: ignore[no-untyped-call]
             subscription.subscribe(CHANNEL)
             is_asked = False
             while True:
                 message = subscription.get_message(timeout=SILENCE_SECONDS)
-                if message is None and is_asked:
-                    raise redis.ConnectionError("no sign of life")
                 if message is None:
+                    if is_asked:
+                        raise redis.ConnectionError("no sign of life")
                     subscription.ping()
-                    is_asked = True
-                    continue
-                is_asked = False
-                if message["type"] == "subscribe":
-                    on_connected()
+                elif message["type"] == "subscribe":
+                    yield None
                 elif message["type"] == "message":
-                    deliver_payload(message["data"], deliver)
+                    yield message["data"]
+                is_asked = message is None
