@@ -10,15 +10,11 @@ from flask import Flask, Response
 from app.web.access import public
 from app.web.json import json_response
 
-PATH = "/asyncapi.json"
-DOCUMENT = Path(__file__).with_name("asyncapi.json")
-PROTOCOL = Path(__file__).with_name("PROTOCOL.md")
-
 
 def init_app(app: Flask) -> None:
     """Serve the document."""
 
-    @app.get(PATH)
+    @app.get("/asyncapi.json")
     @public
     def asyncapi() -> Response:
         """Show the description of the socket."""
@@ -28,6 +24,7 @@ def init_app(app: Flask) -> None:
 @cache
 def document() -> dict[str, Any]:
     """The document. Every call returns the same object: do not change it."""
-    found: dict[str, Any] = json.loads(DOCUMENT.read_text(encoding="utf-8"))
-    found["info"]["description"] = PROTOCOL.read_text(encoding="utf-8")
+    directory = Path(__file__).parent
+    found: dict[str, Any] = json.loads((directory / "asyncapi.json").read_text(encoding="utf-8"))
+    found["info"]["description"] = (directory / "PROTOCOL.md").read_text(encoding="utf-8")
     return found

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, DateTime, Integer, Row, Uuid, insert, select, text
+from sqlalchemy import Connection, Row, insert, select, text
 from sqlalchemy.orm import Session
 
 from app.common.paging import Position, decode_cursor, encode_cursor, invalid_cursor, time_of_key
@@ -48,7 +48,7 @@ LEFT JOIN conversation_participants p ON p.conversation_id = c.id AND p.user_id 
 LEFT JOIN messages last ON last.conversation_id = c.id AND last.seq = c.last_seq
 LEFT JOIN users sender ON sender.id = last.sender_id
 """  # noqa: S608 - parts of this module's own
-_GET = statement("get_conversation", f"{_VIEW} WHERE c.id = :conversation_id", conversation_id=Uuid, user_id=Uuid)
+_GET = statement("get_conversation", f"{_VIEW} WHERE c.id = :conversation_id")
 _LIST = statement(
     "list_conversations",
     f"""
@@ -62,10 +62,6 @@ page AS (
 {_VIEW}
 WHERE c.id IN (SELECT id FROM page) AND p.user_id IS NOT NULL
 ORDER BY c.updated_at DESC, c.id""",  # noqa: S608 - parts of this module's own
-    user_id=Uuid,
-    before=DateTime(timezone=True),
-    after_id=Uuid,
-    limit=Integer,
 )
 # Conversations without messages come last, as anyone can create many of them.
 _HEADS = statement(
@@ -76,8 +72,6 @@ c AS (SELECT id, last_seq, updated_at FROM mine ORDER BY last_seq = 0, updated_a
 SELECT c.id, c.last_seq, p.last_read_seq, {_UNREAD.strip()} AS unread
 FROM c JOIN conversation_participants p ON p.conversation_id = c.id AND p.user_id = :user_id
 ORDER BY c.updated_at DESC, c.id""",  # noqa: S608 - parts of this module's own
-    user_id=Uuid,
-    limit=Integer,
 )
 _CHANGED = text("""
 SELECT p.user_id, c.id AS conversation_id, c.last_seq, COALESCE((

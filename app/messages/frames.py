@@ -1,20 +1,15 @@
 """The frames that the service sends, and the error code of each domain error."""
 
-import math
 from enum import StrEnum
 from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
-from marshmallow import ValidationError
-
 from app import errors
 from app.db.engine import is_unavailable
 from app.messages.repository import not_a_participant
-from app.messages.values import ConversationHead, MessageView, SentMessage, SyncPage
+from app.messages.values import MessageView, SentMessage, SyncPage
 from app.realtime.connection import encode
-from app.realtime.websocket import MAX_MESSAGE_BYTES
-from app.settings import SocketLimits
 
 RETRY_AFTER_SECONDS = 2
 # The limit of the messages of a `sync` frame: the frame stays well below the outbox's limit.
@@ -37,7 +32,7 @@ class ErrorCode(StrEnum):
 
 
 class RefusedFrame(errors.MalformedRequest):
-    """A frame that the protocol does not have, with an error code of its own."""
+    """The protocol has no such frame. The error code is its own."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
@@ -79,10 +74,9 @@ def error_of(failure: Exception, client_msg_id: str | None = None) -> str | None
         return None
     if isinstance(failure, errors.NotFound):
         failure = not_a_participant()
+    code = next(_CODES[kind] for kind in type(failure).__mro__ if kind in _CODES)
     if isinstance(failure, RefusedFrame):
         code = failure.code
-    else:
-        code = next(_CODES[kind] for kind in type(failure).__mro__ if kind in _CODES)
     retry_after = failure.retry_after_seconds
     if code == ErrorCode.UNAVAILABLE and retry_after is None:
         retry_after = RETRY_AFTER_SECONDS
@@ -91,36 +85,8 @@ def error_of(failure: Exception, client_msg_id: str | None = None) -> str | None
 
 def ack(sent: SentMessage) -> str:
     """A message is stored. Sent only after COMMIT."""
-    view = sent.message
-    payload = {
-        "client_msg_id": view.client_msg_id,
-        "id": view.id,
-        "conversation_id": view.conversation_id,
-        "seq": view.seq,
-        "created_at": view.created_at,
-        "duplicate": sent.is_repeated,
-    }
-    return encode("ack", payload)
-
-
-def ready(
-    *, connection_id: str, user_id: UUID, token_expires_in: float, limits: SocketLimits, heads: list[ConversationHead]
-) -> str:
-    """The socket's user and limits, and where the user's conversations stand."""
-    payload = {
-        "connection_id": connection_id,
-        "user_id": user_id,
-        "ping_interval": limits.ping_interval_seconds,
-        "token_expires_in": math.floor(max(0.0, token_expires_in)),
-        "limits": {
-            "messages_per_second": limits.messages_per_second,
-            "message_burst": limits.message_burst,
-            "frames_per_second": limits.frames_per_second,
-            "max_frame_bytes": MAX_MESSAGE_BYTES,
-        },
-        "conversations": heads,
-    }
-    return encode("ready", payload)
+    names = ("client_msg_id", "id", "conversation_id", "seq", "created_at")
+    return encode("ack", {**{name: getattr(sent.message, name) for name in names}, "duplicate": sent.is_repeated})
 
 
 def sync(conversation_id: UUID, page: SyncPage) -> str:
@@ -129,26 +95,17 @@ def sync(conversation_id: UUID, page: SyncPage) -> str:
     return encode("sync", {"conversation_id": conversation_id, "messages": page.messages, **flags})
 
 
-def token_expiring(seconds: float) -> str:
-    """The token ends in `seconds`; the client sends another `auth`."""
-    return encode("token_expiring", {"in": math.floor(max(0.0, seconds))})
-
-
 def within_bytes(messages: list[MessageView]) -> list[MessageView]:
     """The first of these messages that one `sync` frame can hold, at least one."""
     sizes = accumulate(4 * len(view.content) + 400 for view in messages)
     return messages[: max(1, sum(size <= MAX_SYNC_BYTES for size in sizes))]
 
 
-def invalid(failure: ValidationError) -> errors.InvalidInput:
-    """The errors of a payload's schema, as one sentence."""
-    return errors.InvalidInput("; ".join(_sentences(failure.messages)))
-
-
-def _sentences(messages: Any, path: str = "") -> list[str]:
+def sentences(messages: Any, path: str = "") -> list[str]:
+    """The first of a schema's error messages, each with its path."""
     if isinstance(messages, dict):
         parts = (
             (inner, path if name == "_schema" else f"{path}.{name}".lstrip(".")) for name, inner in messages.items()
         )
-        return [sentence for inner, place in parts for sentence in _sentences(inner, place)][:MAX_PROBLEMS]
+        return [sentence for inner, place in parts for sentence in sentences(inner, place)][:MAX_PROBLEMS]
     return [f"{path[:100] or 'payload'}: {text}" for text in messages]

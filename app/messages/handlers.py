@@ -10,7 +10,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.identity import Authenticated, authenticate
 from app.common import strict_json
-from app.errors import GearyardError, InvalidToken, MalformedRequest, TooManyRequests, Unauthenticated, Unavailable
+from app.errors import (
+    GearyardError,
+    InvalidInput,
+    InvalidToken,
+    MalformedRequest,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+)
 from app.messages import frames, replay, schemas, service
 from app.messages.frames import ErrorCode, RefusedFrame
 from app.messages.session import ChatSession
@@ -30,14 +38,17 @@ def handle(session: ChatSession, message: str | bytes) -> None:
         ConnectionClosed: the socket has ended. Exception: any but a domain error.
     """
     client_msg_id: str | None = None
+    kind = metrics.OTHER
     wait = session.wait_for_frame()
     try:
-        kind, payload = _parse_and_count(message)
+        try:
+            kind, payload = parse(message)
+        finally:
+            metrics.count_frame_received(kind)
         client_msg_id = _client_msg_id(payload)
         if session.connection.is_closing and kind not in _KINDS_OF_MESSAGE:
             return  # no response can be sent; but messages sent before a close frame are stored
-        if wait:
-            raise TooManyRequests("Too many frames; slow down.", retry_after_seconds=math.ceil(wait))
+        _refuse_if(wait, "Too many frames; slow down.")
         _dispatch(session, kind, payload)
     except TooManyRequests as failure:
         session.refuse(failure, client_msg_id)
@@ -45,15 +56,6 @@ def handle(session: ChatSession, message: str | bytes) -> None:
             session.connection.close(CloseCode.RATE_LIMITED, "slow down, and reconnect after a while")
     except Exception as failure:  # noqa: BLE001 - `refuse` raises all but domain errors
         session.refuse(failure, client_msg_id)
-
-
-def _parse_and_count(message: str | bytes) -> tuple[str, dict[str, Any]]:
-    kind = metrics.OTHER
-    try:
-        kind, payload = parse(message)
-        return kind, payload
-    finally:
-        metrics.count_frame_received(kind)
 
 
 def parse(message: str | bytes) -> tuple[str, dict[str, Any]]:
@@ -72,6 +74,12 @@ def parse(message: str | bytes) -> tuple[str, dict[str, Any]]:
     raise MalformedRequest('A frame is {"type": "…", "payload": {…}}.')
 
 
+def _refuse_if(wait: float, message: str) -> None:
+    """Raise TooManyRequests if a token bucket asks to wait."""
+    if wait:
+        raise TooManyRequests(message, retry_after_seconds=math.ceil(wait))
+
+
 def _client_msg_id(payload: dict[str, Any]) -> str | None:
     """The client_msg_id of a payload, for the `error` frame; None if it is not valid."""
     found = payload.get("client_msg_id")
@@ -79,21 +87,20 @@ def _client_msg_id(payload: dict[str, Any]) -> str | None:
 
 
 def _dispatch(session: ChatSession, kind: str, payload: dict[str, Any]) -> None:
-    """Call the frame's handler. Raises RefusedFrame and other domain errors."""
+    """Call the frame's handler. Raises domain errors."""
     if kind not in HANDLERS:
         raise RefusedFrame(ErrorCode.UNSUPPORTED_TYPE, f"There is no frame of the type {kind[:50]!r}.")
     if session.caller is None and kind not in _BEFORE_AUTH:
         raise Unauthenticated('Say who you are first: {"type": "auth", "payload": {"token": "…"}}.')
     content = payload.get("content")
     if isinstance(content, str) and len(content) > schemas.MAX_CONTENT_LENGTH:
-        raise RefusedFrame(
-            ErrorCode.TOO_LARGE, f"content: at most {schemas.MAX_CONTENT_LENGTH} characters; send it in parts."
-        )
+        message = f"content: at most {schemas.MAX_CONTENT_LENGTH} characters; send it in parts."
+        raise RefusedFrame(ErrorCode.TOO_LARGE, message)
     schema, handler = HANDLERS[kind]
     try:
         values: dict[str, Any] = schema.load(payload)
     except ValidationError as failure:
-        session.refuse(frames.invalid(failure), _client_msg_id(payload))
+        session.refuse(InvalidInput("; ".join(frames.sentences(failure.messages))), _client_msg_id(payload))
         if session.caller is None:
             # Parsing costs more than sending: a socket without an identity gets one attempt.
             session.connection.close(CloseCode.BAD_PROTOCOL, "this is no auth frame")
@@ -104,11 +111,7 @@ def _dispatch(session: ChatSession, kind: str, payload: dict[str, Any]) -> None:
 def accept(
     session: ChatSession, caller: Authenticated, *, is_v2: bool = False, cursors: dict[UUID, int] | None = None
 ) -> None:
-    """Authenticate the socket as the caller's, or renew its token.
-
-    The socket is then sent its user's conversations. In version 2, it is first sent `ready` and the messages after its
-    cursors.
-    """
+    """Authenticate the socket as the caller's and send its user's conversations, or renew its token."""
     is_first, was_v2 = session.caller is None, session.version > 1
     if is_first and session.runtime.hub.is_full_for(caller.identity.user_id):
         session.connection.send(frames.error(ErrorCode.RATE_LIMITED, "You have too many open sockets; close one."))
@@ -132,9 +135,7 @@ def accept(
 
 
 def _auth(session: ChatSession, values: dict[str, Any]) -> None:
-    wait = session.auths.take()
-    if wait:
-        raise TooManyRequests("Too many tokens; the last one still counts.", retry_after_seconds=math.ceil(wait))
+    _refuse_if(session.auths.take(), "Too many tokens; the last one still counts.")
     if values["v"] not in VERSIONS:
         session.connection.send(frames.error(ErrorCode.BAD_MESSAGE, f"v: one of {VERSIONS} is spoken here."))
         session.connection.close(CloseCode.BAD_PROTOCOL, "unknown version of the protocol")
@@ -155,12 +156,7 @@ def _auth(session: ChatSession, values: dict[str, Any]) -> None:
 
 
 def _message(session: ChatSession, values: dict[str, Any]) -> None:
-    wait = session.wait_for_message()
-    if wait:
-        raise TooManyRequests(
-            "Too many messages; send it again later, with the same client_msg_id.",
-            retry_after_seconds=math.ceil(wait),
-        )
+    _refuse_if(session.wait_for_message(), "Too many messages; send it again later, with the same client_msg_id.")
     sent = service.send(session.runtime.bus, session.who, **values)
     if session.version > 1:
         session.connection.send(frames.ack(sent))

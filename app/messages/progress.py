@@ -1,4 +1,4 @@
-"""The last number of each conversation that one socket has been sent. Knows neither socket nor database."""
+"""What one socket has been sent of each conversation. Knows neither socket nor database."""
 
 from uuid import UUID
 
@@ -10,8 +10,8 @@ FOLLOWED_CONVERSATIONS = 1000
 class Progress:
     """The last number of each of the user's conversations that one socket has been sent.
 
-    Delivery is held for all conversations until `begin`, for one while it is replayed from an older number, and for one
-    that waits for room in the outbox.
+    Delivery is held for all conversations until `release_all`, and for one while it is replayed or waits for room in
+    the outbox. What is announced meanwhile is remembered; the end of a hold returns it.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Progress:
         self._sent.setdefault(conversation_id, 0 if self._knows_all else seq)
 
     def release_all(self) -> dict[UUID, int]:
-        """End the hold on all. Returns what was announced meanwhile."""
+        """End the hold on all."""
         self.holds_all = False
         return self._take_announced()
 
@@ -46,7 +46,7 @@ class Progress:
         self._sent[conversation_id] = sent
 
     def release(self, conversation_id: UUID) -> dict[UUID, int]:
-        """End the hold on a conversation. Returns what was announced meanwhile."""
+        """End the hold on a conversation."""
         self._held.discard(conversation_id)
         return self._take_announced()
 
@@ -56,14 +56,14 @@ class Progress:
         self._remember(conversation_id, seq)
 
     def make_room(self) -> dict[UUID, int]:
-        """End the holds for want of room. Returns what was announced meanwhile."""
+        """End the holds for want of room."""
         if not self._waiting:
             return {}
         self._waiting.clear()
         return self._take_announced()
 
     def lacks(self, conversation_id: UUID, seq: int) -> bool:
-        """Whether the socket lacks messages up to `seq` and can be sent them now. A held conversation is remembered."""
+        """Whether the socket lacks messages up to `seq` and can be sent them now."""
         if self.holds_all or conversation_id in self._held or conversation_id in self._waiting:
             self._remember(conversation_id, seq)
             return False

@@ -1,5 +1,6 @@
 """The start of a socket: `ready`, then the messages after its cursors, then live delivery."""
 
+import math
 from itertools import islice
 from uuid import UUID
 
@@ -9,8 +10,10 @@ from app.errors import Forbidden, NotFound
 from app.messages import frames, service
 from app.messages.progress import FOLLOWED_CONVERSATIONS
 from app.messages.session import ChatSession
-from app.messages.values import MessageBatch, MessagePage, MessageView, SyncPage
+from app.messages.values import ConversationHead, MessageBatch, MessagePage, MessageView, SyncPage
 from app.observability import metrics
+from app.realtime.connection import encode
+from app.realtime.websocket import MAX_MESSAGE_BYTES
 
 READ_AT_ONCE = 50
 REPLAYED_TOGETHER = 20  # conversations of one query
@@ -28,14 +31,7 @@ def begin(session: ChatSession, caller: Authenticated, *, is_first: bool, cursor
     if is_first:
         session.progress.begin(heads)
     if session.version > 1:
-        ready = frames.ready(
-            connection_id=session.id,
-            user_id=caller.identity.user_id,
-            token_expires_in=caller.seconds_left(),
-            limits=session.limits,
-            heads=heads,
-        )
-        session.connection.send(ready)
+        _send_ready(session, caller, heads)
     if cursors:
         metrics.RESUMES.inc()
     last_seqs = {head.id: head.last_seq for head in heads}
@@ -44,6 +40,24 @@ def begin(session: ChatSession, caller: Authenticated, *, is_first: bool, cursor
         session.progress.hold(conversation_id, seq)
     session.schedule(session.progress.release_all())
     _replay(session, differing)
+
+
+def _send_ready(session: ChatSession, caller: Authenticated, heads: list[ConversationHead]) -> None:
+    limits = session.limits
+    payload = {
+        "connection_id": session.id,
+        "user_id": caller.identity.user_id,
+        "ping_interval": limits.ping_interval_seconds,
+        "token_expires_in": math.floor(max(0.0, caller.seconds_left())),
+        "limits": {
+            "messages_per_second": limits.messages_per_second,
+            "message_burst": limits.message_burst,
+            "frames_per_second": limits.frames_per_second,
+            "max_frame_bytes": MAX_MESSAGE_BYTES,
+        },
+        "conversations": heads,
+    }
+    session.connection.send(encode("ready", payload))
 
 
 def _replay(session: ChatSession, after: dict[UUID, int]) -> None:

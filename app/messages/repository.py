@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Boolean, Connection, Integer, String, Text, Uuid, bindparam, text
+from sqlalchemy import ARRAY, Boolean, Connection, DateTime, Integer, String, Text, Uuid, bindparam, text
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
@@ -17,7 +17,6 @@ from app.messages.values import MessageBatch, MessageList, MessagePage, MessageV
 from app.realtime.bus import Event
 
 Value = TypeVar("Value")
-Type = type[TypeEngine[Any]] | TypeEngine[Any]
 
 
 class AlreadySent(Conflict):
@@ -27,9 +26,30 @@ class AlreadySent(Conflict):
         super().__init__("This message is being sent by another request.")
 
 
-def statement(label: str, sql: str, **types: Type) -> PreparedStatement:
-    """A prepared statement with parameters of these types."""
-    return PreparedStatement(label, text(sql).bindparams(*(bindparam(name, type_=types[name]) for name in types)))
+_TYPES: dict[str, TypeEngine[Any]] = {
+    "after_id": Uuid(),
+    "after_seq": Integer(),
+    "after_seqs": ARRAY(Integer),
+    "before": DateTime(timezone=True),
+    "before_seq": Integer(),
+    "channel": Text(),
+    "client_msg_id": String(),
+    "content": String(),
+    "conversation_id": Uuid(),
+    "conversation_ids": ARRAY(Uuid),
+    "is_typing": Boolean(),
+    "limit": Integer(),
+    "offset": Integer(),
+    "seq": Integer(),
+    "user_id": Uuid(),
+}
+
+
+def statement(label: str, sql: str) -> PreparedStatement:
+    """A prepared statement. Its parameters have the types of their names."""
+    clause = text(sql)
+    types = (bindparam(name, type_=_TYPES[name]) for name in clause.compile().params)
+    return PreparedStatement(label, clause.bindparams(*types))
 
 
 def iso_time(column: str) -> str:
@@ -49,7 +69,6 @@ access AS (
     FROM conversations c
     WHERE c.id = :conversation_id
 )"""  # noqa: S608 - parts of this module's own
-_IDS: dict[str, Type] = {"conversation_id": Uuid, "user_id": Uuid}
 
 
 def _notified(kind: str, data: str, *, when: str) -> str:
@@ -95,10 +114,6 @@ SELECT access.id AS conversation_id, access.is_member, access.participant_ids,
     {_notified("message", "'seq', stored.seq", when="NOT stored.is_repeated")}
 FROM access LEFT JOIN stored ON true
 """,  # noqa: S608 - parts of this module's own
-    **_IDS,
-    client_msg_id=String,
-    content=String,
-    channel=Text,
 )
 
 _MESSAGE_COLUMNS = """
@@ -122,11 +137,6 @@ LEFT JOIN LATERAL (
 ) shown ON true
 ORDER BY shown.seq {direction}
 """,  # noqa: S608 - parts of this module's own
-        **_IDS,
-        after_seq=Integer,
-        before_seq=Integer,
-        offset=Integer,
-        limit=Integer,
     )
     for direction in ("ASC", "DESC")
 }
@@ -146,9 +156,6 @@ LEFT JOIN LATERAL (
 ) shown ON true
 ORDER BY start.id, shown.seq
 """,  # noqa: S608 - parts of this module's own
-    conversation_ids=ARRAY(Uuid),
-    after_seqs=ARRAY(Integer),
-    limit=Integer,
 )
 
 _MARK_READ = statement(
@@ -167,9 +174,6 @@ SELECT access.is_member, access.participant_ids, seq, read_at,
     {_notified("read", "'user_id', :user_id, 'read_at', read_at, 'last_read_seq', seq", when="seq IS NOT NULL")}
 FROM access LEFT JOIN marked ON true
 """,  # noqa: S608 - parts of this module's own
-    **_IDS,
-    seq=Integer,
-    channel=Text,
 )
 
 _SHOW_TYPING = statement(
@@ -180,9 +184,6 @@ SELECT access.is_member, access.participant_ids,
     {_notified("typing", "'user_id', :user_id, 'is_typing', :is_typing", when="access.is_member")}
 FROM access
 """,  # noqa: S608 - parts of this module's own
-    **_IDS,
-    is_typing=Boolean,
-    channel=Text,
 )
 
 
@@ -190,15 +191,11 @@ def add_message(
     connection: Connection,
     conversation_id: UUID,
     sender_id: UUID,
-    *,
     content: str,
     client_msg_id: str | None,
     channel: str | None,
 ) -> SentMessage:
-    """Store a message under its conversation's next number, or find it by its client_msg_id.
-
-    One statement checks membership, takes the number, stores the message, returns the participants, and, with a
-    `channel`, notifies it.
+    """Store a message under its conversation's next number, or find it by its client_msg_id, and notify the channel.
 
     Raises:
         NotFound, Forbidden. AlreadySent: a concurrent transaction stored it; repeat the transaction.
@@ -231,7 +228,7 @@ def list_batches(connection: Connection, after: Mapping[UUID, int], *, limit: in
 
 
 def mark_read(
-    connection: Connection, conversation_id: UUID, user_id: UUID, seq: int | None, *, channel: str | None
+    connection: Connection, conversation_id: UUID, user_id: UUID, seq: int | None, channel: str | None
 ) -> Event:
     """Move the user's read mark to `seq`, or to the end; never back, and never beyond the end. Notify the channel.
 
@@ -246,7 +243,7 @@ def mark_read(
 
 
 def show_typing(
-    connection: Connection, conversation_id: UUID, user_id: UUID, *, is_typing: bool, channel: str | None
+    connection: Connection, conversation_id: UUID, user_id: UUID, is_typing: bool, channel: str | None
 ) -> Event:
     """Notify the channel that the user is typing or not; nothing is stored. Raises NotFound, Forbidden."""
     row = execute_for(connection, _SHOW_TYPING, conversation_id, user_id, is_typing=is_typing, channel=channel)[0]

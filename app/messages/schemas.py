@@ -96,19 +96,18 @@ class Conversation(ma.Schema):
     updated_at = fields.AwareDateTime(required=True, format="iso")
 
 
-def _limit() -> Integer:
-    return _part("At most so many.", minimum=1, maximum=MAX_LIMIT, load_default=DEFAULT_LIMIT)
-
-
 def _part(description: str, *, minimum: int, maximum: int = MAX_SEQ, **options: Any) -> Integer:
     within = validate.Range(min=minimum, max=maximum)
     return Integer(validate=within, metadata={"description": description}, **options)
 
 
+_LIMIT = _part("At most so many.", minimum=1, maximum=MAX_LIMIT, load_default=DEFAULT_LIMIT)
+
+
 class ConversationQuery(Query):
     """A page of one's conversations."""
 
-    limit = _limit()
+    limit = _LIMIT
     cursor = fields.String(
         load_default=None,
         validate=validate.Length(max=MAX_CURSOR_LENGTH),
@@ -119,7 +118,7 @@ class ConversationQuery(Query):
 class MessageQuery(Query):
     """A part of a conversation: the newest, those before a number, or, oldest first, those after one."""
 
-    limit = _limit()
+    limit = _LIMIT
     offset = _part("Pass over so many of the newest.", minimum=0)
     before_seq = _part("Those before this number, newest first.", minimum=1)
     after_seq = _part("Those after this number, oldest first.", minimum=0)

@@ -1,8 +1,4 @@
-"""Reading and writing conversations.
-
-Every change is announced over the bus to the participants' sockets: at COMMIT, or after it if the bus has no part in
-the transaction. The caller does not wait for the bus.
-"""
+"""Reading and writing conversations. The bus announces every change to the participants' sockets, from COMMIT on."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -24,13 +20,13 @@ MAX_PARTICIPANTS = 20
 
 
 def begin(who: Identity, participant_ids: Sequence[UUID], equipment_id: UUID | None) -> tuple[ConversationView, bool]:
-    """Find or create the conversation of the caller and these users about this listing, and tell whether it is new.
+    """Find or create the conversation of these users about this listing, by default with its owner.
 
-    Without `participant_ids`, the other participant is the listing's owner.
+    Returns the conversation, and whether it is new.
 
     Raises:
-        InvalidInput: no other participant, too many, or an unknown user or listing. Forbidden: the conversation exists,
-            and the caller was removed from it.
+        InvalidInput: no other participant, too many, or an unknown user or listing. Forbidden: the caller was removed
+            from the conversation.
     """
     people = {who.user_id, *participant_ids}
     with transaction() as session:
@@ -66,25 +62,14 @@ def list_messages(who: Identity, conversation_id: UUID, page: MessagePage) -> Me
 def send(
     bus: Bus, who: Identity, conversation_id: UUID, *, content: str, client_msg_id: str | None = None
 ) -> SentMessage:
-    """Store a message, once for each `client_msg_id`, and announce it.
+    """Store a message, once for each `client_msg_id`, and announce it. Raises NotFound, Forbidden.
 
-    When this returns, the message is committed, or will be with the `unit_of_work()`. When it raises, it may be
-    committed, if the answer of COMMIT was lost: a repeat with the same `client_msg_id` finds the same message.
-
-    Raises:
-        NotFound, Forbidden.
+    After another error the message may be committed: a repeat with the same `client_msg_id` finds it.
     """
 
     def store() -> SentMessage:
         with single_statement() as connection:
-            return repository.add_message(
-                connection,
-                conversation_id,
-                who.user_id,
-                content=content,
-                client_msg_id=client_msg_id,
-                channel=bus.channel,
-            )
+            return repository.add_message(connection, conversation_id, who.user_id, content, client_msg_id, bus.channel)
 
     def tell() -> None:
         metrics.MESSAGES_STORED.inc()
@@ -103,24 +88,19 @@ def send(
 def mark_read(bus: Bus, who: Identity, conversation_id: UUID, seq: int | None = None) -> None:
     """Move the caller's read mark to `seq`, or to the end, and announce it. Raises NotFound, Forbidden."""
     with single_statement() as connection:
-        event = repository.mark_read(connection, conversation_id, who.user_id, seq, channel=bus.channel)
+        event = repository.mark_read(connection, conversation_id, who.user_id, seq, bus.channel)
     bus.publish(event)
 
 
 def show_typing(bus: Bus, who: Identity, conversation_id: UUID, *, is_typing: bool) -> None:
     """Announce whether the caller is typing; nothing is stored. Raises NotFound, Forbidden."""
     with single_statement() as connection:
-        event = repository.show_typing(
-            connection, conversation_id, who.user_id, is_typing=is_typing, channel=bus.channel
-        )
+        event = repository.show_typing(connection, conversation_id, who.user_id, is_typing, bus.channel)
     bus.publish(event)
 
 
 def leave_all(session: Session, user_id: UUID) -> None:
-    """Remove a user, whose row the transaction has locked, from every conversation before the user is deleted.
-
-    A conversation without participants is deleted with its messages.
-    """
+    """As `conversations.leave_all`, before the user is deleted."""
     conversations.leave_all(session, user_id)
 
 

@@ -3,6 +3,7 @@
 The identity is that of the token. Membership of a conversation is checked for every frame and delivery.
 """
 
+import math
 import time
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from app.messages import frames
 from app.messages.progress import Progress
 from app.messages.runtime import ChatRuntime
 from app.realtime.close_codes import CloseCode
-from app.realtime.connection import Connection
+from app.realtime.connection import Connection, encode
 from app.realtime.token_bucket import Allowance, TokenBucket
 from app.settings import SocketLimits
 
@@ -70,7 +71,7 @@ class ChatSession:
             self.runtime.delivery.schedule(conversation_id, seq, [self.user_id])
 
     def wait_for_frame(self) -> float:
-        """Count a frame against the socket's and the user's limits. Returns 0.0, or the seconds to wait."""
+        """Count a frame against the socket's and the user's limits; return 0.0, or the seconds to wait."""
         return self._allowance.frames.take() or (self.of_user.frames.take() if self.of_user else 0.0)
 
     def wait_for_message(self) -> float:
@@ -102,7 +103,7 @@ class ChatSession:
         elif token <= self.limits.token_warning_seconds and not self._is_warned:
             self._is_warned = True
             if self.version > 1:
-                self.connection.send(frames.token_expiring(token))
+                self.connection.send(encode("token_expiring", {"in": math.floor(token)}))
         if time.monotonic() >= self._next_ping_at:
             self._next_ping_at = time.monotonic() + self.limits.ping_interval_seconds
             self.connection.ping()

@@ -9,7 +9,7 @@ from flask import Blueprint, Flask, g, request
 from prometheus_flask_exporter import PrometheusMetrics
 from simple_websocket import ConnectionClosed
 
-from app.auth.identity import Authenticated, authenticated_by
+from app.auth.identity import authenticated_by
 from app.messages import handlers, handshake, runtime
 from app.messages.session import ChatSession
 from app.observability import metrics
@@ -43,25 +43,19 @@ def init_app(app: Flask) -> None:
 @public
 @authenticated_by(handshake.authenticate_handshake)
 def _open(ws: websocket.WebSocket) -> None:
-    """Serve one socket until it ends, in the request's greenlet and context."""
+    """Read and handle a socket's frames until it ends, in the request's greenlet and context.
+
+    Raises nothing but what kills the greenlet: gunicorn would write an HTTP error into the socket.
+    """
     limits = settings().sockets
     connection = Connection(ws, limits)
     version = 2 if request.args.get("v") == "2" else 1
     session = ChatSession(connection, runtime.current(), limits, connection_id=request_id(), version=version)
-    serve(session, g.socket_caller)
-
-
-def serve(session: ChatSession, caller: Authenticated | None) -> None:
-    """Read and handle frames until the socket ends.
-
-    Raises nothing but what kills the greenlet: gunicorn would write an HTTP error into the socket.
-    """
-    connection = session.connection
     received = 0
     session.runtime.hub.open(session)
     try:
-        if caller is not None:
-            handlers.accept(session, caller)
+        if g.socket_caller is not None:
+            handlers.accept(session, g.socket_caller)
         while not connection.is_ended_here:
             message = connection.receive(session.seconds_until_due())
             if message is not None:
@@ -78,10 +72,8 @@ def serve(session: ChatSession, caller: Authenticated | None) -> None:
         connection.abort()  # gunicorn kills a greenlet that does not end in time; nothing may be written after it
         raise
     finally:
-        user_id = session.caller.identity.user_id if session.caller else None
-        session.runtime.hub.leave(session, user_id)
         connection.finish()
-        session.runtime.hub.forget(session, user_id)
+        session.runtime.hub.forget(session, session.user_id if session.caller else None)
         _note_end(session, received)
 
 

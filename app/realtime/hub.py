@@ -1,9 +1,8 @@
-"""The open sockets of a worker, and by user those that are sent frames.
+"""The open sockets of a worker, and those of each user.
 
-Nothing here waits, so greenlets need no lock. Each socket's own outbox takes the frames for it.
+Nothing here waits, so greenlets need no lock.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from random import uniform
 from typing import Generic, Protocol, TypeVar
@@ -44,7 +43,6 @@ class Hub(Generic[Sub]):
         self._limits = limits
         self._open: set[Sub] = set()
         self._by_user: dict[UUID, set[Sub]] = {}
-        self._places: Counter[UUID] = Counter()
         self._allowances: dict[UUID, Allowance] = {}
         self.is_draining = False
         metrics.SOCKET_LIMIT.set(limits.max_sockets_per_worker)
@@ -61,12 +59,12 @@ class Hub(Generic[Sub]):
     @property
     def unauthenticated_limit_reached(self) -> bool:
         """Whether sockets without an identity have reached their part."""
-        limit = max(1, self._limits.max_sockets_per_worker // UNAUTHENTICATED_PART)
-        return len(self._open) - self._places.total() >= limit
+        unauthenticated = len(self._open) - sum(map(len, self._by_user.values()))
+        return unauthenticated >= max(1, self._limits.max_sockets_per_worker // UNAUTHENTICATED_PART)
 
     def is_full_for(self, user_id: UUID) -> bool:
-        """Whether this user has the maximum of sockets here. A socket counts until it has ended."""
-        return self._places[user_id] >= self._limits.max_sockets_per_user
+        """Whether this user has the maximum of sockets here."""
+        return len(self._by_user.get(user_id, ())) >= self._limits.max_sockets_per_user
 
     def open(self, subscriber: Sub) -> None:
         """Add a socket, after its handshake."""
@@ -77,25 +75,17 @@ class Hub(Generic[Sub]):
 
     def join(self, subscriber: Sub) -> Allowance:
         """Add a socket to its user's. Returns the allowance that all of the user's sockets share."""
-        self._places[subscriber.user_id] += 1
         self._by_user.setdefault(subscriber.user_id, set()).add(subscriber)
         return self._allowances.setdefault(subscriber.user_id, Allowance(self._limits, times=SOCKETS_WORTH_A_USER))
-
-    def leave(self, subscriber: Sub, user_id: UUID | None) -> None:
-        """Remove a socket from its user's, if it had joined. It counts until `forget`."""
-        if user_id is not None:
-            self._by_user[user_id].remove(subscriber)
-            if not self._by_user[user_id]:
-                del self._by_user[user_id]
 
     def forget(self, subscriber: Sub, user_id: UUID | None) -> None:
         """Remove a socket that has ended; `user_id` if it had joined."""
         self._open.remove(subscriber)
         metrics.OPEN_SOCKETS.set(len(self))
         if user_id is not None:
-            self._places[user_id] -= 1
-            if not self._places[user_id]:
-                del self._places[user_id], self._allowances[user_id]
+            self._by_user[user_id].remove(subscriber)
+            if not self._by_user[user_id]:
+                del self._by_user[user_id], self._allowances[user_id]
 
     def users(self) -> list[UUID]:
         """The users with a socket here."""
