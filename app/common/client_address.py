@@ -1,9 +1,11 @@
 """Client addresses, and the networks by which requests and login attempts are counted."""
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 UNKNOWN = "unknown"
+CACHED_ADDRESSES = 1024
 # RFC 7239 §6: an IPv6 address in brackets, an optional port, optional quotes around both.
 _NODE = re.compile(r'"?(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+))(?::[0-9]{1,5})?"?', re.ASCII)
 SUBSCRIBER_PREFIX_BITS = 64  # the least that a provider assigns to one subscriber (RFC 6177 §2)
@@ -19,6 +21,7 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
 
 
+@lru_cache(CACHED_ADDRESSES)
 def bare_address(node: str) -> str:
     """The address in an entry of X-Forwarded-For, without port, brackets or quotes; empty if it has none."""
     text = node.strip()
@@ -27,6 +30,7 @@ def bare_address(node: str) -> str:
     return "" if address is None else str(address)
 
 
+@lru_cache(CACHED_ADDRESSES)
 def network_of(address: str) -> str:
     """The network that an address is counted by, in at most 24 characters.
 

@@ -59,13 +59,12 @@ class BatchLoader(Generic[Key, Value]):
             # A raw greenlet does not inherit the caller's context variables.
             gevent.spawn_raw(self._read, batch)
         batch.keys[key] = None
-        timeout = Unavailable("This took too long; ask again.", retry_after_seconds=RETRY_SECONDS)
-        try:
-            with gevent.Timeout(SHARED_READ_SECONDS, timeout):
-                values: Mapping[Key, Value] = batch.values.get()
-                return values.get(key)
-        finally:
-            query_counts.add(batch.queries)
+        batch.values.wait(SHARED_READ_SECONDS)
+        query_counts.add(batch.queries)
+        if not batch.values.ready():
+            raise Unavailable("This took too long; ask again.", retry_after_seconds=RETRY_SECONDS)
+        values: Mapping[Key, Value] = batch.values.get()
+        return values.get(key)
 
     def _read(self, batch: _Batch[Key, Value]) -> None:
         self._is_idle.wait(MAX_GATHER_SECONDS)
