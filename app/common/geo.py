@@ -57,7 +57,7 @@ class BoundingBox:
         return cls(west=west, south=min(latitudes), east=before_gap, north=max(latitudes))
 
     def parts(self) -> tuple["BoundingBox", ...]:
-        """This box, or the two parts on either side of the antimeridian."""
+        """The box, or its two parts on either side of the antimeridian."""
         if self.west <= self.east:
             return (self,)
         return (
