@@ -1,10 +1,11 @@
 """SQL of moderation. A row has the fields of its schema in `app.admin.schemas`, and the version for its ETag."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Row, Select, SQLColumnExpression, Subquery, any_, func, or_, select, true
+from sqlalchemy import ColumnElement, Row, Select, SQLColumnExpression, Subquery, any_, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from app.common.paging import Page, PageRequest, Position, decode_cursor, encode_cursor, invalid_cursor
@@ -14,9 +15,7 @@ from app.models import AuditEntry, Category, Equipment, User
 
 Filters = Mapping[str, Any]
 
-_EQUIPMENT_COUNT = (
-    select(func.count()).select_from(Equipment).where(Equipment.owner_id == User.id).correlate(User).scalar_subquery()
-)
+_EQUIPMENT_COUNT = select(func.count()).select_from(Equipment).where(Equipment.owner_id == User.id).correlate(User)
 _USERS = select(
     *(User.id, User.email, User.role, User.username, User.full_name, User.created_at, User.version),
     _EQUIPMENT_COUNT.label("equipment_count"),
@@ -82,8 +81,8 @@ def get_user(session: Session, user_id: UUID) -> Row[Any]:
 
 def list_users(session: Session, filters: Filters, page: PageRequest) -> Page[Row[Any]]:
     """A page of the users, newest first, and the exact total, in one statement."""
-    matching = select(User.id, User.created_at).where(*_conditions(_USER_CONDITIONS, filters)).cte("matching")
-    return _numbered_page(session, matching, page, _USERS.where(User.id.in_(_ids_of_page(matching, page))))
+    conditions = (_USER_CONDITIONS[name](value) for name, value in filters.items())
+    return _numbered_page(session, page, select(User.id, User.created_at).where(*conditions), _USERS, User.id)
 
 
 def get_equipment(session: Session, equipment_id: UUID) -> Row[Any]:
@@ -93,22 +92,18 @@ def get_equipment(session: Session, equipment_id: UUID) -> Row[Any]:
 
 def list_equipment(session: Session, filters: Filters, page: PageRequest) -> Page[Row[Any]]:
     """A page of the listings, newest first, and the exact total, in one statement."""
-    candidates = select(Equipment.id, Equipment.created_at)
+    conditions = (_EQUIPMENT_CONDITIONS[name](value) for name, value in filters.items())
+    matching = select(Equipment.id, Equipment.created_at).where(*conditions)
     if "search" in filters:  # otherwise the owners are joined for the page alone
-        candidates = candidates.join(User, User.id == Equipment.owner_id)
-    matching = candidates.where(*_conditions(_EQUIPMENT_CONDITIONS, filters)).cte("matching")
-    return _numbered_page(session, matching, page, _EQUIPMENT.where(Equipment.id.in_(_ids_of_page(matching, page))))
+        matching = matching.join(User, User.id == Equipment.owner_id)
+    return _numbered_page(session, page, matching, _EQUIPMENT, Equipment.id)
 
 
 def list_entries(session: Session, filters: Filters, page: PageRequest) -> Page[Row[Any]]:
-    """A page of the audit log, newest first, and the exact total, in one statement.
-
-    Raises:
-        InvalidInput: the cursor is of another list.
-    """
+    """A page of the audit log, newest first, and the exact total. Raises InvalidInput for a foreign cursor."""
     scope = "audit log", *sorted(filters.items())
     position = decode_cursor(page.cursor, of_list=scope) if page.cursor else None
-    conditions = _conditions(_ENTRY_CONDITIONS, filters)
+    conditions = [_ENTRY_CONDITIONS[name](value) for name, value in filters.items()]
     counted = select(func.count().label("total")).select_from(AuditEntry).where(*conditions).subquery("counted")
     # The row after the page tells whether there is a next page.
     entries = _ENTRIES.where(*conditions).order_by(AuditEntry.id.desc()).limit(page.limit + 1).offset(page.offset)
@@ -124,12 +119,6 @@ def list_entries(session: Session, filters: Filters, page: PageRequest) -> Page[
     return Page(items=items, total=total, page=number, limit=page.limit, next_cursor=next_cursor)
 
 
-def _conditions(
-    known: Mapping[str, Callable[[Any], ColumnElement[bool]]], filters: Filters
-) -> list[ColumnElement[bool]]:
-    return [known[name](value) for name, value in filters.items()]
-
-
 def _entry_id(position: Position) -> int:
     try:
         return int(position.id)
@@ -137,17 +126,14 @@ def _entry_id(position: Position) -> int:
         raise invalid_cursor() from error
 
 
-def _ids_of_page(matching: CTE, page: PageRequest) -> Select[UUID]:
-    newest_first = matching.c.created_at.desc(), matching.c.id
-    return select(matching.c.id).order_by(*newest_first).limit(page.limit).offset(page.offset)
-
-
 def _numbered_page(
-    session: Session, matching: CTE, page: PageRequest, details: Select[*tuple[Any, ...]]
+    session: Session, page: PageRequest, matching: Select[UUID, datetime], details: Select[*tuple[Any, ...]], key: Any
 ) -> Page[Row[Any]]:
-    """A page with these details, and the number of matches, which are looked up once for both."""
-    counted = select(func.count().label("total")).select_from(matching).subquery("counted")
-    shown = details.subquery("shown")
+    """A page of the details of the matches, newest first, and the exact total; the matches are read once for both."""
+    matches = matching.cte("matching")
+    counted = select(func.count().label("total")).select_from(matches).subquery("counted")
+    ids = select(matches.c.id).order_by(matches.c.created_at.desc(), matches.c.id)
+    shown = details.where(key.in_(ids.limit(page.limit).offset(page.offset))).subquery("shown")
     items, total = _rows_and_total(session, counted, shown, shown.c.created_at.desc(), shown.c.id)
     return Page(items=items, total=total, page=page.page, limit=page.limit, next_cursor=None)
 

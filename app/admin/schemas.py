@@ -104,23 +104,18 @@ class _NumberedPage(ma.Schema):
     per_page = fields.Integer(required=True, attribute="limit")
 
 
-class UserPage(_NumberedPage):
-    """A page of the users."""
-
-    users = fields.List(fields.Nested(User), required=True, attribute="items")
+def _items(item: type[ma.Schema]) -> fields.List[Any]:
+    return fields.List(fields.Nested(item), required=True, attribute="items")
 
 
-class ModeratedEquipmentPage(_NumberedPage):
-    """A page of the listings."""
-
-    equipment = fields.List(fields.Nested(ModeratedEquipment), required=True, attribute="items")
-
-
-class AuditLogPage(_NumberedPage):
-    """A page of the audit log."""
-
-    entries = fields.List(fields.Nested(AuditLogEntry), required=True, attribute="items")
-    next_cursor = fields.String(required=True, allow_none=True)
+UserPage = _NumberedPage.from_dict({"users": _items(User)}, name="UserPage")
+ModeratedEquipmentPage = _NumberedPage.from_dict(
+    {"equipment": _items(ModeratedEquipment)}, name="ModeratedEquipmentPage"
+)
+AuditLogPage = _NumberedPage.from_dict(
+    {"entries": _items(AuditLogEntry), "next_cursor": fields.String(required=True, allow_none=True)},
+    name="AuditLogPage",
+)
 
 
 class _NumberedPageQuery(Query):
@@ -135,10 +130,8 @@ class _NumberedPageQuery(Query):
 
 
 def _search(where: str) -> Text:
-    return Text(
-        max_length=MAX_SEARCH_LENGTH,
-        metadata={"description": f"A part of {where}, in any case, without wildcards."},
-    )
+    description = f"A part of {where}, in any case, without wildcards."
+    return Text(max_length=MAX_SEARCH_LENGTH, metadata={"description": description})
 
 
 class UserQuery(_NumberedPageQuery):
@@ -184,7 +177,7 @@ class AuditLogQuery(_NumberedPageQuery):
     until = Moment(metadata={"description": "Changes before this time."})
 
     @ma.validates_schema
-    def what_goes_together(self, data: dict[str, Any], **_: Any) -> None:
+    def check_combination(self, data: dict[str, Any], **_: Any) -> None:
         """Refuse two ways of paging, and an empty period."""
         if "page" in data and "cursor" in data:
             raise ValidationError("Give either page or cursor.", "cursor")

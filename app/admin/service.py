@@ -63,10 +63,7 @@ def change_role(identity: Identity, user_id: UUID, role: Role, *, only_if: Preco
 
 
 def delete_user(identity: Identity, user_id: UUID, *, only_if: Precondition) -> None:
-    """Delete a user. Raises PreconditionFailed, and as `users.service.lock_for_role_change`.
-
-    The version that a condition names counts the listings, which are deleted with the user.
-    """
+    """Delete a user and the listings. Raises PreconditionFailed, and as `users.service.lock_for_role_change`."""
     with transaction() as session:
         user = users.lock_for_role_change(session, identity.user_id, user_id, None)
         _check(session, user_id, only_if)
