@@ -28,7 +28,7 @@ class Action(StrEnum):
 
 
 Details = Mapping[str, str | int | bool | None]
-OPERATOR = None  # the actor of a command: a shell on the server has no user id
+OPERATOR = None  # the actor of a command, which has neither a user id nor a request id
 
 
 def changed_fields(values: Mapping[str, object]) -> Details:
@@ -52,7 +52,7 @@ def record(
     session.execute(
         insert(AuditEntry).values(
             actor_id=actor_id,
-            request_id=current_request_id.get(),
+            request_id=None if actor_id is OPERATOR else current_request_id.get(),
             action=action.value,
             subject_id=subject_id,
             before=dict(before) if before is not None else None,
