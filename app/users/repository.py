@@ -24,10 +24,7 @@ def get_version(session: Session, user_id: UUID) -> int:
 
 
 def lock_user(session: Session, user_id: UUID) -> User:
-    """One user, whose row and profiles no other transaction changes until this one ends. Raises NotFound.
-
-    Other transactions may still insert rows that refer to the user.
-    """
+    """Lock a user and the profiles against changes, but not against new rows that refer to them. Raises NotFound."""
     return existing(session.get(User, user_id, with_for_update={"key_share": True}), "user")
 
 
@@ -52,7 +49,7 @@ def get_id_by_email(session: Session, email: str) -> UUID:
 def lock_with_admins(session: Session, user_id: UUID) -> tuple[User | None, set[UUID]]:
     """Lock a user, if it exists, and all admins; return the user and the ids of the admins.
 
-    One statement takes all these locks, in one order, so that two such transactions cannot deadlock. It waits for a
+    One statement takes the locks in the order of the ids, so two such transactions cannot deadlock. It waits for a
     change in progress, and then reads its result.
     """
     wanted = select(User).where(or_(User.id == user_id, User.role == Role.ADMIN)).order_by(User.id)

@@ -29,7 +29,7 @@ def get(user_id: UUID) -> User:
 
 
 def version(user_id: UUID) -> int:
-    """A user's version, which changes with the row. Raises NotFound."""
+    """A user's version. Raises NotFound."""
     with transaction() as session:
         return repository.get_version(session, user_id)
 
@@ -37,8 +37,7 @@ def version(user_id: UUID) -> int:
 def change(identity: Identity, user_id: UUID, values: Mapping[str, Any], *, only_if: Precondition) -> User:
     """Change the given fields of a user. The audit log records a change of another user's account.
 
-    Raises:
-        Forbidden, NotFound, PreconditionFailed, UsernameTaken.
+    Raises Forbidden, NotFound, PreconditionFailed, UsernameTaken.
     """
     if not can_change(identity, user_id):
         raise Forbidden("You may change only your own account.")
@@ -55,8 +54,7 @@ def change(identity: Identity, user_id: UUID, values: Mapping[str, Any], *, only
 def promote(email: str, role: Role) -> User:
     """Give the user with this verified e-mail a role, as an operator.
 
-    Raises:
-        NotFound. Conflict: the last admin would lose the role.
+    Raises NotFound, Conflict (the last admin would lose the role).
     """
     with transaction() as session:
         user_id = repository.get_id_by_email(session, email)
@@ -68,11 +66,8 @@ def lock_for_role_change(session: Session, actor_id: UUID | None, user_id: UUID,
     """Lock a user and all admins, for `give_role`, or, with None, for `delete`.
 
     No row that refers to the user is added meanwhile. The actor's role is read again: it may have changed since the
-    request began.
-
-    Raises:
-        NotFound. Forbidden: the actor is no longer an admin. Conflict: the actor, or the last admin, would lose the
-            role.
+    request began. Raises NotFound, Forbidden (the actor is no longer an admin), Conflict (the actor, or the last admin,
+    would lose the role).
     """
     user, admin_ids = repository.lock_with_admins(session, user_id)
     if actor_id is not None and actor_id not in admin_ids:
@@ -87,7 +82,7 @@ def lock_for_role_change(session: Session, actor_id: UUID | None, user_id: UUID,
 
 
 def give_role(session: Session, actor_id: UUID | None, user: User, role: Role) -> None:
-    """Give a locked user a role and record it; the user's own role again changes nothing."""
+    """Give a locked user a role, with an audit entry. An equal role writes nothing."""
     if user.role is role:
         return
     before, after = {"role": user.role.value}, {"role": role.value}
@@ -96,7 +91,7 @@ def give_role(session: Session, actor_id: UUID | None, user: User, role: Role) -
 
 
 def delete(session: Session, actor_id: UUID | None, user: User) -> None:
-    """Delete a locked user with personal data and listings, and record it. Messages to other users stay."""
+    """Delete a locked user with personal data and listings, with an audit entry. Messages to other users stay."""
     before = {"role": user.role.value, "username": user.username}
     repository.delete_user(session, user.id)
     audit.record(session, actor_id, Action.USER_DELETED, user.id, before=before)
@@ -122,9 +117,7 @@ def save_owner_profile(
     """Save the caller's owner profile.
 
     With `OwnerSignup.OPEN` this makes a renter an owner. With `APPROVAL` an admin gives the role later.
-
-    Raises:
-        PreconditionFailed. NotFound: the caller was deleted.
+    Raises PreconditionFailed, NotFound (the caller was deleted).
     """
     with transaction() as session:
         # The user before the profile, in the order that a deletion locks them.
@@ -145,11 +138,7 @@ def get_renter_profile(identity: Identity) -> RenterProfile:
 
 
 def save_renter_profile(identity: Identity, values: Mapping[str, Any], *, only_if: Precondition) -> RenterProfile:
-    """Save the given fields of the caller's renter profile.
-
-    Raises:
-        PreconditionFailed. NotFound: the caller was deleted.
-    """
+    """Save the given fields of the caller's renter profile. Raises PreconditionFailed, NotFound (a deleted caller)."""
     with transaction() as session:
         repository.lock_user(session, identity.user_id)
         profile = repository.find_renter_profile(session, identity.user_id)
