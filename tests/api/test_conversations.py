@@ -11,7 +11,7 @@ from sqlalchemy import delete, update
 from werkzeug.test import TestResponse
 
 from app.db.session import transaction
-from app.models import Conversation, ConversationParticipant, User
+from app.models import Conversation, ConversationParticipant
 from tests.support import UNKNOWN_ID
 from tests.support.assertions import assert_error, problems, refused_fields
 from tests.support.rows import EPOCH, Person, add_equipment, add_user, count_rows
@@ -163,19 +163,6 @@ class TestOne:
         assert client.delete(f"/api/v1/equipment/{equipment_id}", headers=owner.headers).status_code == 204
         assert ada.conversation(talk)["equipment_id"] is None
         assert ada.send(talk)["seq"] == 2
-
-    def test_a_deleted_sender_leaves_the_messages_without_a_name(self, ada: ChatUser, ben: ChatUser, talk: str) -> None:
-        ben.send(talk, "Yours is gone by Monday", client_msg_id="1")
-        with transaction() as session:
-            session.execute(delete(User).where(User.id == ben.uuid))
-        shown = ada.conversation(talk)
-        assert [one["user_id"] for one in shown["participants"]] == [ada.id]
-        assert shown["unread_count"] == 1
-        assert ada.messages(talk) == [shown["last_message"]]
-        assert (shown["last_message"]["sender_id"], shown["last_message"]["sender_name"]) == (None, None)
-        assert shown["last_message"]["content"] == "Yours is gone by Monday"
-        assert ada.send(talk)["seq"] == 2
-        assert ada.conversations() == [talk]
 
 
 REQUESTS: list[Callable[[ChatUser, str], TestResponse]] = [

@@ -129,11 +129,6 @@ class TestDisguises:
         assert logins.judged() == MAX_FAILURES
         assert logins.attempt(email, PASSWORD, "2001:db8:0:2::1").status_code == 200
 
-    @pytest.mark.attack("logins")
-    def test_an_ipv4_address_written_as_ipv6_is_the_same(self, logins: Logins, email: str) -> None:
-        logins.fail(MAX_FAILURES, email)
-        assert_refused(logins.attempt(email, PASSWORD, f"::ffff:{HOME}"))
-
 
 class TestManyAddresses:
     @pytest.mark.attack("logins")

@@ -171,9 +171,3 @@ class TestLinks:
         add_equipment(owner.id)
         answer = client.get(f"{API}?page=900")
         assert client.get(self.links(answer)["prev"]).json["items"]  # type: ignore[index]
-
-    def test_behind_a_cursor_there_is_only_on(self, client: FlaskClient, owner: Person) -> None:
-        for _ in range(3):
-            add_equipment(owner.id)
-        following = self.links(client.get(f"{API}?limit=1"))["next"]
-        assert self.links(client.get(following)).keys() == {"next"}

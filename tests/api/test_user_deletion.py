@@ -60,16 +60,16 @@ def test_others_keep_what_was_written_to_them_without_its_sender(
 ) -> None:
     owning = chat_user(client, owner)
     talk = ada.begin(owning, equipment_id=add_equipment(owner.id))
-    owning.send(talk, "Yours is gone by Monday")
     ada.send(talk, "Fine")
+    owning.send(talk, "Yours is gone by Monday")
 
     assert delete_user(client, admin, owner.id).status_code == 204
 
     newest, oldest = ada.messages(talk)
-    assert (oldest["sender_id"], oldest["sender_name"]) == (None, None)
-    assert (oldest["content"], newest["sender_id"]) == ("Yours is gone by Monday", ada.id)
+    assert (newest["sender_id"], newest["sender_name"]) == (None, None)
+    assert (newest["content"], oldest["sender_id"]) == ("Yours is gone by Monday", ada.id)
     shown = ada.conversation(talk)
-    assert shown["equipment_id"] is None
+    assert (shown["equipment_id"], shown["unread_count"], shown["last_message"]) == (None, 1, newest)
     assert [one["user_id"] for one in shown["participants"]] == [ada.id]
     assert ada.conversations() == [talk]
     assert ada.send(talk, "Anybody there?")["seq"] == 3
