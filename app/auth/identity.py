@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import MissingAuthorizationError, ResourceProtector
@@ -24,9 +24,8 @@ from app.auth.principal import Identity
 from app.auth.tokens import TokenVerifier
 from app.errors import AmbiguousCredentials, Unauthenticated
 from app.settings import Settings
-from app.web.access import is_public
+from app.web.access import View, is_public
 
-View = TypeVar("View", bound=Callable[..., Any])
 # RFC 9110 §11.4: a scheme, spaces, credentials. Authlib also splits at tabs and other white space.
 _CREDENTIALS = re.compile(r"[A-Za-z]+ +[!-~]")
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 from uuid import UUID
 
 import orjson
@@ -30,6 +30,7 @@ from app.common import strict_json
 from app.db.session import delete_in_batches, unit_of_work
 from app.errors import Conflict, IdempotencyKeyReused, MalformedRequest, NotFound, TooManyRequests
 from app.models import IdempotencyKey
+from app.web.access import View
 from app.web.json import read_body
 
 HEADER, REPLAYED = "Idempotency-Key", "Idempotent-Replayed"
@@ -48,8 +49,6 @@ _ESCAPED = re.compile(r"\\(.)")
 _CLAIM = text("SELECT pg_try_advisory_xact_lock(:lock) FROM users WHERE id = :user_id FOR KEY SHARE").bindparams(
     bindparam("lock", type_=BigInteger), bindparam("user_id", type_=Uuid)
 )
-
-View = TypeVar("View", bound=Callable[..., Any])
 
 
 def idempotent(view: View) -> View:

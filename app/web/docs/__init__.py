@@ -30,7 +30,7 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-WHAT_THEY_CAN_DO = {
+ACCOUNT_DESCRIPTIONS = {
     "renter": "Finds gear, and writes to its owner.",
     "owner": "Lists gear with photos, and answers renters.",
     "admin": "Moderates users, listings and categories; reads the audit log.",
@@ -44,7 +44,7 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(blueprint)
 
 
-# An empty path is this one, too: else it is answered with a redirect to whatever host the client says this is.
+# Serves an empty path, too, for which Werkzeug would redirect to the host that the client names.
 @blueprint.get("/", strict_slashes=False)
 @public
 def first_page() -> Response:
@@ -53,7 +53,7 @@ def first_page() -> Response:
         return jsonify(ENTRANCES)
     if best_match(("text/html", JSON)) == JSON:
         return vary_by_accept(jsonify(ENTRANCES))
-    # The port is the listener's own; what the client calls this host is not repeated.
+    # The listener's own port, not one that the client names.
     return vary_by_accept(_page("first.html", port=request.environ["SERVER_PORT"]))
 
 
@@ -89,7 +89,7 @@ def asset(name: str) -> Response:
 
 
 def _page(template: str, **values: Any) -> Response:
-    accounts = [(account, WHAT_THEY_CAN_DO.get(account.name, "")) for account in settings().demo_accounts]
+    accounts = [(account, ACCOUNT_DESCRIPTIONS.get(account.name, "")) for account in settings().demo_accounts]
     page = make_response(render_template(template, accounts=accounts, **values))
     page.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return page

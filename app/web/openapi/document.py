@@ -1,7 +1,7 @@
 """Completes flask-smorest's document with what follows from a route's method and marks."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import cached_property
 from hashlib import blake2b
@@ -55,11 +55,10 @@ def complete(document: dict[str, Any], app: Flask) -> dict[str, Any]:
         for rule in app.url_map.iter_rules()
         for method in rule.methods or ()
     }
-    for path, method, operation in operations(document):
-        endpoint = endpoints[path, method]
-        view = app.view_functions[endpoint]
-        _complete_operation(operation, document["paths"][path], view, endpoint, method.upper())
-    for item in document["paths"].values():
+    for path, item in document["paths"].items():
+        for method in METHODS & item.keys():
+            endpoint = endpoints[path, method]
+            _complete_operation(item[method], item, app.view_functions[endpoint], endpoint, method.upper())
         for parameter in item.get("parameters", ()):
             parameter.update(_EXAMPLES["path_parameters"][parameter["name"]])
     _complete_components(document)
@@ -70,19 +69,18 @@ def complete(document: dict[str, Any], app: Flask) -> dict[str, Any]:
     return document | {"servers": BASE["servers"]}
 
 
-def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Each path, method (in lower case) and operation of a document."""
-    for path, item in document["paths"].items():
-        for method in METHODS & item.keys():
-            yield path, method, item[method]
-
-
 def _complete_operation(
     operation: dict[str, Any], item: dict[str, Any], view: Callable[..., Any], endpoint: str, method: str
 ) -> None:
     operation.setdefault("operationId", _operation_id(endpoint))
     operation["summary"] = operation["summary"].rstrip(".")
-    operation["description"] = " ".join(_in_words(operation.get("description"), view, endpoint))
+    access = "For admins." if endpoint.startswith("admin.") else "Needs an access token."
+    sentences = (
+        operation.get("description"),
+        "Open to everyone." if is_public(view) else access,
+        "Has a rate limit of its own." if hasattr(view, "rate_limit") else None,
+    )
+    operation["description"] = " ".join(filter(None, sentences))
     if is_public(view):
         operation["security"] = []
     _complete_parameters(operation, view, method)
@@ -92,8 +90,8 @@ def _complete_operation(
     answers = {str(status): answer for status, answer in operation["responses"].items() if int(status) <= MAX_SUCCESS}
     for answer in answers.values():
         _complete_success(answer, view, method, is_of_a_list=is_of_a_list)
-    declared = [int(status) for status in operation["responses"] if int(status) > MAX_SUCCESS]
-    errors = sorted({*declared, *_errors(operation, item, view, method)})
+    declared = {int(status) for status in operation["responses"] if int(status) > MAX_SUCCESS}
+    errors = sorted(declared.union(_errors(operation, item, view, method)))
     if method in READS:
         answers["304"] = not_modified()
     operation["responses"] = answers | {str(status): error_reference(status) for status in errors}
@@ -104,17 +102,6 @@ def _operation_id(endpoint: str) -> str:
     slice_name, _, function = endpoint.rpartition(".")
     first, *more = f"admin_{function}".split("_") if slice_name == "admin" else function.split("_")
     return first + "".join(map(str.title, more))
-
-
-def _in_words(more: str | None, view: Callable[..., Any], endpoint: str) -> Iterator[str]:
-    if more:
-        yield more
-    if is_public(view):
-        yield "Open to everyone."
-    else:
-        yield "For admins." if endpoint.startswith("admin.") else "Needs an access token."
-    if hasattr(view, "rate_limit"):
-        yield "Has a rate limit of its own."
 
 
 def _complete_parameters(operation: dict[str, Any], view: Callable[..., Any], method: str) -> None:
@@ -182,7 +169,8 @@ def _complete_components(document: dict[str, Any]) -> None:
     schemas = components["schemas"]
     schemas.pop("PaginationMetadata", None)  # flask-smorest's own, for a header that is not sent here
     schemas[ERROR_SCHEMA]["properties"]["code"]["enum"] = sorted(set().union(*codes_by_status().values()))
-    bodies = [operation["requestBody"] for _, _, operation in operations(document) if "requestBody" in operation]
+    operations = [item[method] for item in document["paths"].values() for method in METHODS & item.keys()]
+    bodies = [operation["requestBody"] for operation in operations if "requestBody" in operation]
     for body in bodies:  # one without a required member may be left out
         name = body["content"][JSON]["schema"]["$ref"].rpartition("/")[2]
         body["required"] = bool(schemas[name].get("required"))
