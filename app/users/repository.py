@@ -1,16 +1,18 @@
 """SQL of users and their profiles."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from app.common.email import is_same_email
 from app.db.session import translate_integrity_errors
 from app.errors import NotFound, UsernameTaken, existing
 from app.models import OwnerProfile, RenterProfile, Role, User
+
+Profile = TypeVar("Profile", OwnerProfile, RenterProfile)
 
 
 def get_user(session: Session, user_id: UUID) -> User:
@@ -57,21 +59,11 @@ def lock_with_admins(session: Session, user_id: UUID) -> tuple[User | None, set[
     return found.get(user_id), {user.id for user in found.values() if user.role is Role.ADMIN}
 
 
-def set_role(session: Session, user_id: UUID, role: Role) -> None:
-    """Change the role of a locked user."""
-    session.execute(update(User).where(User.id == user_id).values(role=role))
-
-
 def delete_user(session: Session, user_id: UUID) -> None:
     """Delete a user. Each foreign key says whether rows that refer to the user are deleted or kept."""
     session.execute(delete(User).where(User.id == user_id))
 
 
-def find_owner_profile(session: Session, user_id: UUID) -> OwnerProfile | None:
-    """The owner profile with its user, or None before it is first saved."""
-    return session.get(OwnerProfile, user_id)
-
-
-def find_renter_profile(session: Session, user_id: UUID) -> RenterProfile | None:
-    """The renter profile, or None before it is first saved."""
-    return session.get(RenterProfile, user_id)
+def find_profile(session: Session, kind: type[Profile], user_id: UUID) -> Profile | None:
+    """A profile of a user, or None before it is first saved."""
+    return session.get(kind, user_id)

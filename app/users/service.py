@@ -86,7 +86,7 @@ def give_role(session: Session, actor_id: UUID | None, user: User, role: Role) -
     if user.role is role:
         return
     before, after = {"role": user.role.value}, {"role": role.value}
-    repository.set_role(session, user.id, role)
+    repository.save(session, user, {"role": role})
     audit.record(session, actor_id, Action.USER_ROLE_CHANGED, user.id, before=before, after=after)
 
 
@@ -105,7 +105,7 @@ def owner_profile_version(profile: OwnerProfile) -> str:
 def get_owner_profile(identity: Identity) -> OwnerProfile:
     """The caller's owner profile. Raises NotFound before it is first saved."""
     with transaction() as session:
-        profile = repository.find_owner_profile(session, identity.user_id)
+        profile = repository.find_profile(session, OwnerProfile, identity.user_id)
     if profile is None:
         raise NotFound("There is no owner profile yet; save one to become an owner.")
     return profile
@@ -122,7 +122,7 @@ def save_owner_profile(
     with transaction() as session:
         # The user before the profile, in the order that a deletion locks them.
         user = repository.lock_user(session, identity.user_id)
-        profile = repository.find_owner_profile(session, identity.user_id)
+        profile = repository.find_profile(session, OwnerProfile, identity.user_id)
         only_if.check(None if profile is None else owner_profile_version(profile))
         if signup is OwnerSignup.OPEN and user.role is Role.RENTER:
             user.role = Role.OWNER
@@ -134,14 +134,14 @@ def save_owner_profile(
 def get_renter_profile(identity: Identity) -> RenterProfile:
     """The caller's renter profile, which is empty before it is first saved."""
     with transaction() as session:
-        return repository.find_renter_profile(session, identity.user_id) or _empty_profile(identity.user_id)
+        return repository.find_profile(session, RenterProfile, identity.user_id) or _empty_profile(identity.user_id)
 
 
 def save_renter_profile(identity: Identity, values: Mapping[str, Any], *, only_if: Precondition) -> RenterProfile:
     """Save the given fields of the caller's renter profile. Raises PreconditionFailed, NotFound (a deleted caller)."""
     with transaction() as session:
         repository.lock_user(session, identity.user_id)
-        profile = repository.find_renter_profile(session, identity.user_id)
+        profile = repository.find_profile(session, RenterProfile, identity.user_id)
         shown = profile or _empty_profile(identity.user_id)
         only_if.check(str(shown.version))
         if not values:
