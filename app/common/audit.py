@@ -55,7 +55,7 @@ def record(
             request_id=None if actor_id is OPERATOR else current_request_id.get(),
             action=action.value,
             subject_id=subject_id,
-            before=dict(before) if before is not None else None,
-            after=dict(after) if after is not None else None,
+            before=before,
+            after=after,
         )
     )

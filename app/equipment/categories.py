@@ -68,7 +68,7 @@ def create(identity: Identity, *, name: str, parent_id: UUID | None) -> Category
     Raises InvalidInput (the parent is unknown), Conflict (a sibling has its name, or the tree is full or too deep).
     """
     with transaction() as session:
-        tree = _lock(session)
+        tree = _tree(session, lock=True)
         if len(tree) >= repository.MAX_CATEGORIES:
             raise Conflict(f"There are {repository.MAX_CATEGORIES} categories, and that is the most there can be.")
         _check_depth(tree, parent_id, height=1)
@@ -85,7 +85,7 @@ def change(identity: Identity, category_id: UUID, changes: Mapping[str, Any], *,
     PreconditionFailed, Conflict (the parent is a descendant).
     """
     with transaction() as session:
-        tree = _lock(session)
+        tree = _tree(session, lock=True)
         before = existing(tree.get(category_id), "category")
         only_if.check(before.version)
         if all(getattr(before, name) == value for name, value in changes.items()):
@@ -104,19 +104,16 @@ def delete(identity: Identity, category_id: UUID, *, only_if: Precondition) -> N
     Raises NotFound, PreconditionFailed, Conflict (it has listings or child categories).
     """
     with transaction() as session:
-        before = existing(_lock(session).get(category_id), "category")
+        before = existing(_tree(session, lock=True).get(category_id), "category")
         only_if.check(before.version)
         repository.delete_category(session, category_id)
         audit.record(session, identity.user_id, Action.CATEGORY_DELETED, category_id, before=_details(before))
 
 
-def _lock(session: Session) -> Tree:
-    repository.lock_categories(session)
-    return _tree(session)
-
-
-def _tree(session: Session) -> Tree:
+def _tree(session: Session, *, lock: bool = False) -> Tree:
     """Every category by id, ordered by name."""
+    if lock:
+        repository.lock_categories(session)
     nodes = {row.id: CategoryNode(**row._mapping) for row in repository.list_categories(session)}
     for node in nodes.values():
         if node.parent_id in nodes:

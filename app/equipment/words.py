@@ -25,7 +25,7 @@ def word_values(text: str) -> dict[str, str]:
     words = split_words(text)
     if words:
         words[-1] = f"'{words[-1]}':*"
-    return {_name(number): word for number, word in enumerate(words)}
+    return {f"word_{number}": word for number, word in enumerate(words)}
 
 
 def tsquery(count: int) -> ColumnElement[Any]:
@@ -36,17 +36,13 @@ def tsquery(count: int) -> ColumnElement[Any]:
     """
     if not count:
         return _EMPTY
-    *whole, last = (bindparam(_name(number), type_=String()) for number in range(count))
+    *whole, last = (bindparam(f"word_{number}", type_=String()) for number in range(count))
     prefix = _either(func.to_tsquery, last)
     if not whole:
         return prefix
     terms = [_unless_stop_word(word, func.phraseto_tsquery, _either(func.phraseto_tsquery, word)) for word in whole]
     terms.append(_unless_stop_word(last, func.to_tsquery, prefix))
     return reduce(lambda left, right: left.op("&&", return_type=TSQUERY())(right), terms)
-
-
-def _name(number: int) -> str:
-    return f"word_{number}"
 
 
 def _unless_stop_word(word: ColumnElement[str], parse: Callable[..., Any], term: ColumnElement[Any]) -> Any:
