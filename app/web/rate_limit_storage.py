@@ -6,17 +6,18 @@ away at the same time, and takes a Redis that refuses writes for one that has re
 """
 
 import time
-from collections import OrderedDict
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import redis
 import structlog
+from cachetools import TLRUCache
 from gevent import Timeout
 from limits.storage import Storage
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-MAX_WINDOWS = 100_000
+MAX_WINDOWS = 20_000  # more would make the removal of ended windows a noticeable pause
 # For the whole of one count: a free connection, name resolution, connect, response.
 TIMEOUT_SECONDS = 1.0
 # How often one request tries whether Redis is back. Longer than the timeout: requests that began before the failure
@@ -28,7 +29,8 @@ KEY_PREFIX = "gearyard:limits:"
 log = structlog.get_logger(__name__)
 
 
-class Window(NamedTuple):
+@dataclass(slots=True)
+class Window:
     """The requests counted in a window, and its end by `time.monotonic`."""
 
     requests: int
@@ -36,32 +38,36 @@ class Window(NamedTuple):
 
 
 class MemoryWindows(Storage):
-    """Counts of one worker, in at most `max_windows` windows; the oldest are dropped first."""
+    """Counts of one worker, in at most `max_windows` windows; the least recently used are dropped first."""
 
     STORAGE_SCHEME = ["gearyard+memory"]  # noqa: RUF012 - declared so by the base class
     base_exceptions = Exception
 
     def __init__(self, uri: str | None = None, *, max_windows: int = MAX_WINDOWS, **options: Any) -> None:
         super().__init__(uri, **options)
-        self._max_windows = max_windows
-        self._windows: OrderedDict[str, Window] = OrderedDict()
+        self._windows: TLRUCache[str, Window] = TLRUCache(
+            max_windows, ttu=lambda _key, window, _now: window.ends_at, timer=time.monotonic
+        )
 
     def __len__(self) -> int:
         return len(self._windows)
 
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """Add to the count of a window, which begins now if there is none, and return the count."""
-        window = self._find(key) or Window(0, time.monotonic() + expiry)
-        return self._store(key, Window(window.requests + amount, window.ends_at))
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = Window(0, time.monotonic() + expiry)
+        window.requests += amount
+        return window.requests
 
     def get(self, key: str) -> int:
         """Return the count of a window."""
-        window = self._find(key)
+        window = self._windows.get(key)
         return window.requests if window else 0
 
     def get_expiry(self, key: str) -> float:
         """Return the end of a window, in seconds since the epoch."""
-        window = self._find(key)
+        window = self._windows.get(key)
         return time.time() + (window.ends_at - time.monotonic() if window else 0)
 
     def check(self) -> bool:
@@ -77,26 +83,6 @@ class MemoryWindows(Storage):
     def clear(self, key: str) -> None:
         """Delete one window."""
         self._windows.pop(key, None)
-
-    def _find(self, key: str) -> Window | None:
-        window = self._windows.get(key)
-        if window is not None and window.ends_at <= time.monotonic():
-            del self._windows[key]
-            return None
-        return window
-
-    def _store(self, key: str, window: Window) -> int:
-        if key not in self._windows:
-            self._make_room()
-        self._windows[key] = window
-        return window.requests
-
-    def _make_room(self) -> None:
-        # Up to two ended windows go for each one that begins: they do not accumulate, and no request pays for a sweep.
-        for _ in range(2):
-            oldest = next(iter(self._windows.values()), None)
-            if oldest and (oldest.ends_at <= time.monotonic() or len(self) >= self._max_windows):
-                self._windows.popitem(last=False)
 
 
 class RedisWindows(MemoryWindows):
@@ -142,7 +128,7 @@ class RedisWindows(MemoryWindows):
         try:
             with Timeout(TIMEOUT_SECONDS):
                 count, milliseconds = self._increment(keys=[KEY_PREFIX + key], args=[int(expiry), amount])
-            window = Window(int(count), time.monotonic() + int(milliseconds) / 1000)
+            self._windows[key] = Window(int(count), time.monotonic() + int(milliseconds) / 1000)
         # Any error, such as one in name resolution or a response of another type: no request fails for its count.
         except (Exception, Timeout) as error:  # noqa: BLE001
             if self._retry_at is None:
@@ -152,4 +138,4 @@ class RedisWindows(MemoryWindows):
         if is_retry:
             log.warning("rate_limits_redis_back")
             self._retry_at = None
-        return self._store(key, window)
+        return int(count)
