@@ -104,14 +104,10 @@ BUS_LAG = Histogram(
 )
 
 # A rate needs a first value to grow from, so every label of a fixed set starts at 0.
-for _counter, _values in (
-    (KEY_FETCHES, (CallOutcome.OK, CallOutcome.FAILED)),
-    (FRAMES_RECEIVED, (*FRAME_TYPES_RECEIVED, OTHER)),
-    (FRAMES_SENT, (*FRAME_TYPES_SENT, OTHER)),
-    (SOCKET_ENDS, (*STANDARD_CLOSE_CODES, *OWN_CLOSE_CODES, OTHER)),
-):
-    for _value in _values:
-        _counter.labels(_value)
+_key_fetches = {outcome: KEY_FETCHES.labels(outcome) for outcome in (CallOutcome.OK, CallOutcome.FAILED)}
+_frames_received = {kind: FRAMES_RECEIVED.labels(kind) for kind in (*FRAME_TYPES_RECEIVED, OTHER)}
+_frames_sent = {kind: FRAMES_SENT.labels(kind) for kind in (*FRAME_TYPES_SENT, OTHER)}
+_socket_ends = {code: SOCKET_ENDS.labels(code) for code in (*STANDARD_CLOSE_CODES, *OWN_CLOSE_CODES, OTHER)}
 
 
 @cache
@@ -122,7 +118,7 @@ def _minimum_of_workers(name: str, help_text: str) -> prometheus_client.Gauge:
 
 def count_key_fetch(*, is_ok: bool) -> None:
     """Count a fetch of the signing keys, and record the time of a successful one."""
-    KEY_FETCHES.labels(CallOutcome.OK if is_ok else CallOutcome.FAILED).inc()
+    _key_fetches[CallOutcome.OK if is_ok else CallOutcome.FAILED].inc()
     if is_ok:
         help_text = "Time at which the oldest signing keys of any worker were fetched."
         _minimum_of_workers(KEYS_FETCHED_AT, help_text).set(time.time())
@@ -136,17 +132,17 @@ def set_bus_connected(is_connected: bool) -> None:
 
 def count_frame_received(kind: str) -> None:
     """Count a frame of a client by its type; an unknown type or an unreadable frame counts as `other`."""
-    FRAMES_RECEIVED.labels(kind if kind in FRAME_TYPES_RECEIVED else OTHER).inc()
+    _frames_received.get(kind, _frames_received[OTHER]).inc()
 
 
 def count_frame_sent(kind: str) -> None:
     """Count a frame written to a socket by its type."""
-    FRAMES_SENT.labels(kind if kind in FRAME_TYPES_SENT else OTHER).inc()
+    _frames_sent.get(kind, _frames_sent[OTHER]).inc()
 
 
 def count_socket_end(code: int, *, is_code_ours: bool) -> None:
     """Count a closed socket. The service's own codes count only if the service chose them."""
     is_known = code in STANDARD_CLOSE_CODES or (is_code_ours and code in OWN_CLOSE_CODES)
-    SOCKET_ENDS.labels(code if is_known else OTHER).inc()
+    _socket_ends[code if is_known else OTHER].inc()
     if is_code_ours and code == TOO_SLOW:
         SLOW_CLOSES.inc()
