@@ -133,7 +133,6 @@ class LoginAttempts(Base):
     __tablename__ = "login_attempts"
     __table_args__ = (
         CheckConstraint("failures >= 0 AND attempts >= failures", name="counts"),
-        Index("ix_login_attempts_expires_at", "expires_at"),
         Index(
             "ix_login_attempts_familiar", "account", "succeeded_at", postgresql_where=text("succeeded_at IS NOT NULL")
         ),
@@ -146,7 +145,7 @@ class LoginAttempts(Base):
     counted_until: Mapped[datetime]
     blocked_until: Mapped[datetime | None]
     succeeded_at: Mapped[datetime | None]
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
     # Only the previous release reads this column; the next one drops it.
     slot: Mapped[int] = mapped_column(sa.SmallInteger, server_default=text("floor(random() * 256)"))
 
