@@ -1,6 +1,6 @@
 """Categories: a tree, listed flat, each category with its subtree. Only admins change it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -29,12 +29,6 @@ class CategoryNode:
     parent_id: UUID | None
     created_at: datetime
     children: list["CategoryNode"] = field(default_factory=list)
-
-    def subtree(self) -> Iterator["CategoryNode"]:
-        """The category and its descendants."""
-        yield self
-        for child in self.children:
-            yield from child.subtree()
 
     @property
     def version(self) -> str:
@@ -71,7 +65,7 @@ def create(identity: Identity, *, name: str, parent_id: UUID | None) -> Category
         tree = _tree(session, lock=True)
         if len(tree) >= repository.MAX_CATEGORIES:
             raise Conflict(f"There are {repository.MAX_CATEGORIES} categories, and that is the most there can be.")
-        _check_depth(tree, parent_id, height=1)
+        _check_place(tree, parent_id)
         category_id = repository.add_category(session, name=name, parent_id=parent_id)
         node = _tree(session)[category_id]
         audit.record(session, identity.user_id, Action.CATEGORY_CREATED, category_id, after=_details(node))
@@ -90,7 +84,8 @@ def change(identity: Identity, category_id: UUID, changes: Mapping[str, Any], *,
         only_if.check(before.version)
         if all(getattr(before, name) == value for name, value in changes.items()):
             return before
-        _check_move(tree, before, changes.get("parent_id", before.parent_id))
+        if changes.get("parent_id", before.parent_id) != before.parent_id:
+            _check_place(tree, changes["parent_id"], before)
         repository.update_category(session, category_id, changes)
         after = _tree(session)[category_id]
         details = {"before": _details(before), "after": _details(after)}
@@ -121,22 +116,18 @@ def _tree(session: Session, *, lock: bool = False) -> Tree:
     return nodes
 
 
-def _check_move(tree: Tree, node: CategoryNode, parent_id: UUID | None) -> None:
-    """Raise Conflict if the parent is in the category's subtree, or if the tree would be too deep."""
-    if parent_id == node.parent_id:
-        return
-    if parent_id in {each.id for each in node.subtree()}:
-        message = "A category cannot be below itself."
-        raise Conflict(message, details=[Problem("parent_id", message, "circle")])
-    _check_depth(tree, parent_id, height=node.height)
+def _check_place(tree: Tree, parent_id: UUID | None, node: CategoryNode | None = None) -> None:
+    """Raise Conflict if the parent is in the subtree of the node, or if the tree would be too deep.
 
-
-def _check_depth(tree: Tree, parent_id: UUID | None, *, height: int) -> None:
-    """Raise Conflict if `height` levels do not fit below the parent. An unknown parent is the database's to refuse."""
-    depth = 0
+    Without a node, the place is that of a new category. The database refuses an unknown parent.
+    """
+    levels = 1 if node is None else node.height
     while parent_id in tree:
-        depth, parent_id = depth + 1, tree[parent_id].parent_id
-    if depth + height > MAX_DEPTH:
+        if node is not None and parent_id == node.id:
+            message = "A category cannot be below itself."
+            raise Conflict(message, details=[Problem("parent_id", message, "circle")])
+        levels, parent_id = levels + 1, tree[parent_id].parent_id
+    if levels > MAX_DEPTH:
         message = f"Categories are at most {MAX_DEPTH} levels deep."
         raise Conflict(message, details=[Problem("parent_id", message, "too_deep")])
 
