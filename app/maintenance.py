@@ -1,4 +1,4 @@
-"""`flask maintenance`: what a timer runs every hour. The service works on without it, on larger tables."""
+"""`flask maintenance`, which a timer runs every hour. Without it the service works on larger tables."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from app.auth import login_throttle
 from app.observability.failures import report_unexpected
 from app.web import idempotency
 
-# Each removes what has expired, by itself in short transactions, and tells how many rows that was.
+# Each task deletes expired rows in short transactions, and returns their number.
 TASKS: dict[str, Callable[[], int]] = {
     "login attempts": login_throttle.remove_expired,
     "idempotency keys": idempotency.remove_expired,
@@ -20,7 +20,7 @@ TASKS: dict[str, Callable[[], int]] = {
 @click.command("maintenance")
 @with_appcontext
 def maintenance() -> None:
-    """Remove rows that have expired. Safe at any time, and beside another one; what fails does not stop the rest."""
+    """Delete expired rows. Safe at any time, also concurrently; a failed task does not stop the others."""
     failed = []
     for name, task in TASKS.items():
         try:

@@ -1,1 +1,1 @@
-"""What admins see and do: users, listings, categories, and the log of it all."""
+"""Moderation: users, listings, categories and the audit log."""

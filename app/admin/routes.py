@@ -23,7 +23,7 @@ blueprint = Blueprint("admin", __name__, url_prefix=f"{BASE_PATH}/admin", descri
 
 @blueprint.before_request
 def admins_only() -> None:
-    """Check the role before the request is parsed, so that other users learn nothing of ids and fields."""
+    """Check the role before the request is parsed, so that the response reveals no ids and fields."""
     if request.method != "OPTIONS":  # a pre-flight carries no credentials (Fetch §3.2.2)
         service.check_access(caller())
 

@@ -98,7 +98,7 @@ def delete(session: Session, actor_id: UUID | None, user: User) -> None:
 
 
 def owner_profile_version(profile: OwnerProfile) -> str:
-    """The version of a profile and of the role shown beside it."""
+    """The version of a profile and of its user's role, which the response shows."""
     return f"{profile.version}-{profile.user.role.value}"
 
 
