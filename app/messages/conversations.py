@@ -13,7 +13,7 @@ from app.db import prepared
 from app.db.session import translate_integrity_errors
 from app.errors import InvalidInput
 from app.messages.repository import execute_for, iso_time, statement, value_of
-from app.messages.values import ConversationHead, ConversationView, MessageView
+from app.messages.values import ConversationHead, MessageView
 from app.models import Conversation, ConversationParticipant, Equipment
 
 # Unread messages are those of others after the read mark. A mark at the end needs no count.
@@ -138,25 +138,20 @@ def leave_all(session: Session, user_id: UUID) -> None:
     session.execute(_LEAVE, {"user_id": user_id})
 
 
-def get_conversation(executor: Session | Connection, conversation_id: UUID, user_id: UUID) -> ConversationView:
-    """A conversation, as this user sees it. Raises NotFound, Forbidden."""
+def get_conversation(executor: Session | Connection, conversation_id: UUID, user_id: UUID) -> dict[str, Any]:
+    """A conversation as this user sees it, with the fields of `schemas.Conversation`. Raises NotFound, Forbidden."""
     return _view(execute_for(executor, _GET, conversation_id, user_id)[0])
-
-
-def cursor_scope(user_id: UUID) -> object:
-    """The list that a cursor is bound to."""
-    return "conversations", user_id
 
 
 def list_conversations(
     connection: Connection, user_id: UUID, *, limit: int, cursor: str | None
-) -> tuple[list[ConversationView], str | None]:
+) -> tuple[list[dict[str, Any]], str | None]:
     """A page of a user's conversations, latest activity first, and the cursor of the next one.
 
     Raises:
         InvalidInput: the cursor is of another list.
     """
-    scope = cursor_scope(user_id)
+    scope = ("conversations", user_id)
     start = decode_cursor(cursor, of_list=scope) if cursor else None
     try:
         before, after_id = (time_of_key(start.key), UUID(start.id)) if start else (None, None)
@@ -168,7 +163,7 @@ def list_conversations(
     if len(found) <= limit:
         return found, None
     last = found[limit - 1]
-    end = Position(page=start.page + 1 if start else 2, key=last.updated_at.isoformat(), id=str(last.id))
+    end = Position(page=start.page + 1 if start else 2, key=last["updated_at"].isoformat(), id=str(last["id"]))
     return found[:limit], encode_cursor(end, of_list=scope)
 
 
@@ -192,12 +187,12 @@ def get_time_and_existing(session: Session, user_ids: Sequence[UUID]) -> tuple[d
     return now, set(existing)
 
 
-def _view(row: Any) -> ConversationView:
+def _view(row: Any) -> dict[str, Any]:
     last = None
     if row.last_id is not None:
         others = {"id": row.last_id, "conversation_id": row.id, "created_at": row.last_created_at, "seq": row.last_seq}
         last = value_of(MessageView, row, **others)
-    return value_of(ConversationView, row, last_message=last)
+    return {**row._asdict(), "last_message": last}
 
 
 def _unknown_equipment() -> InvalidInput:

@@ -1,8 +1,8 @@
 """Sends to each socket of this worker the messages that it has not been sent yet.
 
-A wake-up names a conversation and its last number. One greenlet a worker reads from the log what the sockets of the
-conversation's participants lack, for many conversations in one query, and puts it into their outboxes. A socket gets
-each message once, in order, without gaps: it takes only the next number, and what it lacks is read again.
+A wake-up names a conversation and its last number. One greenlet reads from the log what the participants' sockets lack,
+for many conversations in one query. A socket gets each message once, in order, without gaps: it takes only the next
+number, and what it lacks is read again.
 """
 
 import time
@@ -46,15 +46,12 @@ class Reader(Subscriber, Protocol):
 
 @dataclass
 class _Target:
-    """A conversation's last number, the users whose sockets lack it, and the last number when the log was read.
-
-    `woken_at` has the time of arrival of each number that a wake-up announced.
-    """
+    """A conversation's last number, and the users whose sockets lack it."""
 
     seq: int
-    looked_for: int = 0
+    looked_for: int = 0  # the last number when the log was read
     user_ids: set[UUID] = field(default_factory=set)
-    woken_at: dict[int, float] = field(default_factory=dict)
+    woken_at: dict[int, float] = field(default_factory=dict)  # when a wake-up announced each number
 
 
 class Delivery:

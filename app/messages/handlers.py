@@ -8,17 +8,9 @@ from uuid import UUID
 from marshmallow import Schema, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
+from app import errors
 from app.auth.identity import Authenticated, authenticate
 from app.common import strict_json
-from app.errors import (
-    GearyardError,
-    InvalidInput,
-    InvalidToken,
-    MalformedRequest,
-    TooManyRequests,
-    Unauthenticated,
-    Unavailable,
-)
 from app.messages import frames, replay, schemas, service
 from app.messages.frames import ErrorCode, RefusedFrame
 from app.messages.session import ChatSession
@@ -50,7 +42,7 @@ def handle(session: ChatSession, message: str | bytes) -> None:
             return  # no response can be sent; but messages sent before a close frame are stored
         _refuse_if(wait, "Too many frames; slow down.")
         _dispatch(session, kind, payload)
-    except TooManyRequests as failure:
+    except errors.TooManyRequests as failure:
         session.refuse(failure, client_msg_id)
         if session.refusals.take():
             session.connection.close(CloseCode.RATE_LIMITED, "slow down, and reconnect after a while")
@@ -65,19 +57,19 @@ def parse(message: str | bytes) -> tuple[str, dict[str, Any]]:
     try:
         frame = strict_json.loads(message)
     except ValueError as error:
-        raise MalformedRequest(f"The frame is not valid JSON: {error}.") from error
+        raise errors.MalformedRequest(f"The frame is not valid JSON: {error}.") from error
     match frame:
         case {"type": str(kind), "payload": dict(payload)}:
             return kind, payload
         case {"type": str(kind)} if frame.get("payload") is None:
             return kind, {}
-    raise MalformedRequest('A frame is {"type": "…", "payload": {…}}.')
+    raise errors.MalformedRequest('A frame is {"type": "…", "payload": {…}}.')
 
 
 def _refuse_if(wait: float, message: str) -> None:
     """Raise TooManyRequests if a token bucket asks to wait."""
     if wait:
-        raise TooManyRequests(message, retry_after_seconds=math.ceil(wait))
+        raise errors.TooManyRequests(message, retry_after_seconds=math.ceil(wait))
 
 
 def _client_msg_id(payload: dict[str, Any]) -> str | None:
@@ -91,7 +83,7 @@ def _dispatch(session: ChatSession, kind: str, payload: dict[str, Any]) -> None:
     if kind not in HANDLERS:
         raise RefusedFrame(ErrorCode.UNSUPPORTED_TYPE, f"There is no frame of the type {kind[:50]!r}.")
     if session.caller is None and kind not in _BEFORE_AUTH:
-        raise Unauthenticated('Say who you are first: {"type": "auth", "payload": {"token": "…"}}.')
+        raise errors.Unauthenticated('Say who you are first: {"type": "auth", "payload": {"token": "…"}}.')
     content = payload.get("content")
     if isinstance(content, str) and len(content) > schemas.MAX_CONTENT_LENGTH:
         message = f"content: at most {schemas.MAX_CONTENT_LENGTH} characters; send it in parts."
@@ -100,7 +92,7 @@ def _dispatch(session: ChatSession, kind: str, payload: dict[str, Any]) -> None:
     try:
         values: dict[str, Any] = schema.load(payload)
     except ValidationError as failure:
-        session.refuse(InvalidInput("; ".join(frames.sentences(failure.messages))), _client_msg_id(payload))
+        session.refuse(errors.InvalidInput("; ".join(frames.sentences(failure.messages))), _client_msg_id(payload))
         if session.caller is None:
             # Parsing costs more than sending: a socket without an identity gets one attempt.
             session.connection.close(CloseCode.BAD_PROTOCOL, "this is no auth frame")
@@ -143,10 +135,10 @@ def _auth(session: ChatSession, values: dict[str, Any]) -> None:
     try:
         caller = authenticate(values["token"])
         if session.caller is not None and session.user_id != caller.identity.user_id:
-            raise InvalidToken("This token is somebody else's; open another socket for it.")
-    except Unavailable:
+            raise errors.InvalidToken("This token is somebody else's; open another socket for it.")
+    except errors.Unavailable:
         raise
-    except GearyardError as failure:
+    except errors.GearyardError as failure:
         session.connection.send(frames.error(ErrorCode.UNAUTHORIZED, failure.message))
         session.connection.close(CloseCode.AUTHENTICATION_FAILED, "authentication failed")
         return

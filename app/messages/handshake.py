@@ -28,11 +28,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 §5.6.
 
 
 def authenticate_handshake() -> None:
-    """Check the handshake, and set `g.socket_caller`, which is None without a token.
-
-    Raises:
-        HTTPException: 426. MalformedRequest, Forbidden, Unauthenticated, InvalidToken, Unavailable.
-    """
+    """Check the handshake, and set `g.socket_caller`, which is None without a token."""
     if not _is_upgrade(request):
         abort(explain())
     if request.headers.get("Sec-WebSocket-Version") != VERSION:
@@ -44,11 +40,7 @@ def authenticate_handshake() -> None:
 
 
 def check_room_of_caller() -> None:
-    """Check the caller's limit, last, as authentication can wait while other sockets open.
-
-    Raises:
-        TooManyRequests, Unavailable: there is no room for another socket.
-    """
+    """Check the limits of sockets, last, as authentication can wait while other sockets open."""
     hub, who = runtime.current().hub, g.socket_caller
     _check_room(hub)
     if who is None and hub.unauthenticated_limit_reached:
@@ -73,9 +65,7 @@ def _is_upgrade(req: Request) -> bool:
 def _upgrade_required(message: str) -> Response:
     """The response 426 (RFC 9110 §15.5.22, RFC 6455 §4.4)."""
     response = error_response(HTTPStatus.UPGRADE_REQUIRED, "BAD_REQUEST", message)
-    response.headers["Upgrade"] = "websocket"
-    response.headers["Connection"] = "Upgrade"
-    response.headers["Sec-WebSocket-Version"] = VERSION
+    response.headers.update({"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": VERSION})
     return response
 
 

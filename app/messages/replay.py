@@ -25,7 +25,7 @@ def begin(session: ChatSession, caller: Authenticated, *, is_first: bool, cursor
     """Send `ready` and the messages after the cursors, and start live delivery.
 
     Raises:
-        ConnectionClosed: the socket has ended. SQLAlchemyError: the log cannot be read.
+        ConnectionClosed, SQLAlchemyError.
     """
     heads = service.heads(caller.identity.user_id, limit=FOLLOWED_CONVERSATIONS)
     if is_first:
@@ -79,7 +79,7 @@ def _replay(session: ChatSession, after: dict[UUID, int]) -> None:
             if not page.is_complete:
                 todo[conversation_id] = page.reached
                 continue
-            session.progress.hold(conversation_id, page.reached)
+            session.progress.advance(conversation_id, page.reached)
             # The delivery reads what was announced since the page was read.
             session.schedule(session.progress.release(conversation_id))
 
@@ -94,11 +94,7 @@ def _page_of(session: ChatSession, conversation_id: UUID, after_seq: int, batch:
 
 
 def page_after(who: Identity, conversation_id: UUID, after_seq: int, limit: int) -> SyncPage:
-    """The messages after a number. If it is beyond the log, the page is a reset with the newest messages.
-
-    Raises:
-        NotFound, Forbidden.
-    """
+    """The messages after a number, or, if it is beyond the log, a reset with the newest. Raises NotFound, Forbidden."""
     messages: list[MessageView] = []
     # In steps, as one step of the longest messages is more than one frame holds.
     while True:

@@ -19,13 +19,6 @@ from app.realtime.bus import Event
 Value = TypeVar("Value")
 
 
-class AlreadySent(Conflict):
-    """Another transaction was first with this client_msg_id: the message is there now."""
-
-    def __init__(self) -> None:
-        super().__init__("This message is being sent by another request.")
-
-
 _TYPES: dict[str, TypeEngine[Any]] = {
     "after_id": Uuid(),
     "after_seq": Integer(),
@@ -198,10 +191,10 @@ def add_message(
     """Store a message under its conversation's next number, or find it by its client_msg_id, and notify the channel.
 
     Raises:
-        NotFound, Forbidden. AlreadySent: a concurrent transaction stored it; repeat the transaction.
+        NotFound, Forbidden. Conflict: a concurrent transaction stored it; repeat the transaction.
     """
     values = {"content": content, "client_msg_id": client_msg_id, "channel": channel}
-    with translate_integrity_errors(uq_messages_sender_id_conversation_id_client_msg_id=AlreadySent):
+    with translate_integrity_errors(uq_messages_sender_id_conversation_id_client_msg_id=_already_sent):
         row = execute_for(connection, _ADD_MESSAGE, conversation_id, sender_id, **values)[0]
     if row.id is None:  # the sender was deleted after this statement's snapshot
         raise not_a_participant()
@@ -276,3 +269,7 @@ def value_of(kind: type[Value], row: Any, **others: Any) -> Value:
     """A dataclass of the row's columns with the same names, and of `others`."""
     names = [field.name for field in fields(kind) if field.name not in others]  # type: ignore[arg-type]
     return kind(**{name: getattr(row, name) for name in names}, **others)
+
+
+def _already_sent() -> Conflict:
+    return Conflict("This message is being sent by another request.")

@@ -8,7 +8,7 @@ from flask import request, url_for
 
 from app.auth.identity import caller
 from app.messages import runtime, schemas, service
-from app.messages.values import ConversationView, MessageList, MessagePage
+from app.messages.values import MessageList, MessagePage
 from app.web.api import BASE_PATH, Blueprint
 from app.web.idempotency import idempotent
 from app.web.openapi.responses import headers
@@ -37,13 +37,13 @@ def list_conversations(query: dict[str, Any]) -> Any:
 def begin_conversation(wanted: dict[str, Any]) -> Any:
     """Begin a conversation; for the same people and listing it is the one that exists."""
     conversation, is_new = service.begin(caller(), **wanted)
-    location = url_for("conversations.get_conversation", conversation_id=conversation.id)
+    location = url_for("conversations.get_conversation", conversation_id=conversation["id"])
     return conversation, 201 if is_new else 200, {"Location": location}
 
 
 @blueprint.route("/<uuid:conversation_id>")
 @blueprint.response(200, schemas.Conversation)
-def get_conversation(conversation_id: UUID) -> ConversationView:
+def get_conversation(conversation_id: UUID) -> dict[str, Any]:
     """Show one conversation, with who takes part and how far each has read."""
     return service.get(caller(), conversation_id)
 
@@ -77,12 +77,10 @@ def mark_read(read: dict[str, Any], conversation_id: UUID) -> None:
 
 
 def _link_after(found: MessageList, page: MessagePage) -> dict[str, str]:
-    """The link to the next page of messages, if there is one."""
     end = found.last_seq if page.oldest_first else 1
     if not found.messages or found.messages[-1].seq == end:
         return {}
-    place = {"after_seq" if page.oldest_first else "before_seq": found.messages[-1].seq}
-    return _link(**place, limit=page.limit)
+    return _link(**{"after_seq" if page.oldest_first else "before_seq": found.messages[-1].seq}, limit=page.limit)
 
 
 def _link(**query: Any) -> dict[str, str]:

@@ -15,8 +15,7 @@ from app.realtime.postgres_bus import PostgresBus
 from app.realtime.redis_bus import RedisBus
 from app.settings import Settings
 
-# The interval at which a worker checks whether it is stopping.
-STOP_CHECK_SECONDS = 0.1
+STOP_CHECK_SECONDS = 0.1  # the interval at which a worker checks whether it is stopping
 COMMIT_ALLOWANCE = timedelta(seconds=20)
 
 log = structlog.get_logger(__name__)

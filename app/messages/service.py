@@ -10,16 +10,16 @@ from sqlalchemy.orm import Session
 
 from app.auth.principal import Identity
 from app.db.session import on_commit, single_statement, transaction
-from app.errors import InvalidInput
+from app.errors import Conflict, InvalidInput
 from app.messages import conversations, repository
-from app.messages.values import ConversationHead, ConversationView, MessageBatch, MessageList, MessagePage, SentMessage
+from app.messages.values import ConversationHead, MessageBatch, MessageList, MessagePage, SentMessage
 from app.observability import metrics
 from app.realtime.bus import Bus, Event
 
 MAX_PARTICIPANTS = 20
 
 
-def begin(who: Identity, participant_ids: Sequence[UUID], equipment_id: UUID | None) -> tuple[ConversationView, bool]:
+def begin(who: Identity, participant_ids: Sequence[UUID], equipment_id: UUID | None) -> tuple[dict[str, Any], bool]:
     """Find or create the conversation of these users about this listing, by default with its owner.
 
     Returns the conversation, and whether it is new.
@@ -41,13 +41,13 @@ def begin(who: Identity, participant_ids: Sequence[UUID], equipment_id: UUID | N
         return conversations.get_conversation(session, conversation_id, who.user_id), is_new
 
 
-def get(who: Identity, conversation_id: UUID) -> ConversationView:
+def get(who: Identity, conversation_id: UUID) -> dict[str, Any]:
     """One of the caller's conversations. Raises NotFound, Forbidden."""
     with single_statement() as connection:
         return conversations.get_conversation(connection, conversation_id, who.user_id)
 
 
-def list_own(who: Identity, *, limit: int, cursor: str | None) -> tuple[list[ConversationView], str | None]:
+def list_own(who: Identity, *, limit: int, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
     """A page of the caller's conversations, latest activity first, and the next cursor. Raises InvalidInput."""
     with single_statement() as connection:
         return conversations.list_conversations(connection, who.user_id, limit=limit, cursor=cursor)
@@ -78,7 +78,7 @@ def send(
 
     try:
         sent = store()
-    except repository.AlreadySent:  # by a transaction that is committed now: a second statement finds its message
+    except Conflict:  # by a transaction that is committed now: a second statement finds its message
         sent = store()
     if not sent.is_repeated:
         on_commit(tell)

@@ -1,7 +1,4 @@
-"""The state of one open socket: its user, version, progress, rate limits and deadlines.
-
-The identity is that of the token. Membership of a conversation is checked for every frame and delivery.
-"""
+"""The state of one open socket: its user, version, progress, rate limits and deadlines."""
 
 import math
 import time
@@ -112,9 +109,8 @@ class ChatSession:
         return float("inf") if self.caller is None else self.caller.seconds_left()
 
     def _auth_seconds(self) -> float:
-        if self.caller is not None:
-            return float("inf")
-        return self.connection.opened_at + self.limits.auth_timeout_seconds - time.monotonic()
+        deadline = self.connection.opened_at + self.limits.auth_timeout_seconds
+        return deadline - time.monotonic() if self.caller is None else float("inf")
 
     def _silence_seconds(self) -> float:
         return self.connection.received_at + self.limits.silence_seconds - time.monotonic()

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 DEFAULT_LIMIT = 50
@@ -92,17 +91,3 @@ class ConversationHead:
     last_seq: int
     last_read_seq: int
     unread: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConversationView:
-    """A conversation as one of its participants sees it."""
-
-    id: UUID
-    equipment_id: UUID | None
-    participants: list[dict[str, Any]]
-    last_message: MessageView | None
-    last_seq: int
-    unread_count: int
-    created_at: datetime
-    updated_at: datetime

@@ -14,12 +14,9 @@ from app.realtime.connection import Connection, encode
 from app.realtime.token_bucket import Allowance
 from app.settings import SocketLimits
 
-# Clients of a stopping worker reconnect at a random time within this.
-RECONNECT_SPREAD_SECONDS = 3.0
-# Sockets without an identity may take this part of a worker's sockets.
-UNAUTHENTICATED_PART = 4
-# The rate limits of all of a user's sockets on a worker, in multiples of one socket's.
-SOCKETS_WORTH_A_USER = 3
+RECONNECT_SPREAD_SECONDS = 3.0  # clients of a stopping worker reconnect at a random time within this
+UNAUTHENTICATED_PART = 4  # one in so many of a worker's sockets may be without an identity
+SOCKETS_WORTH_A_USER = 3  # the rate limits of all of a user's sockets, in multiples of one socket's
 
 
 class Subscriber(Protocol):

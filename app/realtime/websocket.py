@@ -51,7 +51,7 @@ class DeadlineSocket:
         self.received_at = time.monotonic()
         self.was_too_slow = False
 
-    def send(self, data: bytes) -> int:
+    def send(self, data: bytes) -> None:
         """Send all of `data`, the wait for the lock included. A failure ends the connection, as it may cut a frame.
 
         Raises:
@@ -64,7 +64,6 @@ class DeadlineSocket:
             self.was_too_slow = self.was_too_slow or isinstance(error, TooSlow)
             self.abort()
             raise
-        return len(data)
 
     def recv(self, size: int) -> bytes:
         """Receive up to `size` bytes."""

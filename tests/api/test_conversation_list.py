@@ -8,7 +8,6 @@ from uuid import UUID
 import pytest
 
 from app.common import paging
-from app.messages.conversations import cursor_scope
 from tests.support.assertions import refused_fields
 from tests.support.rows import add_conversation, add_user
 from tests.support.users import ChatUser
@@ -89,7 +88,7 @@ def test_another_users_cursor_is_refused(ada: ChatUser, ben: ChatUser, talks: li
 def test_a_forged_cursor_does_no_harm(ada: ChatUser, key: str | None, identifier: str) -> None:
     """Its tag is right, for that is no secret: it leads to some place in one's own list, or is refused."""
     position = paging.Position(page=2, key=key, id=identifier)
-    cursor = paging.encode_cursor(position, of_list=cursor_scope(ada.uuid))
+    cursor = paging.encode_cursor(position, of_list=("conversations", ada.uuid))
     answer = ada.get(cursor=cursor)
     if answer.status_code != 200:
         assert refused_fields(answer) == {"cursor"}
