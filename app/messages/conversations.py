@@ -1,7 +1,7 @@
 """SQL of conversations."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -173,18 +173,18 @@ def list_heads(connection: Connection, user_id: UUID, *, limit: int) -> list[Con
     return [value_of(ConversationHead, row) for row in rows]
 
 
-def list_changed(session: Session, user_ids: Sequence[UUID], since: datetime) -> Sequence[Row[Any]]:
-    """The conversations of each of these users that changed since a time, with the last numbers now and at that time.
+def list_changes(
+    session: Session, user_ids: Sequence[UUID], since: datetime | None, *, longest_transaction: timedelta
+) -> tuple[datetime, Sequence[Row[Any]], set[UUID]]:
+    """Changes of these users' conversations since an earlier call: (the next call's `since`, changes, deleted users).
 
-    The columns are user_id, conversation_id, last_seq and seq_before.
+    Without `since`, the latest changes. A change has the time of its statement and is visible after its COMMIT, so
+    calls overlap by the longest transaction.
     """
-    return session.execute(_CHANGED, {"user_ids": user_ids, "since": since}).all()
-
-
-def get_time_and_existing(session: Session, user_ids: Sequence[UUID]) -> tuple[datetime, set[UUID]]:
-    """The time of the database's clock, and which of these users exist."""
     now, existing = session.execute(_TIME_AND_EXISTING, {"user_ids": user_ids}).one()
-    return now, set(existing)
+    since_next = now - longest_transaction
+    changed = session.execute(_CHANGED, {"user_ids": user_ids, "since": since or since_next}).all()
+    return since_next, changed, set(user_ids) - set(existing)
 
 
 def _view(row: Any) -> dict[str, Any]:

@@ -29,7 +29,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 §5.6.
 
 def authenticate_handshake() -> None:
     """Check the handshake, and set `g.socket_caller`, which is None without a token."""
-    if not _is_upgrade(request):
+    options = {option.strip().lower() for option in request.headers.get("Connection", "").split(",")}
+    if request.headers.get("Upgrade", "").lower() != "websocket" or "upgrade" not in options:
         abort(explain())
     if request.headers.get("Sec-WebSocket-Version") != VERSION:
         abort(_upgrade_required(f"Only version {VERSION} of the WebSocket protocol is spoken here."))
@@ -54,12 +55,6 @@ def check_room_of_caller() -> None:
 def explain() -> Response:
     """Refuse a request without an upgrade."""
     return _upgrade_required("This is a WebSocket: connect with a WebSocket client.")
-
-
-def _is_upgrade(req: Request) -> bool:
-    """Whether the request asks for a WebSocket (RFC 6455 §4.2.1, 3 and 4)."""
-    upgrade, connection = req.headers.get("Upgrade", ""), req.headers.get("Connection", "")
-    return upgrade.lower() == "websocket" and "upgrade" in {option.strip().lower() for option in connection.split(",")}
 
 
 def _upgrade_required(message: str) -> Response:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from app.realtime.bus import Event
 Value = TypeVar("Value")
 
 
+_ALREADY_SENT = partial(Conflict, "This message is being sent by another request.")
 _TYPES: dict[str, TypeEngine[Any]] = {
     "after_id": Uuid(),
     "after_seq": Integer(),
@@ -194,7 +196,7 @@ def add_message(
         NotFound, Forbidden. Conflict: a concurrent transaction stored it; repeat the transaction.
     """
     values = {"content": content, "client_msg_id": client_msg_id, "channel": channel}
-    with translate_integrity_errors(uq_messages_sender_id_conversation_id_client_msg_id=_already_sent):
+    with translate_integrity_errors(uq_messages_sender_id_conversation_id_client_msg_id=_ALREADY_SENT):
         row = execute_for(connection, _ADD_MESSAGE, conversation_id, sender_id, **values)[0]
     if row.id is None:  # the sender was deleted after this statement's snapshot
         raise not_a_participant()
@@ -269,7 +271,3 @@ def value_of(kind: type[Value], row: Any, **others: Any) -> Value:
     """A dataclass of the row's columns with the same names, and of `others`."""
     names = [field.name for field in fields(kind) if field.name not in others]  # type: ignore[arg-type]
     return kind(**{name: getattr(row, name) for name in names}, **others)
-
-
-def _already_sent() -> Conflict:
-    return Conflict("This message is being sent by another request.")

@@ -119,13 +119,6 @@ def batches(after: Mapping[UUID, int], *, limit: int) -> dict[UUID, MessageBatch
 def changes(
     user_ids: Sequence[UUID], since: datetime | None, *, longest_transaction: timedelta
 ) -> tuple[datetime, Sequence[Row[Any]], set[UUID]]:
-    """Changes of these users' conversations since an earlier call: (the next call's `since`, changes, deleted users).
-
-    Without `since`, the latest changes. A change has the time of its statement and is visible after its COMMIT, so
-    calls overlap by the longest transaction. The changes are rows of `conversations.list_changed`.
-    """
+    """As `conversations.list_changes`."""
     with transaction() as session:
-        now, existing = conversations.get_time_and_existing(session, user_ids)
-        since_next = now - longest_transaction
-        changed = conversations.list_changed(session, user_ids, since or since_next)
-    return since_next, changed, set(user_ids) - existing
+        return conversations.list_changes(session, user_ids, since, longest_transaction=longest_transaction)
