@@ -46,9 +46,14 @@ DELETE_BATCH_ROWS = 1_000
 _BARE = re.compile(rf"[!#-+\--~]{{1,{MAX_KEY_CHARACTERS}}}")
 _QUOTED = re.compile(rf'"((?:[!#-\[\]-~]|\\["\\]){{1,{MAX_KEY_CHARACTERS}}})"')
 _ESCAPED = re.compile(r"\\(.)")
-_CLAIM = text("SELECT pg_try_advisory_xact_lock(:lock) FROM users WHERE id = :user_id FOR KEY SHARE").bindparams(
-    bindparam("lock", type_=BigInteger), bindparam("user_id", type_=Uuid)
-)
+_CLAIM = text("""
+SELECT pg_try_advisory_xact_lock(:lock) AS is_claimed, (
+    SELECT count(*) FROM (
+        SELECT FROM idempotency_keys WHERE user_id = users.id AND expires_at > now() LIMIT :max_keys
+    ) AS unexpired
+) AS key_count
+FROM users WHERE id = :user_id FOR KEY SHARE
+""").bindparams(bindparam("lock", type_=BigInteger), bindparam("user_id", type_=Uuid), bindparam("max_keys", MAX_KEYS))
 
 
 def idempotent(view: View) -> View:
@@ -68,10 +73,10 @@ def idempotent(view: View) -> View:
             return view(*args, **kwargs)
         keyed = _KeyedRequest(g.identity.user_id, hashlib.sha256(key.encode()).digest(), _fingerprint())
         with unit_of_work() as session:
-            _claim(session, keyed)
+            keys = _claim(session, keyed)
             response = _find(session, keyed)
             if response is None:
-                _refuse_too_many(session, keyed.user_id)
+                _refuse_too_many(keys)
                 response = make_response(view(*args, **kwargs))
                 _store(session, keyed, response)
         return response
@@ -122,13 +127,15 @@ def _fingerprint() -> bytes:
     return hashlib.sha256(b"\0".join((request.method.encode(), request.full_path.encode(), body))).digest()
 
 
-def _claim(session: Session, keyed: _KeyedRequest) -> None:
-    is_claimed = session.scalar(_CLAIM, {"lock": keyed.lock, "user_id": keyed.user_id})
-    if is_claimed is None:
+def _claim(session: Session, keyed: _KeyedRequest) -> int:
+    """Claim the key. Returns the number of the user's unexpired keys, at most `MAX_KEYS`."""
+    claim = session.execute(_CLAIM, {"lock": keyed.lock, "user_id": keyed.user_id}).one_or_none()
+    if claim is None:
         raise NotFound("There is no such user.")
-    if not is_claimed:
+    if not claim.is_claimed:
         message = "A request with this Idempotency-Key is in progress. Repeat it in a moment."
         raise Conflict(message, retry_after_seconds=IN_FLIGHT_RETRY_SECONDS)
+    return int(claim.key_count)
 
 
 def _find(session: Session, keyed: _KeyedRequest) -> Response | None:
@@ -143,11 +150,8 @@ def _find(session: Session, keyed: _KeyedRequest) -> Response | None:
     return Response(row.body, status=row.status, headers={**row.headers, REPLAYED: "true"})
 
 
-def _refuse_too_many(session: Session, user_id: UUID) -> None:
-    unexpired = select(IdempotencyKey.key_digest).where(
-        IdempotencyKey.user_id == user_id, IdempotencyKey.expires_at > func.now()
-    )
-    if session.scalar(select(func.count()).select_from(unexpired.limit(MAX_KEYS).subquery())) == MAX_KEYS:
+def _refuse_too_many(keys: int) -> None:
+    if keys == MAX_KEYS:
         message = f"You have used {MAX_KEYS} Idempotency-Keys within {LIFETIME // timedelta(hours=1)} hours."
         raise TooManyRequests(message, retry_after_seconds=TOO_MANY_KEYS_RETRY_SECONDS)
 
