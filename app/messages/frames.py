@@ -56,31 +56,25 @@ def message(view: MessageView) -> str:
     return encode("message", view)
 
 
-def error(code: ErrorCode, text: str, *, client_msg_id: str | None = None, retry_after: float | None = None) -> str:
-    """An error, with the seconds to wait before the next attempt, if waiting helps."""
-    optional = {"client_msg_id": client_msg_id, "retry_after": retry_after}
-    given = {name: value for name, value in optional.items() if value is not None}
-    return encode("error", {"code": code, "message": text, **given})
-
-
 def error_of(failure: Exception, client_msg_id: str | None = None) -> str | None:
-    """The frame for a domain error; None for any other exception.
+    """The `error` frame for a domain error; None for any other exception.
 
     An unknown conversation and one without the user get the same frame, so that it does not tell which exist.
     """
     if is_unavailable(failure):
-        return error(ErrorCode.UNAVAILABLE, UNAVAILABLE, client_msg_id=client_msg_id, retry_after=RETRY_AFTER_SECONDS)
-    if not isinstance(failure, errors.GearyardError):
-        return None
+        failure = errors.Unavailable(UNAVAILABLE)
     if isinstance(failure, errors.NotFound):
         failure = not_a_participant()
+    if not isinstance(failure, errors.GearyardError):
+        return None
     code = next(_CODES[kind] for kind in type(failure).__mro__ if kind in _CODES)
     if isinstance(failure, RefusedFrame):
         code = failure.code
     retry_after = failure.retry_after_seconds
     if code == ErrorCode.UNAVAILABLE and retry_after is None:
         retry_after = RETRY_AFTER_SECONDS
-    return error(code, failure.message, client_msg_id=client_msg_id, retry_after=retry_after)
+    payload = {"code": code, "message": failure.message, "client_msg_id": client_msg_id, "retry_after": retry_after}
+    return encode("error", {name: value for name, value in payload.items() if value is not None})
 
 
 def ack(sent: SentMessage) -> str:

@@ -106,7 +106,7 @@ def accept(
     """Authenticate the socket as the caller's and send its user's conversations, or renew its token."""
     is_first, was_v2 = session.caller is None, session.version > 1
     if is_first and session.runtime.hub.is_full_for(caller.identity.user_id):
-        session.connection.send(frames.error(ErrorCode.RATE_LIMITED, "You have too many open sockets; close one."))
+        session.refuse(errors.TooManyRequests("You have too many open sockets; close one."))
         session.connection.close(CloseCode.TOO_MANY_CONNECTIONS, "too many open sockets")
         return
     if is_v2:
@@ -129,7 +129,7 @@ def accept(
 def _auth(session: ChatSession, values: dict[str, Any]) -> None:
     _refuse_if(session.auths.take(), "Too many tokens; the last one still counts.")
     if values["v"] not in VERSIONS:
-        session.connection.send(frames.error(ErrorCode.BAD_MESSAGE, f"v: one of {VERSIONS} is spoken here."))
+        session.refuse(errors.MalformedRequest(f"v: one of {VERSIONS} is spoken here."))
         session.connection.close(CloseCode.BAD_PROTOCOL, "unknown version of the protocol")
         return
     try:
@@ -139,7 +139,7 @@ def _auth(session: ChatSession, values: dict[str, Any]) -> None:
     except errors.Unavailable:
         raise
     except errors.GearyardError as failure:
-        session.connection.send(frames.error(ErrorCode.UNAUTHORIZED, failure.message))
+        session.refuse(errors.InvalidToken(failure.message))
         session.connection.close(CloseCode.AUTHENTICATION_FAILED, "authentication failed")
         return
     accept(session, caller, is_v2=values["v"] == 2, cursors=values["cursors"])
