@@ -175,14 +175,8 @@ def test_a_path_stays_inside_one_record(written: Written, client: FlaskClient, p
 @pytest.mark.parametrize(
     "name",
     [
-        *(
-            "urllib3.connectionpool",
-            "authlib.oauth2",
-            "requests_oauthlib",
-            "sqlalchemy.engine.Engine",
-            "sqlalchemy.pool",
-        ),
-        *("limits", "webargs.core", "websockets.server", "gevent", "redis", "charset_normalizer"),
+        *("urllib3.connectionpool", "authlib.oauth2", "requests_oauthlib", "sqlalchemy.engine.Engine"),
+        *("sqlalchemy.pool", "limits", "webargs.core", "websockets.server", "gevent", "redis", "charset_normalizer"),
         *("gunicorn.access", "asyncio", "werkzeug", "alembic", "simple_websocket"),
     ],
 )

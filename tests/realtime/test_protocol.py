@@ -63,13 +63,7 @@ class TestMessages:
 class TestErrors:
     @pytest.mark.parametrize(
         ("content", "code"),
-        [
-            ("x" * 5001, "TOO_LARGE"),
-            ("", "BAD_MESSAGE"),
-            ("a\x00b", "BAD_MESSAGE"),
-            (7, "BAD_MESSAGE"),
-            (None, "BAD_MESSAGE"),
-        ],
+        [("x" * 5001, "TOO_LARGE"), *((content, "BAD_MESSAGE") for content in ("", "a\x00b", 7, None))],
     )
     def test_a_message_that_cannot_be_sent_is_refused_by_its_client_msg_id(
         self, ada: ChatUser, talk: str, content: object, code: str

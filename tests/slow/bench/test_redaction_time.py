@@ -14,20 +14,8 @@ MAX_SECONDS = 1.0
 @pytest.mark.parametrize(
     "piece",
     [
-        *(
-            "eyJ",
-            "eyJabcdefg",
-            "eyJabcdefg.",
-            "bearer ",
-            "bearer  ",
-            "://a:",
-            "://",
-            ":",
-            "passw",
-            "token=",
-            "password",
-        ),
-        *("://:a@", "a" * 9 + "token", "?"),
+        *("eyJ", "eyJabcdefg", "eyJabcdefg.", "bearer ", "bearer  ", "passw", "password", "token=", "a" * 9 + "token"),
+        *("://a:", "://", ":", "://:a@", "?"),
     ],
 )
 def test_a_long_text_is_redacted_in_time(piece: str) -> None:
