@@ -38,7 +38,6 @@ from tests.support.users import ChatUser, new_user
 
 CLUSTER = pytest.StashKey[AbstractContextManager[PostgresCluster]]()
 DIRECTORY = pytest.StashKey[Path]()
-SLOW = ROOT / "tests" / "slow"
 profiles.register_profile("fast", deadline=None, database=None, derandomize=True, max_examples=25)
 profiles.register_profile("all", deadline=None, database=None, derandomize=True, max_examples=100)
 profiles.load_profile("fast")
@@ -46,7 +45,7 @@ profiles.load_profile("fast")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.is_relative_to(SLOW):
+        if item.path.is_relative_to(ROOT / "tests" / "slow"):
             item.add_marker("slow")
 
 
@@ -305,7 +304,6 @@ def ben(newcomer: Callable[..., ChatUser]) -> ChatUser:
 
 @pytest.fixture
 def stranger(newcomer: Callable[..., ChatUser]) -> ChatUser:
-    """A user outside the conversation."""
     return newcomer()
 
 

@@ -18,14 +18,8 @@ def newcomer(client: FlaskClient, tenant: TenantProcess) -> Callable[[], ChatUse
 
 
 @pytest.fixture
-def unbroken(tenant: TenantProcess) -> None:
-    """A tenant that works and counts from zero."""
-    tenant.reset()
-
-
-@pytest.fixture
-def logins(client: FlaskClient, tenant: TenantProcess, unbroken: None) -> Logins:
-    return Logins(client, tenant)
+def logins(client: FlaskClient, calm: TenantProcess) -> Logins:
+    return Logins(client, calm)
 
 
 @pytest.fixture

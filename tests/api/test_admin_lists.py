@@ -23,8 +23,6 @@ from tests.support.rows import (
     count_rows,
 )
 
-LISTS = ["users", "equipment"]
-
 
 @pytest.fixture
 def ask(client: FlaskClient, admin: Person) -> Callable[..., dict[str, Any]]:
@@ -150,7 +148,7 @@ class TestEquipment:
         assert ask("equipment", category_id=uuid4())["total"] == 0
 
 
-@pytest.mark.parametrize("kind", LISTS)
+@pytest.mark.parametrize("kind", ["users", "equipment"])
 class TestPages:
     @pytest.fixture(autouse=True)
     def many(self, owner: Person, tenant: TenantProcess) -> None:

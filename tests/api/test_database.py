@@ -23,8 +23,6 @@ ADD = text("INSERT INTO users (full_name) VALUES (:name)")
 FIND = text("SELECT count(*) FROM users WHERE full_name = :name")
 NAME = {"name": "Made by a test"}
 PID = text("SELECT pg_backend_pid()")
-IMPOSSIBLE = text("SELECT 1 / 0")
-SLEEP = text("SELECT pg_sleep(60)")
 SECONDS = 20
 
 
@@ -35,6 +33,11 @@ def permit(queue: CheckoutQueue) -> Iterator[None]:
         yield
     finally:
         queue.release()
+
+
+def be_served(queue: CheckoutQueue) -> str:
+    with permit(queue):
+        return "served"
 
 
 @pytest.fixture
@@ -97,7 +100,7 @@ def add_and_fail(way: Callable[[], AbstractContextManager[Session | Connection]]
             executor.execute(ADD, NAME)
             if error is not DBAPIError:
                 raise error
-            executor.execute(IMPOSSIBLE)
+            executor.execute(text("SELECT 1 / 0"))
 
     with pytest.raises(error):
         add()
@@ -149,7 +152,7 @@ class TestSingleStatement:
     def test_who_is_cut_off_in_it_leaves_no_connection_behind(self, own: Settings, pooled: Engine) -> None:
         def wait() -> None:
             with single_statement() as connection:
-                connection.execute(SLEEP)
+                connection.execute(text("SELECT pg_sleep(60)"))
 
         pid = backend_pid()
         waiting = gevent.spawn(wait)
@@ -280,13 +283,8 @@ class TestCheckout:
 
     def test_a_waiter_that_is_killed_passes_on_the_permit_that_it_was_given(self) -> None:
         queue = CheckoutQueue(1, timeout_seconds=SECONDS)
-
-        def wait() -> str:
-            with permit(queue):
-                return "served"
-
         with permit(queue):
-            first, second = gevent.spawn(wait), gevent.spawn(wait)
+            first, second = gevent.spawn(be_served, queue), gevent.spawn(be_served, queue)
             gevent.idle()
             first.kill(block=False)  # takes effect after the hand-over, and before the waiter would run
         assert second.get(timeout=SECONDS) == "served"
@@ -295,13 +293,8 @@ class TestCheckout:
     def test_the_number_of_waiters_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("app.db.engine.MAX_WAITERS", 1)
         queue = CheckoutQueue(1, timeout_seconds=SECONDS)
-
-        def wait() -> str:
-            with permit(queue):
-                return "served"
-
         with permit(queue):
-            waiting = gevent.spawn(wait)
+            waiting = gevent.spawn(be_served, queue)
             gevent.idle()
             with pytest.raises(PoolTimeout), permit(queue):
                 pass

@@ -119,9 +119,6 @@ class TestContent:
         assert problems(ada.post(f"/{talk}/messages")) == [("content", "required")]
 
 
-IDENTIFICATION = 1
-
-
 @pytest.mark.parametrize(("people", "messages"), [(2, 0), (20, 1), (20, 100)])
 def test_each_call_costs_one_statement_whatever_there_is(
     ada: ChatUser, people: int, messages: int, counting_statements: Callable[[], Any]
@@ -132,7 +129,7 @@ def test_each_call_costs_one_statement_whatever_there_is(
     def cost(call: Callable[[], Any]) -> int:
         with counting_statements() as counted:
             call()
-        return len(counted) - IDENTIFICATION
+        return len(counted) - 1  # the identification
 
     assert cost(lambda: ada.messages(talk, limit=100)) == 1
     assert cost(lambda: ada.messages(talk, limit=100, after_seq=0)) == 1

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
@@ -18,10 +17,10 @@ from app.errors import TooManyRequests
 from app.settings import MetricsAccess, Settings
 from app.web.access import public
 from tests.support.assertions import assert_error
+from tests.support.metrics import parse
 from tests.support.rows import Person
 
 TOKEN = "metrics-token-of-the-tests"  # noqa: S105
-AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 PUBLIC_ADDRESS = "203.0.113.9"
 Reader = Callable[..., TestResponse]
 
@@ -51,8 +50,7 @@ def reader(settings: Settings, engine: Engine) -> Reader:
 
 
 def series(client: FlaskClient) -> dict[str, float]:
-    families = text_string_to_metric_families(client.get("/metrics").get_data(as_text=True))
-    return {f"{s.name} {sorted(s.labels.items())}": s.value for family in families for s in family.samples}
+    return parse(client.get("/metrics").text)
 
 
 def grown(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
@@ -177,7 +175,7 @@ class TestReading:
 
     def test_each_of_several_apps_in_one_process_has_every_metric_once(self, reader: Reader) -> None:
         for proxies in range(3):
-            found = reader(headers=AUTHORIZED, proxies=proxies).data
+            found = reader(headers={"Authorization": f"Bearer {TOKEN}"}, proxies=proxies).data
             assert found.count(b"# TYPE gearyard_http_request_total") == 1
             assert found.count(b"# TYPE gearyard_messages_stored_total") == 1
 

@@ -20,7 +20,6 @@ from tests.support.rows import EPOCH, Person, add_equipment, category_id, new_eq
 
 API = "/api/v1/equipment"
 BERN, ZURICH = Point(latitude=46.948, longitude=7.4474), Point(latitude=47.3769, longitude=8.5417)
-FIJI = Point(latitude=-17.0, longitude=179.5)
 IN_BERN = {"lat": "46.948", "lng": "7.4474"}
 
 
@@ -37,7 +36,8 @@ def listings(client: FlaskClient, owner: Person) -> None:
     add_equipment(owner.id, title="Zurich saw", coordinates=ZURICH, daily_rate=30, condition=Condition.FAIR)
     add_equipment(owner.id, title="Bern drill", coordinates=BERN, daily_rate=20, is_available=False)
     add_equipment(owner.id, title="Placeless café tent", daily_rate=10, category_id=category_id("Tents"))
-    add_equipment(owner.id, title="Fiji kayak", coordinates=FIJI, daily_rate=20, category_id=category_id("Diving"))
+    fiji = Point(latitude=-17.0, longitude=179.5)
+    add_equipment(owner.id, title="Fiji kayak", coordinates=fiji, daily_rate=20, category_id=category_id("Diving"))
 
 
 ALL = ["Fiji kayak", "Placeless café tent", "Bern drill", "Zurich saw"]

@@ -18,7 +18,7 @@ from tests.support.assertions import assert_error, assert_ok
 from tests.support.processes.tenant import AUDIENCE, PASSWORD, TenantProcess
 from tests.support.rows import Person, add_person, count_rows
 
-pytestmark = [pytest.mark.attack("accounts"), pytest.mark.usefixtures("unbroken")]
+pytestmark = [pytest.mark.attack("accounts"), pytest.mark.usefixtures("calm")]
 ME = "/api/v1/auth/me"
 # Nothing but boolean true proves an address.
 NO_PROOFS: list[Any] = ["absent", "true", "True", 1, "1", [True], {"true": True}, None, False, 0]

@@ -52,7 +52,6 @@ class Person:
 
 
 def add_people(cluster: PostgresCluster, database: str, tenant: TenantProcess, number: int) -> list[Person]:
-    """So many users with tokens, known to the service that trusts the tenant."""
     cluster.psql(_ADD_PEOPLE.format(people=number, issuer=tenant.issuer), database)
     return [Person(one, tenant.token(sub=f"auth0|person-{one}")) for one in range(1, number + 1)]
 

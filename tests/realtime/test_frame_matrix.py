@@ -18,7 +18,6 @@ from tests.support.users import ChatUser
 from tests.support.ws_client import ChatClient
 
 NOBODY, PARTICIPANT, STRANGER, FORMER = "nobody", "participant", "stranger", "former participant"
-EVERYONE = (NOBODY, PARTICIPANT, STRANGER, FORMER)
 REFUSAL = {"code": "FORBIDDEN", "message": "You do not take part in this conversation."}
 
 
@@ -52,8 +51,6 @@ ABOUT_ONE = [kind for kind, row in MATRIX.items() if row.is_about_a_conversation
 
 
 class Nobody(ChatClient):
-    """A client that has not authenticated."""
-
     def __init__(self, member: ChatUser) -> None:
         self.member = member
         self.ws = connect(f"ws://127.0.0.1:{member.service.port}/ws", close_timeout=1, proxy=None).__enter__()
@@ -77,7 +74,7 @@ def test_every_type_of_frame_is_in_the_matrix() -> None:
 
 
 @pytest.mark.attack("frames")
-@pytest.mark.parametrize("who", EVERYONE)
+@pytest.mark.parametrize("who", [NOBODY, PARTICIPANT, STRANGER, FORMER])
 @pytest.mark.parametrize("kind", MATRIX)
 def test_the_reply_depends_on_the_sender(
     ada: ChatUser, ben: ChatUser, stranger: ChatUser, talk: str, sql: Callable[..., Any], kind: str, who: str

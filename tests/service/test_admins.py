@@ -179,20 +179,17 @@ def test_a_deleted_user_s_sockets_end_and_no_new_one_begins(
     assert refusal.value.response.status_code == 401
 
 
-def test_a_listing_that_is_created_while_its_owner_is_deleted_is_refused(newcomer: Newcomer, at_once: AtOnce) -> None:
-    owner = newcomer().become_owner()
-    call = partial(owner.call, "POST", "/equipment", json=NEW_LISTING)
-    (answer,) = at_once([call], "DELETE FROM users WHERE id = %s", owner.id)
-    assert_error(answer, 404, "NOT_FOUND")
-
-
-def test_a_listing_that_is_created_while_its_owner_becomes_a_renter_is_refused(
-    newcomer: Newcomer, sql: Sql, at_once: AtOnce
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [("DELETE FROM users", 404, "NOT_FOUND"), ("UPDATE users SET role = 'renter'", 403, "FORBIDDEN")],
+)
+def test_a_listing_that_is_created_while_its_owner_is_deleted_or_becomes_a_renter_is_refused(
+    newcomer: Newcomer, sql: Sql, at_once: AtOnce, change: str, status: int, code: str
 ) -> None:
     owner = newcomer().become_owner()
     call = partial(owner.call, "POST", "/equipment", json=NEW_LISTING)
-    (answer,) = at_once([call], "UPDATE users SET role = 'renter' WHERE id = %s", owner.id)
-    assert_error(answer, 403, "FORBIDDEN")
+    (answer,) = at_once([call], f"{change} WHERE id = %s", owner.id)
+    assert_error(answer, status, code)
     assert sql("SELECT count(*) FROM equipment WHERE owner_id = %s", owner.id) == 0
 
 
@@ -277,7 +274,6 @@ def test_a_category_is_deleted_or_listed_in_and_never_both(
 
 @pytest.fixture
 def listing_owner(newcomer: Newcomer) -> ChatUser:
-    """An owner without conversations."""
     return newcomer().become_owner()
 
 

@@ -41,11 +41,6 @@ def pair(services: dict[str, ServiceProcess]) -> ServiceProcess:
     return services["pair"]
 
 
-@pytest.fixture
-def lone(services: dict[str, ServiceProcess]) -> ServiceProcess:
-    return services["lone"]
-
-
 def users_with(database_url: str, email: str) -> int:
     return int(scalar(database_url, "SELECT count(*) FROM users WHERE email = %s", email))
 
@@ -95,7 +90,10 @@ class TestKeys:
         assert statuses(answers) == {200: 10 * requests_each}
         assert 1 <= key_fetches(calm) <= workers
 
-    def test_the_next_key_of_a_planned_rotation_costs_no_fetch(self, lone: ServiceProcess, calm: TenantProcess) -> None:
+    def test_the_next_key_of_a_planned_rotation_costs_no_fetch(
+        self, services: dict[str, ServiceProcess], calm: TenantProcess
+    ) -> None:
+        lone = services["lone"]
         old = known_user(lone, calm)
         calm.reset()
         calm.control("POST", "keys/rotate", {"mode": "normal"})

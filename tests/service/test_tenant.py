@@ -1,7 +1,5 @@
 """The development tenant, spoken to over HTTP as a backend, a web client and a browser would."""
 
-from __future__ import annotations
-
 import base64
 import html
 import os

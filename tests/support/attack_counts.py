@@ -29,7 +29,6 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the counts as a Markdown table."""
     if _counts:
         terminalreporter.section("attacks tried")
         for kind, count in sorted(_counts.items()):

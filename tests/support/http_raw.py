@@ -24,7 +24,11 @@ class RawAnswer:
 
 
 def exchange(port: int, request: bytes, *, is_head: bool = False) -> list[RawAnswer]:
-    """Send these bytes and nothing more, and read until the service ends the connection: every answer there was."""
+    return answers_in(receive(port, request), is_head=is_head)
+
+
+def receive(port: int, request: bytes) -> bytes:
+    """Send these bytes and nothing more, and read until the service ends the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=REQUEST_SECONDS) as connection:
         received = b""
         try:
@@ -37,11 +41,10 @@ def exchange(port: int, request: bytes, *, is_head: bool = False) -> list[RawAns
                 received += data
         except ConnectionResetError:
             pass  # it closed with something of ours unread
-    return answers_in(received, is_head=is_head)
+    return received
 
 
 def answers_in(received: bytes, *, is_head: bool = False) -> list[RawAnswer]:
-    """The responses in these bytes; the last body may be incomplete."""
     answers = []
     while received:
         head, _, received = received.partition(b"\r\n\r\n")

@@ -11,10 +11,13 @@ def read(service: ServiceProcess) -> dict[str, float]:
     """Every series, by its name and labels."""
     answer = service.request("GET", "/metrics", headers={"Connection": "close"})
     assert answer.status_code == 200, answer.text
-    families = text_string_to_metric_families(answer.text)
+    return parse(answer.text)
+
+
+def parse(text: str) -> dict[str, float]:
     return {
         f"{sample.name} {sorted(sample.labels.items())}": sample.value
-        for family in families
+        for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
 

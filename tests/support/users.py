@@ -128,7 +128,6 @@ def _checked(answer: Any, *statuses: int) -> Any:
 
 
 def chat_user(client: FlaskClient, person: Person) -> ChatUser:
-    """A user of the app in this process."""
     return ChatUser(str(person.id), person.token, client)
 
 

@@ -17,7 +17,6 @@ from app.auth.login_throttle import ACCOUNT_FACTOR, Outcome, Refusal, Reservatio
 from app.settings import LoginLimits
 
 LIMITS = LoginLimits(max_failures=5, lockout_seconds=300, backoff_base_ms=200)
-PATIENT = replace(LIMITS, backoff_base_ms=0)
 LOCKOUT = timedelta(seconds=300)
 HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 EVERYWHERE = ""
@@ -85,7 +84,7 @@ class Account:
 @pytest.fixture
 def account() -> Account:
     """An account that is never made to wait between failures, so that tests see the lock-out alone."""
-    return Account(limits=PATIENT)
+    return Account(limits=replace(LIMITS, backoff_base_ms=0))
 
 
 def test_each_failure_doubles_the_wait() -> None:
@@ -175,12 +174,11 @@ GUESSES = st.lists(
     ),
     max_size=60,
 )
-Settlement = tuple[datetime, Reservation, Outcome]
 
 
 def guess(account: Account, guesses: list[tuple[float, float | None, Outcome]]) -> Iterator[tuple[datetime, Outcome]]:
     """Make them, settle each when it is due; yields when each that passed was made, and what comes of it."""
-    due: list[Settlement] = []
+    due: list[tuple[datetime, Reservation, Outcome]] = []
     for pause, delay, outcome in guesses:
         then = account.now + timedelta(seconds=pause)
         for settlement in sorted((each for each in due if each[0] <= then), key=lambda each: each[0]):

@@ -75,7 +75,6 @@ schema = EquipmentSchema(many=True)
 
 @app.get("/api/v1/equipment")
 def search() -> dict[str, Any]:
-    """Listings in a radius, nearest first."""
     longitude, latitude = float(request.args["lng"]), float(request.args["lat"])
     metres = float(request.args["radius_km"]) * METRES
     page, limit = request.args.get("page", 1, int), request.args.get("limit", 20, int)

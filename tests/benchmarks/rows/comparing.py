@@ -32,7 +32,6 @@ def pgbench(stage: Stage, scripts: Sequence[Script]) -> Pgbench:
 
 
 def compare(stage: Stage, *sides: AbstractContextManager[Side]) -> list[list[Sample]]:
-    """The samples of each side, taken in turn."""
     with ExitStack() as entered:
         ready = [entered.enter_context(side) for side in sides]
         return interleave(ready, rounds=stage.scale.rounds, seconds=stage.scale.seconds)

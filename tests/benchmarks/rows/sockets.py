@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import cycle, islice
 from statistics import median
 from typing import Any
 
@@ -9,7 +10,7 @@ from tests.benchmarks import questions
 from tests.benchmarks.client_pool import ClientPool
 from tests.benchmarks.findings import Finding, Target
 from tests.benchmarks.interleaving import BenchmarkFailed, Sample, typical
-from tests.benchmarks.people import Person, begin_conversations
+from tests.benchmarks.people import begin_conversations
 from tests.benchmarks.rows.comparing import http
 from tests.benchmarks.stage import Stage
 from tests.benchmarks.wrk import HttpLoad
@@ -61,7 +62,7 @@ def _within(what: str, per_second: float, times_ms: dict[str, float], *, at_most
 def idle_sockets(stage: Stage) -> list[Finding]:
     """5,000 idle sockets on 2 workers: their memory, and HTTP beside them"""
     data, number = stage.medium, stage.scale.idle_sockets
-    people = _seats(stage.people(data), number)
+    people = list(islice(cycle(stage.people(data)), number))
     begin_conversations(stage.cluster, data.database, stage.scale.people)
     requests = questions.single(stage.database(data))
     with closing(stage.new_service(data)) as service, http(stage, service, requests) as load:
@@ -93,11 +94,6 @@ def idle_sockets(stage: Stage) -> list[Finding]:
             samples={"ours": with_sockets, "reference": without},
         ),
     ]
-
-
-def _seats(people: Sequence[Person], number: int) -> list[Person]:
-    """So many sockets, as evenly of all of these people as it goes."""
-    return [people[seat % len(people)] for seat in range(number)]
 
 
 def _samples(stage: Stage, load: HttpLoad) -> list[Sample]:

@@ -222,7 +222,6 @@ def test_every_statement_is_one_that_pgbench_can_run(cluster: PostgresCluster, f
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the runs keep their cluster."""
     return tmp_path_factory.mktemp("bench")
 
 

@@ -38,7 +38,6 @@ class Page:
         return self._first(lambda: [each for each in self.all(selector) if each.is_displayed()], selector)
 
     def all(self, selector: str) -> list[WebElement]:
-        """All of them, at this moment."""
         return self.browser.find_elements(By.CSS_SELECTOR, selector)
 
     def button(self, text: str, within: str = "body") -> WebElement:

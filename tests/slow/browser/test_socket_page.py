@@ -32,7 +32,6 @@ def connected(page: Page) -> Page:
 
 
 def received(page: Page) -> list[dict[str, Any]]:
-    """The service's frames, the newest first."""
     return [json.loads(each.text) for each in page.all("#log .received pre")]
 
 

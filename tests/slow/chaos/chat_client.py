@@ -70,7 +70,6 @@ class ResumingClient(threading.Thread):
 
     @property
     def acknowledged(self) -> int:
-        """How many of its messages are stored, by the service's word."""
         return len(self.record.acks)
 
     def is_settled(self, last_seqs: dict[str, int]) -> bool:

@@ -76,7 +76,6 @@ class ClientPool:
         settle(cluster, self.chat_clients, PATIENCE_SECONDS)
 
     def leave(self) -> None:
-        """End, whatever is under way."""
         for client in self.rest:
             client.stop()
         for chat_client in self.chat_clients:

@@ -1,14 +1,12 @@
 """The part of the scenario that needs connections of its own: sockets, and requests that gunicorn cannot read."""
 
-import socket
 from contextlib import suppress
 from uuid import uuid4
 
 from tests.slow.ops.secrets_scenario import AUTH, CONTROLS, Scenario
-from tests.support.processes.service import REQUEST_SECONDS
+from tests.support.http_raw import receive
 from tests.support.ws_raw import RawSocket, upgrade
 
-KEY = {"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
 POST = f"POST {AUTH}/login?q={{line}} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 GET = "GET /ws?token={line} HTTP/1.1\r\nHost: x\r\n"
 MALFORMED = (
@@ -58,7 +56,7 @@ def _refused(scenario: Scenario) -> None:
         ("/ws", {"Origin": new("Origin", "https://{}.example")}),
     ):
         with RawSocket(scenario.service.port) as raw:
-            scenario.statuses.add(raw.ask(upgrade(path, {**KEY, **headers})).status)
+            scenario.statuses.add(raw.ask(upgrade(path, headers)).status)
 
 
 def _speak(scenario: Scenario, raw: RawSocket, talk: str) -> None:
@@ -77,17 +75,6 @@ def malformed(scenario: Scenario) -> None:
     """What gunicorn cannot read: with its own errors, below the service. None of them repeats what was sent."""
     line, header = scenario.plants.new("request line"), scenario.plants.new("header")
     for form in MALFORMED:
-        answer = _answer_to(scenario, form.format(line=line, header=header))
-        assert line not in answer
-        assert header not in answer
-
-
-def _answer_to(scenario: Scenario, request: str) -> str:
-    received = b""
-    with socket.create_connection(("127.0.0.1", scenario.service.port), timeout=REQUEST_SECONDS) as connection:
-        connection.sendall(request.encode("latin-1"))
-        connection.shutdown(socket.SHUT_WR)
-        with suppress(ConnectionResetError):
-            while data := connection.recv(65_536):
-                received += data
-    return received.decode("latin-1")
+        answer = receive(scenario.service.port, form.format(line=line, header=header).encode("latin-1"))
+        assert line.encode() not in answer
+        assert header.encode() not in answer

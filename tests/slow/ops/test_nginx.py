@@ -26,7 +26,6 @@ ESTABLISHED, TIME_WAIT = "01", "06"  # as /proc/net/tcp names them
 
 @pytest.fixture(scope="module")
 def service_settings() -> dict[str, str]:
-    """The service as it is behind one proxy."""
     return {
         "TRUSTED_PROXY_COUNT": "1",
         "WS_PING_INTERVAL_SECONDS": "1",

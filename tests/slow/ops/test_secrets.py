@@ -34,7 +34,6 @@ class Evidence:
 
 @pytest.fixture(scope="module")
 def own_tenant() -> Iterator[TenantProcess]:
-    """A tenant that is broken here."""
     with TenantProcess(quiet=False) as running:
         yield running
 

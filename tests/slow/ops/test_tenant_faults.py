@@ -27,7 +27,6 @@ ENDPOINTS = {"signup": "signup", "login": "token", "refresh": "token"}
 
 @pytest.fixture(scope="module")
 def tenant() -> Iterator[TenantProcess]:
-    """A tenant of this module's own, because it is broken here."""
     with TenantProcess() as running:
         yield running
 

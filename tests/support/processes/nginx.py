@@ -1,5 +1,6 @@
 """A real nginx with the site of `deploy/nginx/`, in a directory and on ports of its own, in front of a service."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -74,7 +75,7 @@ class NginxProcess:
         (self.directory / "site.conf").write_text(self._site())
         configuration = self.directory / "nginx.conf"
         # Root's nginx would serve as another user, who may not read here.
-        configuration.write_text(MAIN.format(directory=self.directory, user="user root;" if _is_root() else ""))
+        configuration.write_text(MAIN.format(directory=self.directory, user="user root;" if os.geteuid() == 0 else ""))
         self._process = subprocess.Popen(
             tied([program(), "-e", f"{self.directory}/main.log", "-c", str(configuration)])
         )
@@ -133,7 +134,3 @@ class NginxProcess:
             site, count = re.subn(pattern, replacement, site)
             assert count, f"the site has no {pattern}"
         return site
-
-
-def _is_root() -> bool:
-    return subprocess.run(["id", "-u"], capture_output=True, text=True, check=True).stdout.strip() == "0"

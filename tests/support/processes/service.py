@@ -91,7 +91,6 @@ class ServiceProcess:
             raise AssertionError(f"the service did not start:\n{self.log()}")
 
     def change(self, **environment: str) -> None:
-        """Set variables of the environment that it will start with."""
         self._environment |= environment
 
     def command(self) -> list[str]:

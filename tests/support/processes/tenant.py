@@ -1,7 +1,5 @@
 """A tenant of one's own for a test: the real process, on a free port, with its own state."""
 
-from __future__ import annotations
-
 import os
 import select
 import shutil
@@ -9,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import requests
 
@@ -27,8 +25,6 @@ CLIENT_SECRET = "test-client-secret"  # noqa: S105 - of a tenant that lives as l
 AUDIENCE = "https://api.gearyard.test"
 CONNECTION = "Username-Password-Authentication"
 PASSWORD = "Correct-horse-7"  # noqa: S105
-
-
 CHEAP_HASH = "pbkdf2:sha256:1"  # the default takes 60 ms for each password
 
 
@@ -50,7 +46,7 @@ class TenantProcess:
         self.http = requests.Session()
         self.http.trust_env = False
 
-    def __enter__(self) -> TenantProcess:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -87,7 +83,6 @@ class TenantProcess:
         return (self.state / "stderr.log").read_text()
 
     def env(self) -> dict[str, str]:
-        """The settings that a backend of this tenant needs."""
         return {
             "AUTH0_ISSUER": self.issuer,
             "AUTH0_AUDIENCE": AUDIENCE,
