@@ -17,6 +17,7 @@ from app.settings import Settings
 from app.web.access import is_public
 from app.web.errors import codes_by_status
 from app.web.openapi import responses
+from tests.support.openapi_checks import resolved
 from tests.support.processes.tenant import PASSWORD, TenantProcess
 from tests.support.routes import ROUTES, Route, Scene
 from tests.support.rows import Person, add_equipment, add_user
@@ -54,13 +55,6 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
         for method in METHODS:
             if method in item:
                 yield path, method, item[method]
-
-
-def resolved(document: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    if "$ref" not in found:
-        return found
-    _, _, kind, name = found["$ref"].split("/")
-    return dict(document["components"][kind][name])
 
 
 def contents(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

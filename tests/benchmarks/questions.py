@@ -73,11 +73,6 @@ def histories(people: list[Person]) -> list[Request]:
     return [Request(f"{_conversation(person)}/messages?limit=20", headers=person.headers) for person in people]
 
 
-def page_behind(cursor: str) -> Request:
-    """The page of the unfiltered list that a cursor leads to."""
-    return Request(f"{EQUIPMENT}?{urlencode({'cursor': cursor})}")
-
-
 def _conversation(person: Person) -> str:
     return f"{API}/conversations/{person.conversation_id}"
 

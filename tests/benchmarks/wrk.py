@@ -35,14 +35,11 @@ class Request:
 
     def on_the_wire(self) -> bytes:
         """Its bytes (RFC 9112)."""
-        lines = [f"{self.method} {self.path} HTTP/1.1", f"Host: {LOOPBACK}", *self._header_lines(), "", self.body or ""]
-        return "\r\n".join(lines).encode()
-
-    def _header_lines(self) -> list[str]:
-        lines = [f"{name}: {value}" for name, value in self.headers.items()]
+        lines = [f"{self.method} {self.path} HTTP/1.1", f"Host: {LOOPBACK}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
         if self.body is not None:
             lines += ["Content-Type: application/json", f"Content-Length: {len(self.body.encode())}"]
-        return lines
+        return "\r\n".join([*lines, "", self.body or ""]).encode()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tests.support.processes import run
 from tests.support.processes.service import REQUEST_SECONDS, ServiceProcess
 from tests.support.processes.tenant import TenantProcess
 from tests.support.users import new_user
-from tests.support.waiting import in_parallel, statuses, until
+from tests.support.waiting import in_parallel, replace_workers, statuses, until
 from tests.support.ws_client import ChatClient
 
 TOKEN = "metrics-token-of-the-tests"  # noqa: S105
@@ -95,17 +95,10 @@ def test_a_file_without_its_head_is_a_503_until_it_has_one(service: ServiceProce
     read(service)
 
 
-def reload(service: ServiceProcess) -> None:
-    """Put new workers in the place of the old ones, which end their requests first."""
-    before = set(service.worker_pids())
-    service.reload()
-    until(lambda: not before & set(service.worker_pids()) and len(service.worker_pids()) == 2)
-
-
 def test_a_reload_keeps_the_counts(service: ServiceProcess) -> None:
     ask_for_health(service)
     before = of_health(read(service))
-    reload(service)
+    replace_workers(service)
     ask_for_health(service)
     assert of_health(read(service)) == before + REQUESTS
 
@@ -135,7 +128,7 @@ def test_the_life_of_a_socket_is_no_requests_duration(service: ServiceProcess, t
     with ChatClient(new_user(service, tenant)):
         pass
     assert service.request("GET", "/ws").status_code == 426  # no socket came of it: a request as any other
-    reload(service)  # so that nothing is still to be counted
+    replace_workers(service)  # so that nothing is still to be counted
     assert "socket_closed" in service.log()
     of_socket = {key: value for key, value in read(service).items() if "/ws'" in key}
     assert {value for key, value in of_socket.items() if "_total" in key or "_count" in key} == {1}

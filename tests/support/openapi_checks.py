@@ -1,7 +1,4 @@
-"""Every answer that a test gets is held against `/openapi.json`: its status, type, headers and body are what that says.
-
-A test that gets an answer which is not described fails, whatever it was about.
-"""
+"""Every answer that a test gets is held against `/openapi.json`: its status, type, headers and body."""
 
 import json
 import os
@@ -87,9 +84,9 @@ class Description:
         if operation is None:
             self._check_without_operation(answer)
             return
-        described = self._resolved(operation["responses"].get(str(answer.status)))
-        if described is None:
+        if str(answer.status) not in operation["responses"]:
             raise NotDescribed(f"{answer}: this status is not described. {answer.body[:300]!r}")
+        described = resolved(self._document, operation["responses"][str(answer.status)])
         self._check_headers(answer, described)
         self._check_body(answer, described)
 
@@ -116,7 +113,7 @@ class Description:
             if name.lower() not in known and not GENERAL_HEADERS.fullmatch(name):
                 raise NotDescribed(f"{answer}: the header {name} is not described")
         for name, reference in headers.items():
-            header = self._resolved(reference) or {}
+            header = resolved(self._document, reference)
             value = answer.headers.get(name)
             if value is not None:
                 self._validate(answer, header["schema"], _read(value, header["schema"]), name)
@@ -153,12 +150,13 @@ class Description:
             self._validators[key] = jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
         return self._validators[key]
 
-    def _resolved(self, described: dict[str, Any] | None) -> dict[str, Any] | None:
-        if described is None or "$ref" not in described:
-            return described
-        _, _, kind, name = described["$ref"].split("/")
-        found: dict[str, Any] = self._document["components"][kind][name]
+
+def resolved(document: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """A part of the document, or the component that it refers to."""
+    if "$ref" not in found:
         return found
+    _, _, kind, name = found["$ref"].split("/")
+    return dict(document["components"][kind][name])
 
 
 def _pattern(path: str) -> re.Pattern[str]:

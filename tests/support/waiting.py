@@ -39,6 +39,13 @@ def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> N
     assert wait_until(condition, seconds), "the condition did not become true in time"
 
 
+def replace_workers(service: ServiceProcess) -> None:
+    """Reload (HUP), and wait until as many new workers serve and the old ones, which end their requests, are gone."""
+    before = set(service.worker_pids())
+    service.reload()
+    until(lambda: not before & set(service.worker_pids()) and len(service.worker_pids()) == len(before))
+
+
 def in_parallel(call: Callable[[int], T], times: int = 20, *, abreast: int = 20) -> list[T]:
     """The results of calls with 0, 1, 2, …, so many at once."""
     with ThreadPoolExecutor(abreast) as pool:

@@ -22,7 +22,7 @@ def deep_page(stage: Stage) -> list[Finding]:
     cursors = [json.loads(body)["next_cursor"] for _, body in ask(service.port, pages_before)]
     deep, first = compare(
         stage,
-        alone(stage, service, [questions.page_behind(cursor) for cursor in cursors]),
+        alone(stage, service, [Request(f"{questions.EQUIPMENT}?cursor={cursor}") for cursor in cursors]),
         alone(stage, service, questions.newest()),
     )
     return [slower_than(f"page {number:,} by cursor", deep, "page 1", first, at_most=1.2)]

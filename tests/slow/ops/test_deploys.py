@@ -14,7 +14,7 @@ from tests.support.processes.activated_service import ActivatedService
 from tests.support.processes.nginx import NginxProcess
 from tests.support.processes.service import GENEROUS_CHAT
 from tests.support.processes.tenant import TenantProcess
-from tests.support.waiting import until
+from tests.support.waiting import replace_workers, until
 
 HUPS = 3
 RESUMED_WITHIN_SECONDS = 10.0
@@ -25,8 +25,6 @@ NGINX_S_OWN = '"instance":"/"'
 
 @dataclass(frozen=True)
 class Scene:
-    """What is deployed, what it stands on, and who uses it."""
-
     cluster: PostgresCluster
     service: ActivatedService
     pool: ClientPool
@@ -57,19 +55,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory, tenant: TenantProcess) -> It
                 pool.leave()
 
 
-def reload(service: ActivatedService) -> None:
-    """HUP, and wait until the workers of before are gone and those that follow them serve."""
-    before = set(service.worker_pids())
-    service.reload()
-    until(lambda: not before & set(service.worker_pids()) and len(service.worker_pids()) == len(before))
-
-
 def test_deployments_fail_no_request_and_every_client_is_back_in_time_with_every_message(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
     began_at = time.monotonic()
     for _ in range(HUPS):
-        reload(scene.service)
+        replace_workers(scene.service)
     scene.pool.wait_until_served()
     stopped_at = time.monotonic()
     scene.service.restart()
