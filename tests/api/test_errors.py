@@ -29,10 +29,7 @@ def test_every_wrong_field_is_named_at_once_with_a_word_for_programs(client: Fla
     [
         ("application/problem+json; charset=utf-8", "application/problem+json"),
         ("application/problem+json, application/json;q=0.5", "application/problem+json"),
-        ("application/json", "application/json"),
-        ("*/*", "application/json"),
-        ("text/html", "application/json"),
-        (None, "application/json"),
+        *((accept, "application/json") for accept in ("application/json", "*/*", "text/html", None)),
     ],
 )
 def test_problem_json_is_given_where_it_is_asked_for(client: FlaskClient, accept: str | None, media_type: str) -> None:

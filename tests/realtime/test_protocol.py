@@ -78,10 +78,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("frame", "code"),
         [
-            ("{", "BAD_MESSAGE"),
-            ("[]", "BAD_MESSAGE"),
-            ('{"type": 7}', "BAD_MESSAGE"),
-            ('{"type": "ping", "payload": []}', "BAD_MESSAGE"),
+            *((frame, "BAD_MESSAGE") for frame in ("{", "[]", '{"type": 7}', '{"type": "ping", "payload": []}')),
             ('{"type": "ping", "type": "ping"}', "BAD_MESSAGE"),
             ('{"type": "ping", "payload": {"x": 1}}', "BAD_MESSAGE"),
             ('{"type": "sync", "payload": {"conversation_id": "x", "after_seq": 0}}', "BAD_MESSAGE"),
