@@ -31,8 +31,6 @@ def execute(statement: Any) -> None:
 
 
 class Target:
-    """The requests of an admin for a user, a listing or a category."""
-
     def __init__(self, client: FlaskClient, admin: Person, kind: str, id_: UUID) -> None:
         self.client, self.admin, self.id = client, admin, id_
         self.model, read_below, suffix, self.body, self.edited = KINDS[kind]

@@ -177,8 +177,6 @@ CHANGES = {
 
 
 class TestEveryChange:
-    """Whatever an answer shows, a change of it is another tag."""
-
     @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
     def test_of_a_listing_and_of_the_lists_with_it_and_of_no_other(
         self, client: FlaskClient, owner: Person, listing: str, change: str

@@ -1,7 +1,4 @@
-"""Which web pages may read answers: those of an exact list of origins (Fetch, "CORS protocol"), and no other.
-
-`test_headers.py` checks that a page of an allowed origin may read every status.
-"""
+"""Which web pages may read answers: those of an exact list of origins (Fetch, "CORS protocol"), and no other."""
 
 import pytest
 from flask import Flask

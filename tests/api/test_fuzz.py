@@ -1,8 +1,4 @@
-"""Whatever clients send, no answer is a 500, and each refusal has the one error body.
-
-What is sent is made from `/openapi.json`: what it allows, what it does not, and then what no description speaks of. The
-examples are the same in every run, and what a test stores is undone at its end.
-"""
+"""Whatever clients send, no answer is a 500, and each refusal has the one error body; the same examples in each run."""
 
 import json
 from typing import Any

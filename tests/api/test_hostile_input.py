@@ -38,8 +38,6 @@ MAX_BODY = 256 * 1024
 MAX_TEXT_LENGTH = 16 * 1024
 MAX_ITEMS = 1000
 
-# --- Every field has a bound ------------------------------------------------------------------------------------------
-
 FINITE = (fields.UUID, fields.Enum, fields.Boolean)
 BoundingBoxField = type(EquipmentQuery().fields["bbox"])
 # Fields that bound themselves, each with something too large for it.
@@ -134,9 +132,6 @@ def fields_that_are_read(app: Flask, place: str, *, one_of_each_kind: bool) -> l
         kinds = {(type(field), *map(type, field.validators)): (row, name) for row, name, field in found}
         return list(kinds.values())
     return [(row, name) for row, name, _ in found]
-
-
-# --- Bodies -----------------------------------------------------------------------------------------------------------
 
 
 def _deep(opening: bytes, closing: bytes) -> bytes:
@@ -370,8 +365,6 @@ def test_half_a_point_is_none(client: FlaskClient, owner: Person, coordinates: d
     assert_invalid(client.put(path, json={"coordinates": coordinates}, headers=owner.headers), *missing)
 
 
-# --- Queries and paths ------------------------------------------------------------------------------------------------
-
 INJECTIONS = [
     *("'; DROP TABLE equipment; --", "1; SELECT pg_sleep(20)", "' || pg_sleep(20) || '", "$$; DELETE FROM users; $$"),
     *("'", "''", '"', "\\", "\\'", '"quoted" \\ and \\"', "1 OR 1=1", "' OR '1'='1", "' OR 1=1 --", "1/**/OR/**/1"),
@@ -485,8 +478,6 @@ def test_a_path_that_leads_nowhere_is_not_found(client: FlaskClient, path: str) 
     assert body["instance"].startswith("/")
 
 
-# --- URLs of pictures -------------------------------------------------------------------------------------------------
-
 PICTURE = "https://photos.example.com/1.jpg"
 BAD_URLS: list[Any] = [
     *("", " ", None, 5, [], "/1.jpg", "1.jpg", "//photos.example.com/1.jpg", "http://photos.example.com/1.jpg"),
@@ -535,9 +526,6 @@ def test_no_url_of_a_picture_is_fetched(client: FlaskClient, owner: Person, trap
         assert_ok(client.get(path, headers=owner.headers))
     with pytest.raises(BlockingIOError):
         trap.accept()
-
-
-# --- Other ways in ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.attack("hostile input")

@@ -188,8 +188,6 @@ class TestOtherRequests:
 
 
 class TestErrors:
-    """Nothing was done, so nothing is kept."""
-
     def test_a_refused_request_may_be_mended_and_sent_with_its_key(self, client: FlaskClient, renter: Person) -> None:
         assert_error(post(client, EQUIPMENT, new_equipment(), renter), 403, "FORBIDDEN")
         client.put("/api/v1/users/me/owner-profile", json={"business_info": {}}, headers=renter.headers)

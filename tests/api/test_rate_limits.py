@@ -36,8 +36,6 @@ ORIGIN = "https://app.example.com"
 
 
 class Service:
-    """An app of its own, and requests to it from any address."""
-
     def __init__(self, settings: Settings) -> None:
         self._client = create_app(settings).test_client()
 

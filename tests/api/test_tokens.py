@@ -1,7 +1,4 @@
-"""Which tokens open the door: a table of attacks, each with the answer it gets, and of what must be let in.
-
-The attacks are in `tests/support/token_attacks.py`, for the socket's tests use them, too.
-"""
+"""Which tokens open the door: attacks, each with the answer it gets, and what must be let in."""
 
 import json
 import re

@@ -8,8 +8,6 @@ from tests.benchmarks.interleaving import Sample, median_ratio, typical
 
 @dataclass(frozen=True)
 class Target:
-    """What a figure must reach, or must not go beyond."""
-
     bound: float
     unit: str = "×"
     at_least: bool = True

@@ -25,10 +25,7 @@ class BenchmarkFailed(Exception):
 
 
 def interleave(sides: Sequence[Side], *, rounds: int, seconds: float) -> list[list[Sample]]:
-    """The samples of each side. After one that does not count, they take turns: ABAB…
-
-    Whatever else the machine does then falls on all of them alike.
-    """
+    """The samples of each side. After one that does not count, they take turns, as the machine's load varies: ABAB…"""
     for side in sides:
         side(seconds * WARM_UP_SHARE)
     samples: list[list[Sample]] = [[] for _ in sides]

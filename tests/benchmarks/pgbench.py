@@ -49,10 +49,7 @@ class Script:
 
 
 class Pgbench:
-    """`with Pgbench(…) as pgbench:`; `pgbench(seconds)` runs the scripts, each as often as the others: a `Side`.
-
-    The connections run one at a time, as fast as they can.
-    """
+    """`with Pgbench(…) as pgbench:`; `pgbench(seconds)` runs the scripts, each as often as the others: a `Side`."""
 
     def __init__(self, data: Path, url: str, scripts: Sequence[Script], *, connections: int) -> None:
         self._program = installation_for(data).program("pgbench")

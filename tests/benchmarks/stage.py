@@ -53,9 +53,7 @@ class Stage:
 
     Everything is under `directory`: the cluster's data, which stays for the next run, and what the servers write, which
     stays until then. Every process ends with this one.
-
-    Raises, when it is entered and from any of its members:
-        LocalError: another run has the directory, or what was asked for does not start.
+    Entering it and any of its members raise LocalError if another run has the directory, or a server does not start.
     """
 
     def __init__(self, directory: Path, scale: Scale, say: Callable[[str], None]) -> None:

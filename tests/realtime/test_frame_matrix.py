@@ -1,7 +1,4 @@
-"""Which sender may send which frame: every type of frame, from every kind of sender.
-
-What a frame may say is tested in `test_hostile_frames.py`.
-"""
+"""Which sender may send which frame: every type of frame, from every kind of sender."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,4 @@
-"""The opening of a socket: refused with an HTTP status before the 101, with a frame and a close code after it.
-
-Which origins and which tokens are refused is tested in `test_origins.py` and `test_token_attacks.py`.
-"""
+"""The opening of a socket: refused with an HTTP status before the 101, with a frame and a close code after it."""
 
 import time
 from collections.abc import Callable, Mapping

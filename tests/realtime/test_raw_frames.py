@@ -170,8 +170,6 @@ class TestFragments:
         assert raw.hear() == (PONG, b"slow")
         assert raw.hear().json() == {"type": "pong"}
 
-
-class TestSize:
     def test_a_header_that_comes_in_parts_is_counted_once(self, raw: RawSocket) -> None:
         continuation = rest(b" " * 30_000 + ASK.encode())
         raw.send(text(" ", fin=False), continuation[:4])

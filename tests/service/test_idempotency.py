@@ -1,7 +1,4 @@
-"""Idempotency-Key over real workers: a request that is sent many times at once has one effect.
-
-Workers and a database that die in the middle: tests/slow/ops/test_idempotency_faults.py.
-"""
+"""Idempotency-Key over real workers: a request that is sent many times at once has one effect."""
 
 from collections.abc import Callable
 from uuid import uuid4

@@ -12,10 +12,7 @@ def body_of(answer: Any) -> Any:
 
 
 def assert_error(answer: Any, status: int, code: str) -> dict[str, Any]:
-    """Check that a response is this error with the one error body (RFC 9457), and return the body.
-
-    Takes a response of Flask's test client, of requests, of `http_raw` or of `ws_raw`.
-    """
+    """Check that a response is this error with the one error body (RFC 9457), and return the body."""
     body = body_of(answer)
     assert (_status(answer), (body or {}).get("code")) == (status, code), body
     assert body.keys() - {"details"} == ERROR_MEMBERS

@@ -14,8 +14,6 @@ PATIENCE_SECONDS = 30  # only a defect waits so long
 
 
 class Clock:
-    """Time that passes when the test says so."""
-
     def __init__(self) -> None:
         self.now = 1000.0
 

@@ -114,7 +114,6 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 
 @pytest.fixture
 def runtime() -> Iterator[ChatRuntime]:
-    """A worker's realtime side that delivers."""
     hub: Hub[Any] = Hub(LIMITS)
     bus: Any = SimpleNamespace(channel=None)
     runtime = ChatRuntime(hub=hub, bus=bus, delivery=Delivery(hub, longest_transaction=timedelta(0)))

@@ -1,8 +1,4 @@
-"""The cache of the identity provider's signing keys: cool-down, rotation, outages and invalid key sets.
-
-The clock is fake because hours must pass. Expiry and removal of keys are in `test_token_verifier.py`. Single-flight
-fetches are in `tests/service/test_identity.py`, and in an outage in `tests/slow/ops/test_tenant_faults.py`.
-"""
+"""The cache of signing keys, with a fake clock: cool-down, rotation, outages and invalid key sets."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

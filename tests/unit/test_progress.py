@@ -1,7 +1,4 @@
-"""The last message of each conversation that a socket was sent: what no test of a whole socket can time.
-
-`test_beginning_of_a_session.py` and `tests/realtime/test_protocol.py` show replay, live delivery and lag.
-"""
+"""The last message of each conversation that a socket was sent: what no test of a whole socket can time."""
 
 from uuid import UUID, uuid4
 

@@ -1,7 +1,4 @@
-"""The rules of the login throttle that depend on exact times or on overlapping attempts, with a fake clock.
-
-`tests/api/test_login_throttle.py` shows the others over HTTP.
-"""
+"""The rules of the login throttle that depend on exact times or on overlapping attempts, with a fake clock."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace

@@ -1,8 +1,4 @@
-"""The cache of verified tokens: a cached result ends with the token's time and with its key.
-
-The clock and the identity provider are fake because hours must pass. Which tokens are valid is in
-`tests/api/test_tokens.py`.
-"""
+"""The cache of verified tokens, with a fake clock: a cached result ends with the token's time and with its key."""
 
 from collections.abc import Callable
 from typing import Any

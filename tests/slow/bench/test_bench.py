@@ -60,9 +60,6 @@ def at(*rates: float) -> list[Sample]:
     return [Sample(per_second=rate) for rate in rates]
 
 
-# --- the arithmetic --------------------------------------------------------------------------------------------------
-
-
 def test_sides_take_turns_after_a_sample_that_does_not_count() -> None:
     calls: list[str] = []
 
@@ -173,9 +170,6 @@ def test_a_tail_is_the_99th_percentile_in_medians() -> None:
     assert not finding.is_met
 
 
-# --- the data --------------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def filled(database_url_factory: Callable[[], str]) -> str:
     url = database_url_factory()
@@ -215,9 +209,6 @@ def test_every_statement_is_one_that_pgbench_can_run(cluster: PostgresCluster, f
     scripts = [statements.radius_search(box, RADIUS_KM, words) for words in (None, *words_of_searches())]
     with pgbench.Pgbench(cluster.data, filled, [*scripts, statements.add_message(10)], connections=2) as side:
         assert side(1).per_second > 0
-
-
-# --- whole runs ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,4 @@
-"""A typed client, generated from the running service's `/openapi.json`, compiles under `strict` and does its job.
-
-And the socket's `/asyncapi.json` is what it says it is.
-"""
+"""A typed client of `/openapi.json` compiles under `strict` and works; `/asyncapi.json` is valid AsyncAPI."""
 
 import json
 import os

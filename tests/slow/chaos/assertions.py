@@ -36,10 +36,7 @@ def settle(cluster: PostgresCluster, chat_clients: Sequence[ResumingClient], wit
 def judge(
     cluster: PostgresCluster, chat_clients: Sequence[ResumingClient], acks_of_others: Mapping[str, Ack] | None = None
 ) -> int:
-    """Fail where they were told anything else than what is stored; `acks_of_others` are of who else wrote.
-
-    How many messages there are.
-    """
+    """Fail where clients were told anything else than what is stored; the number of messages."""
     messages, ends = stored(cluster), last_seqs(cluster)
     assert [client.record.breaches for client in chat_clients] == [[] for _ in chat_clients]
     promised = {sent_as: promise for client in chat_clients for sent_as, promise in client.record.acks.items()}

@@ -38,8 +38,6 @@ Fault = Callable[[], None]
 
 @dataclass
 class Scene:
-    """All that can be broken."""
-
     cluster: PostgresCluster
     service: ServiceProcess
     redis: RedisProcess | None

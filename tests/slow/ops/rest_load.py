@@ -18,8 +18,6 @@ PAUSE_AFTER_FAILURE_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Failure:
-    """A request that was answered by no success: when it was sent, and what came instead."""
-
     sent_at: float
     what: str
     status: int | None = None

@@ -83,7 +83,6 @@ def use(service: ServiceProcess, tenant: TenantProcess) -> None:
 
 
 def filled(expression: str) -> str:
-    """An expression as Grafana sends it."""
     for name, value in VARIABLES.items():
         expression = expression.replace(name, value)
     assert "$" not in expression

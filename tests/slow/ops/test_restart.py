@@ -1,7 +1,4 @@
-"""A stop answers what is under way, and a reload (HUP) takes up changed code.
-
-`test_deploys.py` shows that a reload fails no request.
-"""
+"""A stop answers what is under way, and a reload (HUP) takes up changed code."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor

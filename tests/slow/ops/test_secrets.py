@@ -1,7 +1,4 @@
-"""No secret leaves the service: secrets are planted in every place, and then the log is read.
-
-A service of two workers at LOG_LEVEL=debug goes once through success and failure of all there is, in each log format.
-"""
+"""No secret leaves the service: they are planted everywhere, and the log is read after success and failure of all."""
 
 import json
 import re
@@ -23,8 +20,6 @@ RECORD = re.compile(r"\d{4}-\d\d-\d\dT\S+ \[\w+\s*\] ")
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is left to be read of a service that went through everything."""
-
     plants: Plants
     log: str
     metrics: str
