@@ -16,8 +16,7 @@ from app.common.email import acceptable_email
 
 MAX_MEMBERS = 100
 MAX_URL_LENGTH = 2048
-# Normalising takes time quadratic in the number of consecutive marks: 160 KB of them took 25 s. UAX #15 calls 30 enough
-# for any language ("Stream-Safe Text Format").
+# Normalising takes time quadratic in the number of consecutive marks. UAX #15 calls 30 enough for any language.
 MAX_MARKS = 30
 MAX_DECOMPOSITION = 4  # code points that NFC can compose into one (UAX #15)
 MAX_OBJECT_BYTES = 16 * 1024
@@ -28,11 +27,9 @@ TOO_LARGE_OBJECT = f"Must be at most {MAX_OBJECT_BYTES} bytes and {MAX_OBJECT_DE
 UNPORTABLE_OBJECT = "Must hold text and numbers that JSON can carry."
 # What web forms and JavaScript clients send for an empty choice.
 ABSENT_QUERY_VALUES = frozenset({"", "null", "undefined"})
-# Unicode's general categories of controls (PostgreSQL's text cannot hold NUL), of invisible format characters (two
-# names would look alike), of surrogates (UTF-8 cannot hold them), and of line and paragraph separators.
+# Unicode's general categories of controls, invisible format characters, surrogates, line and paragraph separators.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS = "\u200c\u200d"  # part of how Persian, Hindi and emoji are written
-_PLAIN_DECIMAL = re.compile(r"-?\d{1,12}(\.\d{1,12})?", re.ASCII)
 
 
 class Body(ma.Schema):
@@ -193,8 +190,11 @@ class Flag(fields.Boolean):
         return super()._deserialize(value, attr, data, **options)
 
 
-class Money(fields.Decimal):
+class Money(_PlainNumber, fields.Decimal):
     """An amount with at most two decimals: a string or a number in, a string out, never rounded. By default above 0."""
+
+    # No exponent, which could denote a number of any length.
+    plain = re.compile(r"-?\d{1,12}(\.\d{1,12})?", re.ASCII)
 
     def __init__(self, *, maximum: Decimal, positive: bool = True, **options: Any) -> None:
         super().__init__(as_string=True, **options)
@@ -206,9 +206,6 @@ class Money(fields.Decimal):
         return {lower: float(self._range.min), "maximum": float(self._range.max)}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Decimal:
-        # No exponent, which could denote a number of any length.
-        if not isinstance(value, int | float | str) or not _PLAIN_DECIMAL.fullmatch(str(value)):
-            raise self.make_error("invalid")
         amount: Decimal = super()._deserialize(value, attr, data, **options)
         if amount != round(amount, 2):
             raise ValidationError("Must not have more than two decimals.")
