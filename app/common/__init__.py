@@ -1,1 +1,1 @@
-"""Values that need no framework."""
+"""Values that need no web framework, and audit entries."""

@@ -82,7 +82,7 @@ def query_shape(search: Search) -> QueryShape:
         filters=frozenset(name for name, value in vars(filters).items() if value is not None),
         is_near=filters.radius_metres is not None and filters.radius_metres <= NEAR_METRES,
         boxes=0 if filters.bbox is None else len(filters.bbox.parts()),
-        words=0 if filters.words is None else len(split_words(filters.words)),
+        words=len(split_words(filters.words or "")),
         sort=search.sort,
         has_cursor=bool(search.page.cursor),
         has_offset=search.page.offset > 0,
@@ -93,14 +93,13 @@ def query_values(search: Search) -> dict[str, Any]:
     """The values of the statement's parameters. Raises InvalidInput for a cursor of another scope."""
     filters, page, position = search.filters, search.page, search.position
     # With a cursor, the row after the page tells whether there is a next page; otherwise the total does.
-    values = {**vars(filters), "offset": page.offset, "fetch_limit": page.limit + bool(page.cursor)}
+    paging = {"offset": page.offset, "fetch_limit": page.limit + bool(page.cursor)}
+    values = {**vars(filters), **paging, **word_values(filters.words or "")}
     if filters.point is not None:
         values["point"] = filters.point.as_text()
     if filters.bbox is not None:
         for number, box in enumerate(filters.bbox.parts()):
             values |= {f"{edge}_{number}": getattr(box, edge) for edge in EDGES}
-    if filters.words is not None:
-        values |= word_values(filters.words)
     if position is not None:
         try:
             values |= {"after_key": _parse_key(search.sort, position.key), "after_id": UUID(position.id)}
