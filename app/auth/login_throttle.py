@@ -54,13 +54,6 @@ class Reservation:
     begins_lockout: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """An attempt that was not let through."""
-
-    wait: timedelta  # above zero
-
-
 @contextmanager
 def attempt(limits: LoginLimits, *, email: str, client_address: str) -> Iterator[None]:
     """Wrap the request to the identity provider. No connection is held while the block runs.
@@ -108,7 +101,7 @@ def _reserve(limits: LoginLimits, key: AttemptKey) -> Reservation:
             login_attempts.remove_expired(session)
     if isinstance(decision, Reservation):
         return decision
-    wait_seconds = math.ceil(decision.wait.total_seconds())
+    wait_seconds = math.ceil(decision.total_seconds())
     raise TooManyRequests("Too many attempts to log in. Try again later.", retry_after_seconds=wait_seconds)
 
 
@@ -131,15 +124,15 @@ def _settle(limits: LoginLimits, key: AttemptKey, reservation: Reservation, outc
         log.warning("login_locked_out", account=account, address=key.address, seconds=limits.lockout_seconds)
 
 
-def reserve(counters: Counters, limits: LoginLimits) -> Reservation | Refusal:
-    """Decide on an attempt that the counters' `attempts` include, and count it as a failure unless it is refused.
+def reserve(counters: Counters, limits: LoginLimits) -> Reservation | timedelta:
+    """Count an attempt, which the counters' `attempts` include, as a failure; or refuse it and return the wait.
 
-    A refusal prolongs nothing. The attempt that reaches the allowance begins the lock-out by itself. Attempts before it
-    do not block each other while they run, so that a double click fails neither.
+    The wait is above zero, and a refusal does not prolong it. The attempt that reaches the allowance begins the
+    lock-out by itself. Attempts before it do not block each other while they run, so that a double click fails neither.
     """
     account, pair, now = counters.account, counters.pair, counters.now
     if pair.blocked_until is not None and pair.blocked_until > now:
-        return Refusal(wait=pair.blocked_until - now)
+        return pair.blocked_until - now
     until = now + timedelta(seconds=limits.lockout_seconds)
     for counter in (account, pair):
         if counter.counted_until <= now:  # expired: this attempt is the first of a new count

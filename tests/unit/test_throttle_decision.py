@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.auth.login_attempts import KNOWN_FOR, AttemptCounter, Counters
-from app.auth.login_throttle import ACCOUNT_FACTOR, Outcome, Refusal, Reservation, account_of, backoff, reserve, settle
+from app.auth.login_throttle import ACCOUNT_FACTOR, Outcome, Reservation, account_of, backoff, reserve, settle
 from app.settings import LoginLimits
 
 LIMITS = LoginLimits(max_failures=5, lockout_seconds=300, backoff_base_ms=200)
@@ -40,7 +40,7 @@ class Account:
             assert 0 <= row.failures <= row.attempts
             assert row.blocked_until is None or row.blocked_until <= row.counted_until <= row.expires_at
 
-    def reserve(self, address: str = HOME) -> Reservation | Refusal:
+    def reserve(self, address: str = HOME) -> Reservation | timedelta:
         counters = self.take(address, 1)
         decision = reserve(counters, self.limits)
         if isinstance(decision, Reservation):
@@ -54,8 +54,8 @@ class Account:
 
     def wait(self, address: str = HOME) -> timedelta:
         decision = self.reserve(address)
-        assert isinstance(decision, Refusal)
-        return decision.wait
+        assert isinstance(decision, timedelta)
+        return decision
 
     def settle(self, reservation: Reservation, outcome: Outcome, address: str = HOME) -> None:
         counters = self.take(address, 0)
@@ -207,9 +207,9 @@ def test_who_waits_as_long_as_told_in_whole_seconds_passes(
     account = Account(limits)
     list(guess(account, guesses))
     decision = account.reserve()
-    if isinstance(decision, Refusal):
-        assert timedelta(0) < decision.wait <= timedelta(seconds=limits.lockout_seconds)
-        account.passes(seconds=ceil(decision.wait.total_seconds()))
+    if isinstance(decision, timedelta):
+        assert timedelta(0) < decision <= timedelta(seconds=limits.lockout_seconds)
+        account.passes(seconds=ceil(decision.total_seconds()))
         account.admitted()
 
 
