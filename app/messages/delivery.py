@@ -105,7 +105,9 @@ class Delivery:
         while True:
             self._has_targets.wait()
             try:
-                self._deliver()
+                if wanted := self._next_targets():
+                    for conversation_id, batch in service.batches(wanted, limit=MESSAGES_A_QUERY).items():
+                        self._fan_out(conversation_id, batch, wanted[conversation_id])
             except SQLAlchemyError as error:
                 if not is_unavailable(error):
                     report_unexpected(error)
@@ -127,14 +129,6 @@ class Delivery:
                 gevent.sleep(RETRY_SECONDS)
                 self._must_reconcile.set()
 
-    def _deliver(self) -> None:
-        wanted = self._next_targets()
-        if not self._targets:
-            self._has_targets.clear()
-        if wanted:
-            for conversation_id, found in service.batches(wanted, limit=MESSAGES_A_QUERY).items():
-                self._fan_out(conversation_id, found, wanted[conversation_id])
-
     def _next_targets(self) -> dict[UUID, int]:
         """Conversations with lagging sockets, with the last number that all of these have been sent."""
         wanted: dict[UUID, int] = {}
@@ -145,6 +139,8 @@ class Delivery:
             elif len(wanted) < CONVERSATIONS_A_QUERY:
                 wanted[conversation_id] = min(reader.progress.sent(conversation_id) for reader in readers)
                 target.looked_for = target.seq
+        if not self._targets:
+            self._has_targets.clear()
         return wanted
 
     def _lagging_subscribers(self, conversation_id: UUID, target: _Target) -> list[Reader]:

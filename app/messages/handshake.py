@@ -4,7 +4,6 @@ A refusal is an HTTP error with the API's error body. After the 101, none is pos
 """
 
 import base64
-import binascii
 import re
 from http import HTTPMethod, HTTPStatus
 
@@ -72,7 +71,7 @@ def _check_form(req: Request) -> None:
         raise MalformedRequest("A WebSocket begins with a request that has no body.")
     try:
         is_key = len(base64.b64decode(req.headers.get("Sec-WebSocket-Key", ""), validate=True)) == 16
-    except (binascii.Error, ValueError):
+    except ValueError:
         is_key = False
     if not is_key:
         raise MalformedRequest("Sec-WebSocket-Key must be 16 bytes in Base64.")

@@ -32,7 +32,6 @@ MAX_FRAGMENTS = 1024  # of a message
 # Limits of the frames of the wire: for each text frame that is allowed, ten of any kind, pings and fragments included.
 WIRE_FRAMES_PER_FRAME = 10
 WIRE_FRAMES_BURST = 2 * MAX_FRAGMENTS
-RECEIVE_BYTES = 4096
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 1024 * 1024
 
@@ -52,11 +51,7 @@ class DeadlineSocket:
         self.was_too_slow = False
 
     def send(self, data: bytes) -> None:
-        """Send all of `data`, the wait for the lock included. A failure ends the connection, as it may cut a frame.
-
-        Raises:
-            TooSlow: the deadline passed. OSError: the connection is gone.
-        """
+        """Send all of `data` by the deadline. A failure, which may cut a frame, ends the connection. Raises OSError."""
         try:
             with Timeout(self._write_timeout_seconds, TooSlow("the peer does not read")), self._lock:
                 self._connection.sendall(data)
@@ -82,7 +77,7 @@ class DeadlineSocket:
         with suppress(OSError, Timeout), Timeout(LINGER_SECONDS):
             self._connection.shutdown(socket.SHUT_WR)
             received = 0
-            while received < LINGER_BYTES and (data := self._connection.recv(RECEIVE_BYTES)):
+            while received < LINGER_BYTES and (data := self._connection.recv(MAX_MESSAGE_BYTES)):
                 received += len(data)
 
     def abort(self) -> None:
@@ -107,10 +102,7 @@ class FrameLimits(Extension):
         return False
 
     def frame_inbound_header(self, proto: Any, opcode: Opcode, rsv: RsvBits, payload_length: int) -> RsvBits:  # noqa: ARG002
-        """Refuse a message above `MAX_MESSAGE_BYTES` or `MAX_FRAGMENTS`.
-
-        wsproto calls this again for a header that has not arrived whole, so a frame is counted when it is complete.
-        """
+        """Refuse a message above `MAX_MESSAGE_BYTES` or `MAX_FRAGMENTS`. Repeated while the header is incomplete."""
         too_large = self._message_bytes + payload_length > MAX_MESSAGE_BYTES or self._fragments >= MAX_FRAGMENTS
         if too_large and not opcode.iscontrol():
             raise ParseFailed("the message is too large", CloseReason.MESSAGE_TOO_BIG)
@@ -137,12 +129,7 @@ class WebSocket(simple_websocket.Server):  # type: ignore[misc]
         environ["gunicorn.socket"] = DeadlineSocket(
             environ["gunicorn.socket"], write_timeout_seconds=limits.write_timeout_seconds
         )
-        super().__init__(
-            environ,
-            receive_bytes=RECEIVE_BYTES,
-            thread_class=lambda target: gevent.Greenlet(run=target),
-            event_class=Event,
-        )
+        super().__init__(environ, thread_class=lambda target: gevent.Greenlet(run=target), event_class=Event)
         # 1006 until a close frame arrives (RFC 6455 §7.1.5); the library starts with 1005.
         self.close_reason: int = CloseReason.ABNORMAL_CLOSURE
 
