@@ -52,12 +52,13 @@ def iso_time(column: str) -> str:
     return f"""replace(to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'), '.000000', '')"""
 
 
-_PARTICIPANT_IDS = """
-    ARRAY(SELECT user_id FROM conversation_participants WHERE conversation_id = c.id) AS participant_ids"""
+_PARTICIPANT_IDS = (
+    "ARRAY(SELECT user_id FROM conversation_participants WHERE conversation_id = c.id) AS participant_ids"
+)
 # The conversation, and whether the user takes part in it.
 _ACCESS = f"""
 access AS (
-    SELECT c.id, c.last_seq, {_PARTICIPANT_IDS.strip()},
+    SELECT c.id, c.last_seq, {_PARTICIPANT_IDS},
         EXISTS (
             SELECT FROM conversation_participants p WHERE p.conversation_id = c.id AND p.user_id = :user_id
         ) AS is_member
@@ -111,8 +112,10 @@ FROM access LEFT JOIN stored ON true
 """,  # noqa: S608 - parts of this module's own
 )
 
-_MESSAGE_COLUMNS = """
-    m.id, m.conversation_id, m.sender_id, u.username AS sender_name, m.content, m.created_at, m.seq, m.client_msg_id"""
+_MESSAGES = """
+    SELECT m.id, m.conversation_id, m.sender_id, u.username AS sender_name, m.content, m.created_at, m.seq,
+        m.client_msg_id
+    FROM messages m LEFT JOIN users u ON u.id = m.sender_id"""
 
 # Without gaps, `last_seq` is the number of messages, so an offset is a subtraction.
 _LIST = {
@@ -122,9 +125,7 @@ _LIST = {
 WITH {_ACCESS}
 SELECT access.is_member, access.last_seq, shown.*
 FROM access
-LEFT JOIN LATERAL (
-    SELECT {_MESSAGE_COLUMNS}
-    FROM messages m LEFT JOIN users u ON u.id = m.sender_id
+LEFT JOIN LATERAL ({_MESSAGES}
     WHERE access.is_member AND m.conversation_id = access.id AND m.seq > :after_seq
         AND m.seq <= LEAST(CAST(:before_seq AS integer) - 1, access.last_seq - CAST(:offset AS integer))
     ORDER BY m.seq {direction}
@@ -139,12 +140,10 @@ ORDER BY shown.seq {direction}
 _LIST_BATCHES = statement(
     "list_batches",
     f"""
-SELECT start.id AS batch_id, COALESCE(c.last_seq, 0) AS last_seq, {_PARTICIPANT_IDS.strip()}, shown.*
+SELECT start.id AS batch_id, COALESCE(c.last_seq, 0) AS last_seq, {_PARTICIPANT_IDS}, shown.*
 FROM unnest(:conversation_ids, :after_seqs) AS start (id, after_seq)
 LEFT JOIN conversations c ON c.id = start.id
-LEFT JOIN LATERAL (
-    SELECT {_MESSAGE_COLUMNS}
-    FROM messages m LEFT JOIN users u ON u.id = m.sender_id
+LEFT JOIN LATERAL ({_MESSAGES}
     WHERE m.conversation_id = start.id AND m.seq > start.after_seq
     ORDER BY m.seq
     LIMIT :limit

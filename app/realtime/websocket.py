@@ -86,7 +86,7 @@ class DeadlineSocket:
             self._connection.shutdown(socket.SHUT_RDWR)
 
 
-class FrameLimits(Extension):
+class _FrameLimits(Extension):
     """Limits the size of messages, before a payload is kept, and the rate of frames. Never negotiated."""
 
     def __init__(self, limits: SocketLimits) -> None:
@@ -94,11 +94,9 @@ class FrameLimits(Extension):
         self._message_bytes = self._fragments = 0
 
     def enabled(self) -> bool:
-        """Take part without an offer."""
         return True
 
     def offer(self) -> bool:
-        """Offer nothing to the client."""
         return False
 
     def frame_inbound_header(self, proto: Any, opcode: Opcode, rsv: RsvBits, payload_length: int) -> RsvBits:  # noqa: ARG002
@@ -140,7 +138,7 @@ class WebSocket(simple_websocket.Server):  # type: ignore[misc]
 
     def handshake(self) -> None:
         """Send the 101, with the subprotocol if it was offered, and no extension. The request has been checked."""
-        self.ws = Connection(ConnectionType.SERVER, [FrameLimits(self._limits)])
+        self.ws = Connection(ConnectionType.SERVER, [_FrameLimits(self._limits)])
         accept = generate_accept_token(self.environ["HTTP_SEC_WEBSOCKET_KEY"].encode()).decode()
         headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept}
         offered = self.environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "").split(",")
