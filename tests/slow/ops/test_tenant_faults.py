@@ -38,7 +38,7 @@ def services(environment: dict[str, str]) -> Iterator[dict[str, ServiceProcess]]
         yield running
         for service in running.values():
             assert "unexpected_error" not in service.log()
-            assert '"status": 500' not in service.log()
+            assert '"status":500' not in service.log()
 
 
 @pytest.fixture(scope="module")
