@@ -38,14 +38,17 @@ from tests.support.users import ChatUser, new_user
 
 CLUSTER = pytest.StashKey[AbstractContextManager[PostgresCluster]]()
 DIRECTORY = pytest.StashKey[Path]()
+TESTS = ROOT / "tests"
 profiles.register_profile("fast", deadline=None, database=None, derandomize=True, max_examples=25)
 profiles.register_profile("all", deadline=None, database=None, derandomize=True, max_examples=100)
 profiles.load_profile("fast")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Files whose tests wait for processes come first: at the end, one would keep a single worker busy.
+    items.sort(key=lambda item: not item.path.is_relative_to(TESTS / "service"))
     for item in items:
-        if item.path.is_relative_to(ROOT / "tests" / "slow"):
+        if item.path.is_relative_to(TESTS / "slow"):
             item.add_marker("slow")
 
 

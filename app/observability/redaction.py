@@ -27,7 +27,7 @@ _PATTERNS = (
     (re.compile(r"\b(\w*(?:token|password|passwd|secret))=[^&\s\"']+", re.IGNORECASE), rf"\1={REDACTED}"),
 )
 # Every match of a pattern holds one of these, and few texts do.
-_MARK = re.compile(r"eyJ|://|=|bearer|basic", re.IGNORECASE)
+_MARK = re.compile(r"[=\s]|://|eyJ")
 _kept_secret: set[str] = set()
 
 
@@ -57,10 +57,10 @@ def _redacted(key: Any, value: Any) -> Any:
     if value is not None and isinstance(key, str) and _names_secret(key):
         return REDACTED
     match value:
-        case bool() | int() | float() | None:
-            return value
         case str():
             return redact(value)
+        case bool() | int() | float() | None:
+            return value
         case Mapping():
             return {redact(str(name)): _redacted(name, inner) for name, inner in value.items()}
         case list() | tuple() | set() | frozenset():
