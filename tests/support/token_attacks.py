@@ -56,16 +56,9 @@ ORDERS: dict[str, dict[str, Any]] = {
         f"aud {aud!r:.40}": {"claims": {"aud": aud}}
         for aud in (
             *("https://other.example", "", [], ["https://other.example"], [[AUDIENCE]], [AUDIENCE, 7]),
-            *(
-                {"aud": AUDIENCE},
-                7,
-                True,
-                AUDIENCE + "/",
-                AUDIENCE.upper(),
-                AUDIENCE[:-1],
-                f"{AUDIENCE} https://other.example",
-            ),
-            *(f"{AUDIENCE}\0", [AUDIENCE, None], [AUDIENCE.upper(), CLIENT_ID], CLIENT_ID),
+            *({"aud": AUDIENCE}, 7, True, AUDIENCE + "/", AUDIENCE.upper(), AUDIENCE[:-1]),
+            *(f"{AUDIENCE} https://other.example", f"{AUDIENCE}\0", [AUDIENCE, None], [AUDIENCE.upper(), CLIENT_ID]),
+            CLIENT_ID,
         )
     },
     **{
