@@ -95,12 +95,12 @@ def _renderers(*, as_json: bool) -> list[Any]:
 
 
 def _to_json(event: Any, **options: Any) -> str:
-    """JSON by orjson, or in ASCII by the standard library if there are unprintable characters or lone surrogates."""
+    """JSON in ASCII: by orjson, or by the standard library, which escapes other characters, if there are any."""
     try:
         text = orjson.dumps(event, **options).decode()
-    except TypeError:
+    except TypeError:  # a lone surrogate
         text = ""
-    return text if text and text.isprintable() else json.dumps(event, **options)
+    return text if text and text.isascii() and text.isprintable() else json.dumps(event, **options)
 
 
 def _encode(_logger: Any, _name: str, text: Any) -> Any:
