@@ -39,7 +39,7 @@ from tests.support.users import ChatUser, new_user
 CLUSTER = pytest.StashKey[AbstractContextManager[PostgresCluster]]()
 DIRECTORY = pytest.StashKey[Path]()
 TESTS = ROOT / "tests"
-profiles.register_profile("fast", deadline=None, database=None, derandomize=True, max_examples=25)
+profiles.register_profile("fast", deadline=None, database=None, derandomize=True, max_examples=10)
 profiles.register_profile("all", deadline=None, database=None, derandomize=True, max_examples=100)
 profiles.load_profile("fast")
 

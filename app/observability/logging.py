@@ -7,7 +7,8 @@ standard library's logging and get the same form.
 import json
 import logging.config
 import sys
-from typing import Any
+from contextlib import suppress
+from typing import Any, BinaryIO, cast
 
 import gevent
 import orjson
@@ -42,8 +43,20 @@ def structlog_config(*, level: str, as_json: bool) -> dict[str, Any]:
     return {
         "processors": [*_SHARED, *_renderers(as_json=as_json), _encode],
         "wrapper_class": structlog.make_filtering_bound_logger(level),
-        "logger_factory": structlog.BytesLoggerFactory(sys.stderr.buffer),
+        "logger_factory": structlog.BytesLoggerFactory(cast(BinaryIO, _StandardError())),
     }
+
+
+class _StandardError:
+    """Standard error at the time of each call. A failure to write fails no request, as in the standard library."""
+
+    def write(self, line: bytes) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.buffer.write(line)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.buffer.flush()
 
 
 def keep_secrets_of(settings: Settings) -> None:

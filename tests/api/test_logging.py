@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from types import SimpleNamespace
 from uuid import uuid4
 
 import gevent
@@ -12,6 +13,7 @@ from flask.testing import FlaskClient
 from structlog.typing import EventDict
 
 from app import create_app
+from app.observability import logging as service_logging
 from app.settings import Settings
 from tests.conftest import StatementCounter
 from tests.support.rows import Person, add_equipment, new_equipment
@@ -109,3 +111,12 @@ def test_the_clients_address_comes_through_exactly_the_trusted_proxies(
     behind = dataclasses.replace(settings, trusted_proxy_count=proxies, log_level="info", log_json=True)
     create_app(behind).test_client().get("/health", headers={"X-Forwarded-For": forwarded})
     assert json.loads(capsys.readouterr().err)["client_address"] == believed
+
+
+def test_a_log_that_cannot_be_written_fails_no_request(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = create_app(dataclasses.replace(settings, log_level="info", log_json=True)).test_client()
+    with open("/dev/full", "wb", buffering=0) as full:
+        monkeypatch.setattr("sys.stderr", SimpleNamespace(buffer=full))
+        assert client.get("/health").status_code == 200
+        monkeypatch.undo()
+    service_logging.configure(settings)
