@@ -13,7 +13,7 @@ from app.models import LoginAttempts
 ALL_ADDRESSES = ""
 MAX_KNOWN_ADDRESSES = 20  # per account
 KNOWN_FOR = timedelta(days=30)  # after a login from the address
-EXPIRED_BATCH_ROWS = 20  # more than a new attempt adds, so the table holds little beyond what counts
+EXPIRED_BATCH_ROWS = 20  # deleted at each attempt, which adds at most two: the table stays small
 
 
 class AttemptKey(NamedTuple):

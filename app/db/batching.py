@@ -13,7 +13,8 @@ from app.observability import query_counts
 from app.observability.query_counts import QueryCount
 
 MAX_KEYS = 100
-# While a read runs, the calls for the next one gather for at most so long: a read that hangs delays no later one.
+# The longest time that calls gather for the next read while another one runs. A read that hangs delays each later one
+# by this.
 MAX_GATHER_SECONDS = 0.01
 # Above the longest read: a wait for a connection, a connect, a statement timeout, a silent server.
 SHARED_READ_SECONDS = 15
@@ -59,8 +60,10 @@ class BatchLoader(Generic[Key, Value]):
             # A raw greenlet does not inherit the caller's context variables.
             gevent.spawn_raw(self._read, batch)
         batch.keys[key] = None
-        batch.values.wait(SHARED_READ_SECONDS)
-        query_counts.add(batch.queries)
+        try:
+            batch.values.wait(SHARED_READ_SECONDS)
+        finally:
+            query_counts.add(batch.queries)
         if not batch.values.ready():
             raise Unavailable("This took too long; ask again.", retry_after_seconds=RETRY_SECONDS)
         values: Mapping[Key, Value] = batch.values.get()

@@ -87,6 +87,8 @@ class Delivery:
         """
         lagging = []
         for reader in self._hub.subscribers_of(user_ids):
+            if reader.connection.is_closing:
+                continue
             reader.progress.track(conversation_id, seq - 1 if seq_before is None else seq_before)
             if reader.progress.lacks(conversation_id, seq):
                 lagging.append(reader.user_id)

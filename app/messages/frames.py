@@ -32,7 +32,7 @@ class ErrorCode(StrEnum):
 
 
 class RefusedFrame(errors.MalformedRequest):
-    """The protocol has no such frame. The error code is its own."""
+    """A refused frame, with an error code of the protocol."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)

@@ -72,9 +72,11 @@ def _open(ws: websocket.WebSocket) -> None:
         connection.abort()  # gunicorn kills a greenlet that does not end in time; nothing may be written after it
         raise
     finally:
-        connection.finish()
-        session.runtime.hub.forget(session, session.user_id if session.caller else None)
-        _note_end(session, received)
+        try:
+            connection.finish()
+        finally:
+            session.runtime.hub.forget(session, session.user_id if session.caller else None)
+            _note_end(session, received)
 
 
 def _note_end(session: ChatSession, received: int) -> None:

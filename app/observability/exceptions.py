@@ -48,7 +48,11 @@ def safe_text(error: BaseException) -> str:
             return errno.errorcode.get(number, str(number))
         case AttributeError(name=str() as name, obj=owner) if name.isidentifier():
             return f"'{type(owner).__name__}' object has no attribute '{name}'"
-    return str(error) if type(error) in _SAFE_TYPES else f"(text withheld, {len(str(error))} characters)"
+    try:
+        text = str(error)
+    except Exception as failure:  # noqa: BLE001 - an error in `__str__` must not hide the one that is logged
+        return f"(no text: {type(failure).__name__})"
+    return text if type(error) in _SAFE_TYPES else f"(text withheld, {len(text)} characters)"
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -39,7 +39,7 @@ def configure(settings: Settings) -> None:
 
 
 def structlog_config(*, level: str, as_json: bool) -> dict[str, Any]:
-    """The configuration of the service's own loggers, as structlog's "Performance" page recommends."""
+    """The configuration of the service's own loggers. They are not cached, so a later `structlog.configure` counts."""
     return {
         "processors": [*_SHARED, *_renderers(as_json=as_json), _encode],
         "wrapper_class": structlog.make_filtering_bound_logger(level),
@@ -74,7 +74,7 @@ def _log_greenlet_failure(_context: Any, _kind: Any, error: Any, _traceback: Any
 def dict_config(*, level: str, as_json: bool) -> dict[str, Any]:
     """The standard library's configuration: one handler and one format for the loggers of all libraries.
 
-    They log from `warning` up: their debug records hold requests, headers, statements and rows.
+    They log from `warning` up, gunicorn's from `info` up: debug records hold requests, headers, statements and rows.
     """
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
@@ -108,12 +108,14 @@ def _renderers(*, as_json: bool) -> list[Any]:
 
 
 def _to_json(event: Any, **options: Any) -> str:
-    """JSON in ASCII: by orjson, or by the standard library, which escapes other characters, if there are any."""
+    """ASCII JSON. orjson does not escape other characters, so the standard library serialises such records."""
     try:
         text = orjson.dumps(event, **options).decode()
     except TypeError:  # a lone surrogate
         text = ""
-    return text if text and text.isascii() and text.isprintable() else json.dumps(event, **options)
+    if text and text.isascii() and text.isprintable():
+        return text
+    return json.dumps(event, separators=(",", ":"), **options)
 
 
 def _encode(_logger: Any, _name: str, text: Any) -> Any:

@@ -26,7 +26,7 @@ _PATTERNS = (
     (re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]*@"), f"{REDACTED}@"),  # user and password of a URL
     (re.compile(r"\b(\w*(?:token|password|passwd|secret))=[^&\s\"']+", re.IGNORECASE), rf"\1={REDACTED}"),
 )
-# Every match of a pattern holds one of these, and few texts do.
+# Every match of a pattern holds one of these, and few values do.
 _MARK = re.compile(r"[=\s]|://|eyJ")
 _kept_secret: set[str] = set()
 

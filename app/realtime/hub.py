@@ -15,8 +15,8 @@ from app.realtime.token_bucket import Allowance
 from app.settings import SocketLimits
 
 RECONNECT_SPREAD_SECONDS = 3.0  # clients of a stopping worker reconnect at a random time within this
-UNAUTHENTICATED_PART = 4  # one in so many of a worker's sockets may be without an identity
-SOCKETS_WORTH_A_USER = 3  # the rate limits of all of a user's sockets, in multiples of one socket's
+UNAUTHENTICATED_PART = 4  # at most a quarter of a worker's sockets may be unauthenticated
+SOCKETS_WORTH_A_USER = 3  # a user's sockets together have three times the rate limits of one socket
 
 
 class Subscriber(Protocol):

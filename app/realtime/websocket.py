@@ -67,7 +67,7 @@ class DeadlineSocket:
         return data
 
     def close(self) -> None:
-        """Do nothing: simple-websocket's reader would close, and so reset, the connection; `linger` ends it."""
+        """Do nothing: simple-websocket's reader would close, and so reset, the connection; `WebSocket.end` ends it."""
 
     def linger(self) -> None:
         """Shut down the sending side, and read for a moment what still arrives.

@@ -139,7 +139,7 @@ def _claim(session: Session, keyed: _KeyedRequest) -> int:
 
 
 def _find(session: Session, keyed: _KeyedRequest) -> Response | None:
-    """The stored response. A statement after the claim's: that one would not see what was committed just before it."""
+    """The stored response, by a second statement: the claim's snapshot may be older than a response just committed."""
     of_key = IdempotencyKey.user_id == keyed.user_id, IdempotencyKey.key_digest == keyed.key_digest
     columns = IdempotencyKey.fingerprint, IdempotencyKey.status, IdempotencyKey.headers, IdempotencyKey.body
     row = session.execute(select(*columns).where(*of_key, IdempotencyKey.expires_at > func.now())).one_or_none()

@@ -9,6 +9,7 @@ import hmac
 import os
 import struct
 import time
+from glob import escape, glob
 from ipaddress import ip_network
 
 import gevent
@@ -94,7 +95,7 @@ def _generate(exporter: PrometheusMetrics) -> tuple[str, str]:
     """
     for _ in range(READ_ATTEMPTS):
         try:
-            fetched_at = exporter.registry.get_sample_value(metrics.KEYS_FETCHED_AT)
+            fetched_at = _oldest_key_fetch()
             metrics.KEY_AGE.set(time.time() - fetched_at if fetched_at else float("nan"))
             generated: tuple[str, str] = exporter.generate_metrics()
         except struct.error:
@@ -102,6 +103,16 @@ def _generate(exporter: PrometheusMetrics) -> tuple[str, str]:
         else:
             return generated
     raise Unavailable("A worker is starting; ask again in a moment.", retry_after_seconds=RETRY_AFTER_SECONDS)
+
+
+def _oldest_key_fetch() -> float | None:
+    """The value of `KEYS_FETCHED_AT`; of the workers' files, only those of its kind are read."""
+    directory = os.environ.get(metrics.MULTIPROC_DIR)
+    if directory is None:
+        return metrics.REGISTRY.get_sample_value(metrics.KEYS_FETCHED_AT)
+    files = glob(f"{escape(directory)}/gauge_livemin_*.db")
+    merged = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+    return next((metric.samples[0].value for metric in merged if metric.name == metrics.KEYS_FETCHED_AT), None)
 
 
 def _require_access(settings: Settings) -> None:

@@ -13,7 +13,8 @@ from app.errors import NotAcceptable
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 GEO_JSON = "application/geo+json"
-ACCEPT_HEADERS = 256  # clients send few different ones
+# Of Accept, whose values are few and short, unless a client means harm.
+CACHED_HEADERS, CACHED_LENGTH = 256, 256
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -68,10 +69,11 @@ def _produced() -> tuple[str, ...]:
 
 
 def _media_ranges() -> MIMEAccept:
-    return _parse_accept(request.headers.get("Accept", ""))
+    header = request.headers.get("Accept", "")
+    return _parse_accept(header) if len(header) <= CACHED_LENGTH else _parse_accept.__wrapped__(header)
 
 
-@lru_cache(maxsize=ACCEPT_HEADERS)
+@lru_cache(maxsize=CACHED_HEADERS)
 def _parse_accept(header: str) -> MIMEAccept:
     """Accept's ranges without their parameters (`charset=utf-8`), as no response here has any."""
     sent = parse_accept_header(header, MIMEAccept)
