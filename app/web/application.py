@@ -10,5 +10,5 @@ class Application(Flask):
     """Flask without async views and hooks."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function itself. Flask inspects every hook of every request, N % of `GET /auth/me`."""
+        """Return the function itself. Flask inspects each hook for each request, 6 % of the benchmark `one-304`."""
         return func

@@ -1,4 +1,4 @@
-"""Settings of a real gunicorn, started for each: a wrong one stops the start with one line; those of the server and of the log apply."""
+"""Settings of a real gunicorn: a wrong one stops the start with one line; those of the server and of the log apply."""
 
 import json
 import re
