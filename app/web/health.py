@@ -6,7 +6,6 @@ from pathlib import Path
 
 import gevent
 import structlog
-from alembic.script import ScriptDirectory
 from flask import Flask, Response
 from gevent import Timeout
 from sqlalchemy import Engine, text
@@ -17,7 +16,7 @@ from app.errors import Unavailable
 from app.settings import Settings
 from app.web.access import public
 
-MIGRATIONS = Path(__file__).parents[2] / "migrations"
+MIGRATIONS = Path(__file__).parents[2] / "migrations" / "versions"
 FRESH_SECONDS = 0.5
 IDENTITY_PROVIDER_PROBE_SECONDS = 15
 DEGRADED_HEADER = "Gearyard-Degraded"  # and not the body, which clients compare with `ready`
@@ -30,7 +29,7 @@ def init_app(
 ) -> None:
     """Serve `/health` and `/ready`. `probe_identity_provider` raises Unavailable if there is no answer."""
     identity_provider = IdentityProviderHealth(probe_identity_provider)
-    readiness = _Readiness(make_probe_engine(settings), ScriptDirectory(str(MIGRATIONS)))
+    readiness = _Readiness(make_probe_engine(settings))
 
     @app.get("/health")
     @public
@@ -87,10 +86,9 @@ class _Readiness:
     are few. An unknown revision is a later release's, which leaves this one working (deploy/README.md).
     """
 
-    def __init__(self, engine: Engine, migrations: ScriptDirectory) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._expected = migrations.get_current_head()
-        self._outdated = {revision.revision for revision in migrations.walk_revisions()} - {self._expected}
+        *self._outdated, self._expected = revisions()
         self._probe: gevent.Greenlet | None = None
         self._ready_at = float("-inf")
         self._problem: str | None = None
@@ -123,6 +121,11 @@ class _Readiness:
             log.warning("ready_again" if problem is None else "not_ready", reason=reason)
             self._problem = problem
         return problem
+
+
+def revisions() -> list[str]:
+    """The revisions of the schema, the oldest first. A migration's file name begins with its revision."""
+    return sorted(path.name.partition("_")[0] for path in MIGRATIONS.glob("[0-9]*.py"))
 
 
 def _schema_version(engine: Engine) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import gevent
 import pytest
+from alembic.script import ScriptDirectory
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event
@@ -12,8 +13,9 @@ from sqlalchemy.pool import NullPool
 from app import create_app
 from app.settings import Settings
 from app.web import health
-from app.web.health import IdentityProviderHealth
+from app.web.health import IdentityProviderHealth, revisions
 from deploy.local.processes import wait_until
+from tests.support import ROOT
 from tests.support.assertions import assert_error
 from tests.support.processes.tenant import TenantProcess
 
@@ -84,3 +86,8 @@ def test_concurrent_questions_to_the_tenant_are_one_and_keep_no_request_waiting(
         gevent.idle()
         identity_provider.is_unavailable()
     assert len(asked) == 1
+
+
+def test_the_schema_is_judged_by_the_order_of_the_migrations() -> None:
+    migrations = ScriptDirectory(str(ROOT / "migrations"))
+    assert revisions() == [migration.revision for migration in migrations.walk_revisions()][::-1]
