@@ -52,6 +52,8 @@ def seeding(database_url: str, *options: object, **settings: str) -> Iterator[su
     command = [sys.executable, "-m", "flask", "seed", *map(str, options)]
     env = {**ENVIRONMENT, "DATABASE_URL": database_url, **settings}
     pipe = subprocess.PIPE
+    # A shell ignores SIGINT in what it starts in the background, and a child would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, cwd=ROOT, env=env, text=True, stdout=pipe, stderr=pipe) as process:
         try:
             yield process
