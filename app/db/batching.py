@@ -87,21 +87,17 @@ class BatchLoader(Generic[Key, Value]):
 
 
 class SingleFlight(Generic[Key, Value]):
-    """`SingleFlight(read).get(key)` is `read(key)`, in one read for concurrent calls with equal keys.
+    """`SingleFlight().get(key, read)` is `read()`, which concurrent calls with equal keys share.
 
     As with `BatchLoader`, a value is never older than the call.
     """
 
-    def __init__(self, read: Callable[[Key], Value]) -> None:
-        self._read = read
+    def __init__(self) -> None:
         self._loaders: WeakValueDictionary[Key, BatchLoader[Key, Value]] = WeakValueDictionary()
 
-    def get(self, key: Key) -> Value:
+    def get(self, key: Key, read: Callable[[], Value]) -> Value:
         """The value that `read` returns. Raises as `BatchLoader.get`."""
         loader = self._loaders.get(key)
         if loader is None:
-            loader = self._loaders[key] = BatchLoader(self._read_keys)
+            loader = self._loaders[key] = BatchLoader(lambda _keys: {key: read()})
         return cast(Value, loader.get(key))
-
-    def _read_keys(self, keys: Sequence[Key]) -> Mapping[Key, Value]:
-        return {key: self._read(key) for key in keys}

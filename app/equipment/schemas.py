@@ -116,8 +116,7 @@ class _BoundingBoxField(fields.String):
         edges = super()._deserialize(value, attr, data, **options).split(",")
         readers = (_longitude(), _latitude(), _longitude(), _latitude())
         try:
-            # Adding 0 turns -0.0 into 0.0: equal boxes have one form in a cursor's scope.
-            west, south, east, north = (read.deserialize(edge) + 0.0 for read, edge in zip(readers, edges, strict=True))
+            west, south, east, north = (read.deserialize(edge) for read, edge in zip(readers, edges, strict=True))
         except (ValueError, ValidationError):
             raise ValidationError("Must be west,south,east,north in degrees.") from None
         if south > north:

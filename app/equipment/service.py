@@ -32,8 +32,10 @@ def can_edit(identity: Identity, owner_id: UUID) -> bool:
 
 def search(wanted: Search) -> EquipmentPage:
     """Find listings. Raises InvalidInput for an invalid cursor."""
-    # Clients have the same first pages in common, and hardly ever a point.
-    return _search(wanted) if wanted.filters.point else _equal_searches.get(wanted)
+    if wanted.filters.point:  # clients have the same first pages in common, and hardly ever a point
+        return _search(wanted)
+    # By its repr, which is the scope of its cursors: 0.0 and -0.0 are equal, and their cursors are not.
+    return _shared_searches.get(repr(wanted), lambda: _search(wanted))
 
 
 def list_own(identity: Identity, page: PageRequest) -> EquipmentPage:
@@ -66,7 +68,7 @@ def _get_versions(ids: Sequence[UUID]) -> Mapping[UUID, int]:
         return repository.get_versions(connection, ids)
 
 
-_equal_searches = SingleFlight(_search)
+_shared_searches: SingleFlight[str, EquipmentPage] = SingleFlight()
 _items = BatchLoader(_get_items)
 _versions = BatchLoader(_get_versions)
 

@@ -209,7 +209,7 @@ class Money(_PlainNumber, fields.Decimal):
         amount: Decimal = super()._deserialize(value, attr, data, **options)
         if amount != round(amount, 2):
             raise ValidationError("Must not have more than two decimals.")
-        return abs(self._range(amount)).quantize(Decimal("0.01"))  # equal amounts have one form in a cursor's scope
+        return self._range(amount)
 
     def _to_string(self, value: Decimal) -> str:
         return f"{value:.2f}"

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
+import gevent
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -240,3 +241,14 @@ def test_a_forged_time_in_a_cursor_is_refused_before_the_database_sees_it(reader
 def test_a_page_beyond_the_end_is_empty_and_still_tells_the_total(reader: FlaskClient, number: int) -> None:
     beyond = {"items": [], "total": 90, "page": number, "limit": 20, "total_pages": 5, "next_cursor": None}
     assert page(reader, {}, page=number) == beyond
+
+
+@pytest.mark.parametrize("forms", [("0,0,8,48", "-0,0,8,48"), ("4", "4.0")], ids=["bbox", "max_price"])
+def test_a_value_written_in_two_forms_at_once_gives_each_client_a_cursor_of_its_own(
+    app: Flask, reader: FlaskClient, request: pytest.FixtureRequest, forms: tuple[str, str]
+) -> None:
+    queries = [{request.node.callspec.id: form, "sort": "newest"} for form in forms]
+    asking = [gevent.spawn(page, app.test_client(), query, limit=1) for query in queries]
+    gevent.joinall(asking, timeout=WAIT_SECONDS, raise_error=True)
+    for query, found in zip(queries, asking, strict=True):
+        assert page(reader, query, limit=1, cursor=found.value["next_cursor"])["page"] == 2

@@ -129,10 +129,14 @@ def test_a_unit_of_work_reads_by_itself(
 
 
 def test_equal_concurrent_reads_are_made_once_and_different_ones_side_by_side(table: Table) -> None:
-    flight = SingleFlight(lambda key: table.read([key]).get(key))
-    calls = begin(*(partial(flight.get, key) for key in ("a", "a", "b", "missing", "a")))
+    flight: SingleFlight[str, int | None] = SingleFlight()
+
+    def get(key: str) -> int | None:
+        return flight.get(key, lambda: table.read([key]).get(key))
+
+    calls = begin(*(partial(get, key) for key in ("a", "a", "b", "missing", "a")))
     assert sorted(table.reads) == [["a"], ["b"], ["missing"]]
     table.is_open.set()
     assert results(calls) == [1, 1, 2, None, 1]
     table.rows["a"] = 10
-    assert flight.get("a") == 10
+    assert get("a") == 10
