@@ -87,8 +87,6 @@ class Delivery:
         """
         lagging = []
         for reader in self._hub.subscribers_of(user_ids):
-            if reader.connection.is_closing:
-                continue
             reader.progress.track(conversation_id, seq - 1 if seq_before is None else seq_before)
             if reader.progress.lacks(conversation_id, seq):
                 lagging.append(reader.user_id)
@@ -150,7 +148,7 @@ class Delivery:
         lagging = []
         for reader in self._hub.subscribers_of(target.user_ids):
             reader.progress.track(conversation_id, target.seq)  # a socket that joined later starts at this number
-            if not reader.connection.is_closing and reader.progress.lacks(conversation_id, target.seq):
+            if reader.progress.lacks(conversation_id, target.seq):
                 lagging.append(reader)
         return lagging
 

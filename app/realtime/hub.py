@@ -89,9 +89,9 @@ class Hub(Generic[Sub]):
         return list(self._by_user)
 
     def subscribers_of(self, user_ids: Iterable[UUID]) -> Iterator[Sub]:
-        """The sockets of these users at this moment."""
+        """The sockets of these users at this moment, without those that are closing."""
         for user_id in user_ids:
-            yield from list(self._by_user.get(user_id, ()))
+            yield from [found for found in self._by_user.get(user_id, ()) if not found.connection.is_closing]
 
     def drain(self) -> None:
         """Tell every socket to reconnect, and close it with 1012; sockets that open later, too."""
