@@ -24,7 +24,7 @@ from app.auth.principal import Identity
 from app.auth.tokens import TokenVerifier
 from app.errors import AmbiguousCredentials, Unauthenticated
 from app.settings import Settings
-from app.web.access import View, is_public
+from app.web.access import View, current_view, is_public
 
 # RFC 9110 §11.4: a scheme, spaces, credentials. Authlib also splits at tabs and other white space.
 _CREDENTIALS = re.compile(r"[A-Za-z]+ +[!-~]")
@@ -135,7 +135,7 @@ def init_access(app: Flask) -> None:
 
 def _authenticate() -> None:
     """Store the identity of the request, or the error that `_require_access` raises."""
-    view = current_app.view_functions.get(request.endpoint or "")
+    view = current_view()
     # An unknown path or method is a 404 or 405. A pre-flight carries no credentials (Fetch §3.2.2).
     needs_none = view is None or is_public(view) or request.method == "OPTIONS"
     authenticate_request = getattr(view, "authenticate_request", None if needs_none else _authenticate_by_header)

@@ -24,7 +24,7 @@ from werkzeug.http import parse_etags, quote_etag
 from app.common.paging import Page
 from app.common.precondition import EntityTags, Precondition, digest
 from app.errors import MalformedRequest, PreconditionFailed
-from app.web.access import is_public
+from app.web.access import View, current_view, is_public
 from app.web.negotiation import JSON, response_media_type
 from app.web.pagination import link_header
 
@@ -36,7 +36,6 @@ API_SPEC = "api_spec"  # the extension that holds the API's description
 _TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
 _TAGS = re.compile(rf"\s*(?:\*|{_TAG}(?:[ \t]*,[ \t]*{_TAG})*)\s*")
 
-View = TypeVar("View", bound=Callable[..., Any])
 Resource = TypeVar("Resource")
 ResourcePage = TypeVar("ResourcePage", bound=Page[Any])
 
@@ -173,8 +172,7 @@ def _opaque(etag: str) -> str:
 
 def _caching() -> dict[str, str]:
     """Caches may store a public response, and revalidate it every time. Any other holds a user's rate limit."""
-    view = current_app.view_functions[request.endpoint or ""]
-    if not is_public(view):
+    if not is_public(current_view()):
         return {"Cache-Control": NO_STORE}
     return {"Cache-Control": PRIVATE if "Authorization" in request.headers else PUBLIC}
 
@@ -182,7 +180,7 @@ def _caching() -> dict[str, str]:
 def _refuse_unevaluated() -> None:
     if request.method not in CONDITIONAL_METHODS:
         return
-    view = current_app.view_functions.get(request.endpoint or "")
+    view = current_view()
     if view is not None and not is_conditional(view) and _has_condition():
         raise PreconditionFailed("This request takes no condition. Repeat it without If-Match and If-None-Match.")
 

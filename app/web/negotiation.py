@@ -2,21 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
 
-from flask import Response, current_app, request
+from flask import Response, request
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from app.errors import NotAcceptable
+from app.web.access import View, current_view
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 GEO_JSON = "application/geo+json"
 # Of Accept, whose values are few and short, unless a client means harm.
 CACHED_HEADERS, CACHED_LENGTH = 256, 256
-
-View = TypeVar("View", bound=Callable[..., Any])
 
 
 def produces(*media_types: str) -> Callable[[View], View]:
@@ -64,8 +62,7 @@ def vary_by_accept(response: Response) -> Response:
 
 
 def _produced() -> tuple[str, ...]:
-    view = current_app.view_functions.get(request.endpoint or "")
-    return (JSON, *getattr(view, "produces", ()))
+    return (JSON, *getattr(current_view(), "produces", ()))
 
 
 def _media_ranges() -> MIMEAccept:

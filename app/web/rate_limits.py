@@ -13,9 +13,9 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPMethod
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, g, request
 from flask_limiter import Limit, Limiter, RequestLimit
 from limits import RateLimitItem, RateLimitItemPerSecond, WindowStats, parse_many
 
@@ -23,8 +23,7 @@ from app.common.client_address import network_of
 from app.errors import TooManyRequests
 from app.settings import Settings
 from app.web import rate_limit_storage  # noqa: F401 - registers the schemes of its storages
-
-View = TypeVar("View", bound=Callable[..., object])
+from app.web.access import View, current_view
 
 _OWN_LIMITS = ("public_search", "auth")
 _LIMITS = (*_OWN_LIMITS, "anonymous", "authenticated")
@@ -91,8 +90,8 @@ class _CallerLimit(Limit):
         }
 
     def __iter__(self) -> Iterator[Any]:
-        view: Any = current_app.view_functions.get(request.endpoint or "")
-        g.rate_limit = getattr(view, "rate_limit", None) or ("authenticated" if "identity" in g else "anonymous")
+        own_limit = getattr(current_view(), "rate_limit", None)
+        g.rate_limit = own_limit or ("authenticated" if "identity" in g else "anonymous")
         return iter(self._windows[g.rate_limit])
 
 
