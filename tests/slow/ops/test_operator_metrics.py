@@ -45,11 +45,6 @@ MESSAGES_AT_ONCE = 20
 
 
 @pytest.fixture(scope="module")
-def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("metrics")
-
-
-@pytest.fixture(scope="module")
 def service_settings() -> dict[str, str]:
     impatient = {"WS_WRITE_TIMEOUT_SECONDS": "3", "WS_OUTBOX_FRAMES": "16"}
     return {**GENEROUS_CHAT, **impatient, "WS_MAX_SOCKETS_PER_WORKER": str(SOCKETS_A_WORKER)}

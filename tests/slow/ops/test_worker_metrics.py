@@ -28,11 +28,6 @@ MADE_UP = 1000
 
 
 @pytest.fixture(scope="module")
-def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("metrics")
-
-
-@pytest.fixture(scope="module")
 def service_settings(parent: Path) -> dict[str, str]:
     return {"METRICS_ADMIN_TOKEN": TOKEN, "PROMETHEUS_MULTIPROC_DIR": str(parent)}
 
