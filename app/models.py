@@ -151,7 +151,7 @@ class LoginAttempts(Base):
 
 
 class OwnerProfile(_HasTimes, _HasVersion, Base):
-    """The business information of an owner, or of a renter who awaits the approval of an admin."""
+    """The business information of an owner, or of a renter whose request to become one awaits approval."""
 
     __tablename__ = "owner_profiles"
 
@@ -289,7 +289,7 @@ class Conversation(_HasId, _HasTimes, Base):
 
 
 class ConversationParticipant(Base):
-    """A participant, who has read the messages up to `last_read_seq`, most recently at `last_read_at`."""
+    """A participant of a conversation. The read mark is at message `last_read_seq`, last moved at `last_read_at`."""
 
     __tablename__ = "conversation_participants"
     __table_args__ = (CheckConstraint("last_read_seq >= 0", name="last_read_seq_not_negative"),)

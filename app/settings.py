@@ -232,7 +232,7 @@ class LoginLimits(_Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class MetricsAccess(_Settings):
-    """Who may read `/metrics`: private addresses, holders of the token, or, with neither, every client."""
+    """Access to `/metrics`: by private addresses, by the bearer token, or, with neither setting, by every client."""
 
     allow_private_only: bool = _flag("METRICS_ALLOW_PRIVATE_ONLY", True)
     admin_token: str | None = _optional_text("METRICS_ADMIN_TOKEN", _metrics_token)

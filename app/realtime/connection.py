@@ -28,7 +28,7 @@ class End(NamedTuple):
     """How a socket ended. The reason is the service's own: a client's is not kept."""
 
     code: int
-    by: Literal["service", "client", "nobody"]  # nobody: the line broke
+    by: Literal["service", "client", "nobody"]  # nobody: the connection was lost
     reason: str | None
 
 

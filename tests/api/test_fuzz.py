@@ -1,4 +1,4 @@
-"""Whatever clients send, no answer is a 500, and each refusal has the one error body; the same examples in each run."""
+"""Generated requests: none gets a 500, and each refusal has the error body. Every run has the same examples."""
 
 import json
 from typing import Any

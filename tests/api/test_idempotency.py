@@ -174,7 +174,7 @@ class TestOtherRequests:
             post(client, path, {"content": "Hello"}, renter)
         with counting_statements() as replayed:
             post(client, path, {"content": "Hello"}, renter)
-        # Who is calling, and the message; with a key: claim and count, look, and keep.
+        # The identity and the message; with a key also the claim, the stored response, and its insertion.
         assert (len(plain), len(keyed), len(replayed)) == (2, 5, 3)
         assert count_rows(IdempotencyKey) == 1
 

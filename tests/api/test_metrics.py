@@ -1,4 +1,4 @@
-"""`GET /metrics`: what is counted, and who may read it. `tests/slow/ops/test_worker_metrics.py` has the workers."""
+"""`GET /metrics`: series and access in one process. `tests/slow/ops/test_worker_metrics.py` tests several workers."""
 
 import dataclasses
 import re

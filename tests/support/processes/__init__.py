@@ -20,7 +20,7 @@ def tied(command: list[str]) -> list[str]:
 def run(
     *command: str | Path, env: Mapping[str, str] | None = None, cwd: Path = ROOT, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, whatever its exit code."""
+    """Run a command until it exits, and return its exit code and output."""
     return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
 
 
