@@ -20,6 +20,7 @@ from tests.support.processes.tenant import TenantProcess
 from tests.support.tally import Shop
 
 USERS = 20_000
+PAUSE_SECONDS = 0.01  # between two statements on one table: far less than the lock timeout, and the processor stays free
 # What a service of the first revision reads and writes.
 TABLES = ("users", "identities", "categories", "equipment")
 FILL = f"""
@@ -74,7 +75,7 @@ def use(url: str, is_over: Event, table: str, change: bool) -> list[str]:
     refused = []
     with closing(psycopg2.connect(url, options=f"-c lock_timeout={LOCK_TIMEOUT_MS}")) as connection:
         connection.autocommit = True
-        while not is_over.is_set():
+        while not is_over.wait(PAUSE_SECONDS):
             try:
                 connection.cursor().execute(write if change else read)
             except LockNotAvailable as error:
