@@ -24,7 +24,7 @@ from app.auth.principal import Identity
 from app.auth.tokens import TokenVerifier
 from app.errors import AmbiguousCredentials, Unauthenticated
 from app.settings import Settings
-from app.web.access import View, current_view, is_public
+from app.web.access import View, current_view, is_public, mark
 
 # RFC 9110 §11.4: a scheme, spaces, credentials. Authlib also splits at tabs and other white space.
 _CREDENTIALS = re.compile(r"[A-Za-z]+ +[!-~]")
@@ -32,12 +32,7 @@ _CREDENTIALS = re.compile(r"[A-Za-z]+ +[!-~]")
 
 def authenticated_by(authenticate_request: Callable[[], None]) -> Callable[[View], View]:
     """Authenticate the requests to a view by this function, which sets `g.identity` if there is one, or raises."""
-
-    def mark(view: View) -> View:
-        view.authenticate_request = authenticate_request  # type: ignore[attr-defined]
-        return view
-
-    return mark
+    return mark(authenticate_request=authenticate_request)
 
 
 def caller() -> Identity:

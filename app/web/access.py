@@ -1,4 +1,4 @@
-"""The mark of public routes. Every other route needs an identity: see `app.auth.identity`."""
+"""Marks of views, which hooks and the API's description read."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -8,10 +8,17 @@ from flask import current_app, request
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-def public(view: View) -> View:
-    """Mark a view as one that needs no identity."""
-    view.is_public = True  # type: ignore[attr-defined]
-    return view
+def mark(**marks: object) -> Callable[[View], View]:
+    """Set attributes of a view. They survive `functools.wraps`."""
+
+    def decorate(view: View) -> View:
+        vars(view).update(marks)
+        return view
+
+    return decorate
+
+
+public = mark(is_public=True)  # needs no identity, as every other view does: see `app.auth.identity`
 
 
 def current_view() -> Callable[..., Any] | None:
@@ -20,5 +27,5 @@ def current_view() -> Callable[..., Any] | None:
 
 
 def is_public(view: Callable[..., Any] | None) -> bool:
-    """Whether a registered view is marked `@public`. The mark survives `functools.wraps`."""
+    """Whether a view is marked `@public`."""
     return getattr(view, "is_public", False)

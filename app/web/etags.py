@@ -24,7 +24,7 @@ from werkzeug.http import parse_etags, quote_etag
 from app.common.paging import Page
 from app.common.precondition import EntityTags, Precondition, digest
 from app.errors import MalformedRequest, PreconditionFailed
-from app.web.access import View, current_view, is_public
+from app.web.access import current_view, is_public, mark
 from app.web.negotiation import JSON, response_media_type
 from app.web.pagination import link_header
 
@@ -36,6 +36,8 @@ API_SPEC = "api_spec"  # the extension that holds the API's description
 _TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
 _TAGS = re.compile(rf"\s*(?:\*|{_TAG}(?:[ \t]*,[ \t]*{_TAG})*)\s*")
 
+conditional = mark(is_conditional=True)  # passes `precondition()` to its service
+
 Resource = TypeVar("Resource")
 ResourcePage = TypeVar("ResourcePage", bound=Page[Any])
 
@@ -44,17 +46,6 @@ def init_app(app: Flask) -> None:
     """Tag the JSON that no view tags, and refuse a condition on a write that does not evaluate it."""
     app.before_request(_refuse_unevaluated)
     app.after_request(_tag_by_content)
-
-
-def conditional(view: View) -> View:
-    """Mark a view that passes `precondition()` to its service."""
-    view.is_conditional = True  # type: ignore[attr-defined]
-    return view
-
-
-def is_conditional(view: Callable[..., Any]) -> bool:
-    """Tell whether a view is marked `@conditional` (`functools.wraps` keeps the mark)."""
-    return getattr(view, "is_conditional", False)
 
 
 def precondition() -> Precondition:
@@ -181,7 +172,7 @@ def _refuse_unevaluated() -> None:
     if request.method not in CONDITIONAL_METHODS:
         return
     view = current_view()
-    if view is not None and not is_conditional(view) and _has_condition():
+    if view is not None and not hasattr(view, "is_conditional") and _has_condition():
         raise PreconditionFailed("This request takes no condition. Repeat it without If-Match and If-None-Match.")
 
 

@@ -12,7 +12,6 @@ order that a deletion locks them. Keys and requests are stored as digests. Expir
 
 import hashlib
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,7 +29,7 @@ from app.common import strict_json
 from app.db.session import delete_in_batches, unit_of_work
 from app.errors import Conflict, IdempotencyKeyReused, MalformedRequest, NotFound, TooManyRequests
 from app.models import IdempotencyKey
-from app.web.access import View
+from app.web.access import View, mark
 from app.web.json import read_body
 
 HEADER, REPLAYED = "Idempotency-Key", "Idempotent-Replayed"
@@ -66,6 +65,7 @@ def idempotent(view: View) -> View:
             key came with another request. TooManyRequests: the user has `MAX_KEYS`. NotFound: the user was deleted.
     """
 
+    @mark(is_idempotent=True)
     @wraps(view)
     def respond_once(*args: Any, **kwargs: Any) -> Any:
         key = _key()
@@ -81,13 +81,7 @@ def idempotent(view: View) -> View:
                 _store(session, keyed, response)
         return response
 
-    respond_once.is_idempotent = True  # type: ignore[attr-defined]
     return cast(View, respond_once)
-
-
-def is_idempotent(view: Callable[..., Any]) -> bool:
-    """Tell whether a view is marked `@idempotent` (`functools.wraps` keeps the mark)."""
-    return getattr(view, "is_idempotent", False)
 
 
 def remove_expired() -> int:

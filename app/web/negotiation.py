@@ -8,7 +8,7 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from app.errors import NotAcceptable
-from app.web.access import View, current_view
+from app.web.access import View, current_view, mark
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
@@ -19,12 +19,7 @@ CACHED_HEADERS, CACHED_LENGTH = 256, 256
 
 def produces(*media_types: str) -> Callable[[View], View]:
     """Mark a view that produces these media types besides JSON."""
-
-    def mark(view: View) -> View:
-        view.produces = media_types  # type: ignore[attr-defined]
-        return view
-
-    return mark
+    return mark(produces=media_types)
 
 
 def response_media_type() -> str:

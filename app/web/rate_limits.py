@@ -23,7 +23,7 @@ from app.common.client_address import network_of
 from app.errors import TooManyRequests
 from app.settings import Settings
 from app.web import rate_limit_storage  # noqa: F401 - registers the schemes of its storages
-from app.web.access import View, current_view
+from app.web.access import View, current_view, mark
 
 _OWN_LIMITS = ("public_search", "auth")
 _LIMITS = (*_OWN_LIMITS, "anonymous", "authenticated")
@@ -35,12 +35,7 @@ EXEMPT_ENDPOINTS = frozenset({"health", "ready"})
 
 def limited(by: Literal["public_search", "auth"]) -> Callable[[View], View]:
     """Give a view this limit of `RateLimits` for itself, in place of the general one."""
-
-    def mark(view: View) -> View:
-        view.rate_limit = by  # type: ignore[attr-defined]
-        return view
-
-    return mark
+    return mark(rate_limit=by)
 
 
 def init_app(app: Flask, settings: Settings) -> None:

@@ -15,7 +15,7 @@ from flask import Flask
 from app.web import idempotency
 from app.web.access import is_public
 from app.web.errors import codes_by_status
-from app.web.etags import CONDITIONAL_METHODS, MATCH, NONE_MATCH, READS, is_conditional
+from app.web.etags import CONDITIONAL_METHODS, MATCH, NONE_MATCH, READS
 from app.web.negotiation import JSON
 from app.web.openapi.responses import BASE, ERROR_SCHEMA, error_reference, error_responses, headers, load, not_modified
 
@@ -111,9 +111,9 @@ def _complete_parameters(operation: dict[str, Any], view: Callable[..., Any], me
             parameter["example"] = _EXAMPLES["query_parameters"][parameter["name"]]
             # A query parameter is absent if it is left out or blank; it cannot be null.
             parameter["schema"] = _without_null(parameter["schema"])
-    if is_conditional(view):
+    if hasattr(view, "is_conditional"):
         parameters.append(_REQUEST_HEADERS[MATCH])
-    if idempotency.is_idempotent(view):
+    if hasattr(view, "is_idempotent"):
         parameters.append(_REQUEST_HEADERS[idempotency.HEADER])
     if method in READS:
         parameters.append(_REQUEST_HEADERS[NONE_MATCH])
@@ -138,7 +138,7 @@ def _errors(operation: dict[str, Any], item: dict[str, Any], view: Callable[...,
         yield 404  # also for a caller who is deleted before the change is made
     if method in READS | CONDITIONAL_METHODS:
         yield 412
-    if idempotency.is_idempotent(view):
+    if hasattr(view, "is_idempotent"):
         yield from (409, 422)
     if "requestBody" in operation:
         yield from (413, 415)
@@ -146,9 +146,9 @@ def _errors(operation: dict[str, Any], item: dict[str, Any], view: Callable[...,
 
 def _complete_success(answer: dict[str, Any], view: Callable[..., Any], method: str, *, is_of_a_list: bool) -> None:
     names = []
-    if answer.get("content") and (method in READS or is_conditional(view)):
+    if answer.get("content") and (method in READS or hasattr(view, "is_conditional")):
         names.append("ETag")
-    if idempotency.is_idempotent(view):
+    if hasattr(view, "is_idempotent"):
         names.append(idempotency.REPLAYED)
     if method in READS:
         names += ["Cache-Control", "Link"] if is_of_a_list else ["Cache-Control"]
