@@ -7,8 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from flask import Flask, request
@@ -21,55 +20,39 @@ from app.observability.query_counts import QueryCount
 HEADER = "X-Request-Id"
 LOGGER = "app.request"
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{8,128}", re.ASCII)
-_RECORD = "gearyard.request_record"
 
 log = structlog.get_logger(LOGGER)
-
-
-@dataclass(slots=True)
-class RequestRecord:
-    """What is logged of a request. `began_at` is a value of `time.perf_counter`."""
-
-    request_id: str
-    began_at: float
-    queries: QueryCount
 
 
 def init_app(app: Flask) -> None:
     """Wrap the application. Middleware that sets the client's address or the scheme must wrap this one."""
     application = app.wsgi_app
 
-    def with_record(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        record = environ[_RECORD] = _begin(environ)
+    def with_context(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        sent = environ.get("HTTP_X_REQUEST_ID", "")
+        chosen = sent if _ACCEPTED_ID.fullmatch(sent) else secrets.token_hex(16)
+        current_request_id.set(chosen)
+        clear_contextvars()
+        bind_contextvars(request_id=chosen)
+        began_at, queries = time.perf_counter(), query_counts.start()
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            headers.append((HEADER, record.request_id))
-            _finish(record, environ, int(status[:3]))
+            headers.append((HEADER, chosen))
+            _log_request(environ, int(status[:3]), time.perf_counter() - began_at, queries)
             return start_response(status, headers, exc_info)
 
         return application(environ, start)
 
-    app.wsgi_app = with_record  # type: ignore[method-assign]
+    app.wsgi_app = with_context  # type: ignore[method-assign]
 
 
 def request_id() -> str:
     """The id of the current request: the client's X-Request-Id if it has the accepted form, else a random one."""
-    record: RequestRecord = request.environ[_RECORD]
-    return record.request_id
+    return cast(str, current_request_id.get())
 
 
-def _begin(environ: dict[str, Any]) -> RequestRecord:
-    sent = environ.get("HTTP_X_REQUEST_ID", "")
-    chosen = sent if _ACCEPTED_ID.fullmatch(sent) else secrets.token_hex(16)
-    current_request_id.set(chosen)
-    clear_contextvars()
-    bind_contextvars(request_id=chosen)
-    return RequestRecord(chosen, time.perf_counter(), query_counts.start())
-
-
-def _finish(record: RequestRecord, environ: dict[str, Any], status: int) -> None:
-    """Log the request: the matched URL rule, and the path without its query, which may hold a secret."""
-    duration_seconds = time.perf_counter() - record.began_at
+def _log_request(environ: dict[str, Any], status: int, duration_seconds: float, queries: QueryCount) -> None:
+    """Log the matched URL rule, and the path without its query, which may hold a secret."""
     rule = request.url_rule if request else None
     log.info(
         "request",
@@ -78,7 +61,7 @@ def _finish(record: RequestRecord, environ: dict[str, Any], status: int) -> None
         route=rule.rule if rule else None,
         status=status,
         duration_ms=round(duration_seconds * 1000, 1),
-        queries=record.queries.statements,
-        query_ms=round(record.queries.seconds * 1000, 1),
+        queries=queries.statements,
+        query_ms=round(queries.seconds * 1000, 1),
         client_address=environ.get("REMOTE_ADDR"),
     )
