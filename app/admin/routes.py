@@ -1,7 +1,6 @@
 """Moderation over HTTP. Every route of this blueprint requires the role admin."""
 
 from http import HTTPStatus
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -58,7 +57,7 @@ def get_user(user_id: UUID) -> Any:
 def change_role(values: dict[str, Any], user_id: UUID) -> Any:
     """Change the role of another user, with immediate effect. A condition names the user's ETag."""
     user = service.change_role(caller(), user_id, **values, only_if=precondition())
-    return write_response(user, service.user_version(user))
+    return write_response(user, version=service.user_version)
 
 
 @blueprint.route("/users/<uuid:user_id>", methods=["DELETE"])
@@ -85,7 +84,7 @@ def list_equipment(query: tuple[dict[str, Any], PageRequest]) -> Any:
 def set_availability(values: dict[str, Any], equipment_id: UUID) -> Any:
     """Make a listing available or not. A condition names the listing's ETag."""
     item = service.set_availability(caller(), equipment_id, **values, only_if=precondition())
-    return write_response(item, item.version)
+    return write_response(item)
 
 
 @blueprint.route("/equipment/<uuid:equipment_id>", methods=["DELETE"])
@@ -100,7 +99,7 @@ def delete_equipment(equipment_id: UUID) -> None:
 @blueprint.response(200, Category(many=True))
 def list_categories() -> Any:
     """List every category, each with its subcategories."""
-    return list_response(categories.list_all(), version=attrgetter("version"))
+    return list_response(categories.list_all())
 
 
 @blueprint.route("/categories", methods=["POST"])
@@ -111,7 +110,7 @@ def list_categories() -> Any:
 def create_category(values: dict[str, Any]) -> Any:
     """Add a category."""
     node = categories.create(caller(), **values)
-    return write_response(node, node.version, Location=url_for("categories.get_category", category_id=node.id))
+    return write_response(node, Location=url_for("categories.get_category", category_id=node.id))
 
 
 @blueprint.route("/categories/<uuid:category_id>", methods=["PUT"])
@@ -122,7 +121,7 @@ def create_category(values: dict[str, Any]) -> Any:
 def change_category(values: dict[str, Any], category_id: UUID) -> Any:
     """Rename a category, or move it with its subcategories."""
     node = categories.change(caller(), category_id, values, only_if=precondition())
-    return write_response(node, node.version)
+    return write_response(node)
 
 
 @blueprint.route("/categories/<uuid:category_id>", methods=["DELETE"])

@@ -35,7 +35,7 @@ categories_blueprint = Blueprint(
 def search_equipment(search: Search) -> Any:
     """Search equipment by location, price, category, words and condition, in any combination."""
     body = geojson.feature_collection if response_media_type() == GEO_JSON else attrgetter("body")
-    return page_response(service.search(search), version=attrgetter("version"), body=body)
+    return page_response(service.search(search), body=body)
 
 
 @blueprint.route("/<uuid:equipment_id>")
@@ -43,12 +43,7 @@ def search_equipment(search: Search) -> Any:
 @blueprint.response(200, schemas.Item)
 def get_equipment(equipment_id: UUID) -> Any:
     """Show one listing."""
-    return resource_response(
-        lambda: service.get(equipment_id),
-        peek=lambda: service.version(equipment_id),
-        version=attrgetter("version"),
-        body=attrgetter("body"),
-    )
+    return resource_response(lambda: service.get(equipment_id), peek=lambda: service.version(equipment_id))
 
 
 @blueprint.route("", methods=["POST"])
@@ -59,7 +54,7 @@ def create_equipment(values: dict[str, Any]) -> Any:
     """List equipment for rent, as an owner."""
     item = service.create(caller(), values)
     location = url_for("equipment.get_equipment", equipment_id=item.id)
-    return write_response(item, item.version, body=attrgetter("body"), status=HTTPStatus.CREATED, Location=location)
+    return write_response(item, status=HTTPStatus.CREATED, Location=location)
 
 
 @blueprint.route("/<uuid:equipment_id>", methods=["PUT"])
@@ -68,8 +63,7 @@ def create_equipment(values: dict[str, Any]) -> Any:
 @blueprint.response(200, schemas.Item)
 def change_equipment(values: dict[str, Any], equipment_id: UUID) -> Any:
     """Change some fields of a listing."""
-    item = service.change(caller(), equipment_id, values, only_if=precondition())
-    return write_response(item, item.version, body=attrgetter("body"))
+    return write_response(service.change(caller(), equipment_id, values, only_if=precondition()))
 
 
 @blueprint.route("/<uuid:equipment_id>", methods=["DELETE"])
@@ -103,7 +97,7 @@ def delete_photo(equipment_id: UUID, photo_id: UUID) -> None:
 @categories_blueprint.response(200, schemas.Category(many=True))
 def list_categories() -> Any:
     """List every category, each with its subtree."""
-    return list_response(categories.list_all(), version=attrgetter("version"))
+    return list_response(categories.list_all())
 
 
 @categories_blueprint.route("/<uuid:category_id>")
@@ -111,4 +105,4 @@ def list_categories() -> Any:
 @categories_blueprint.response(200, schemas.Category)
 def get_category(category_id: UUID) -> Any:
     """Show one category with its subtree."""
-    return resource_response(lambda: categories.get(category_id), version=attrgetter("version"))
+    return resource_response(lambda: categories.get(category_id))

@@ -1,7 +1,6 @@
 """Users, their equipment and their profiles over HTTP."""
 
 from http import HTTPStatus
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -22,9 +21,7 @@ blueprint = Blueprint("users", __name__, url_prefix=f"{BASE_PATH}/users", descri
 @blueprint.response(200, schemas.PublicUser)
 def get_user(user_id: UUID) -> Any:
     """Return the public profile of a user."""
-    return resource_response(
-        lambda: service.get(user_id), version=attrgetter("version"), peek=lambda: service.version(user_id)
-    )
+    return resource_response(lambda: service.get(user_id), peek=lambda: service.version(user_id))
 
 
 @blueprint.route("/<uuid:user_id>", methods=["PUT"])
@@ -35,7 +32,7 @@ def get_user(user_id: UUID) -> Any:
 def change_user(values: dict[str, Any], user_id: UUID) -> Any:
     """Change one's own account, or, as an admin, any account."""
     user = service.change(caller(), user_id, values, only_if=precondition())
-    return write_response(user, user.version)
+    return write_response(user)
 
 
 @blueprint.route("/me/equipment")
@@ -43,8 +40,7 @@ def change_user(values: dict[str, Any], user_id: UUID) -> Any:
 @blueprint.response(200, ItemPage)
 def list_own_equipment(query: dict[str, Any]) -> Any:
     """List one's own equipment, newest first."""
-    found = equipment.list_own(caller(), page_request(query))
-    return page_response(found, version=attrgetter("version"), body=attrgetter("body"))
+    return page_response(equipment.list_own(caller(), page_request(query)))
 
 
 @blueprint.route("/me/owner-profile")
@@ -63,14 +59,14 @@ def save_owner_profile(values: dict[str, Any]) -> Any:
     """Save one's owner profile. With open sign-up this makes a renter an owner."""
     signup = settings().owner_signup
     saved = service.save_owner_profile(caller(), values, signup=signup, only_if=precondition())
-    return write_response(saved, service.owner_profile_version(saved))
+    return write_response(saved, version=service.owner_profile_version)
 
 
 @blueprint.route("/me/renter-profile")
 @blueprint.response(200, schemas.RenterProfileView)
 def get_renter_profile() -> Any:
     """Return one's renter profile."""
-    return resource_response(lambda: service.get_renter_profile(caller()), version=attrgetter("version"))
+    return resource_response(lambda: service.get_renter_profile(caller()))
 
 
 @blueprint.route("/me/renter-profile", methods=["PUT"])
@@ -80,4 +76,4 @@ def get_renter_profile() -> Any:
 def save_renter_profile(values: dict[str, Any]) -> Any:
     """Save the given fields of one's renter profile."""
     saved = service.save_renter_profile(caller(), values, only_if=precondition())
-    return write_response(saved, saved.version)
+    return write_response(saved)

@@ -16,12 +16,12 @@ schema come before a condition (§13.2.1).
 import re
 from collections.abc import Callable
 from http import HTTPStatus
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from flask import Flask, Response, current_app, request
 from werkzeug.http import parse_etags, quote_etag
 
-from app.common.paging import Page
 from app.common.precondition import EntityTags, Precondition, digest
 from app.errors import MalformedRequest, PreconditionFailed
 from app.web.access import current_view, is_public, mark
@@ -38,8 +38,8 @@ _TAGS = re.compile(rf"\s*(?:\*|{_TAG}(?:[ \t]*,[ \t]*{_TAG})*)\s*")
 
 conditional = mark(is_conditional=True)  # passes `precondition()` to its service
 
+_VERSION, _BODY = attrgetter("version"), attrgetter("body")
 Resource = TypeVar("Resource")
-ResourcePage = TypeVar("ResourcePage", bound=Page[Any])
 
 
 def init_app(app: Flask) -> None:
@@ -56,14 +56,12 @@ def precondition() -> Precondition:
 def resource_response(
     read: Callable[[], Resource],
     *,
-    version: Callable[[Resource], object],
+    version: Callable[[Resource], object] = _VERSION,
     peek: Callable[[], object] | None = None,
-    body: Callable[[Resource], bytes] | None = None,
 ) -> Any:
     """The response to GET of one resource, with a strong ETag, or 304.
 
-    `peek` reads the version alone; it is called only for a conditional request. `body` gives the JSON of a resource
-    that the route's schema does not dump.
+    `peek` reads the version alone; it is called only for a conditional request.
     """
     if peek is not None and _has_condition():
         unchanged = _not_modified(_etag(peek()))
@@ -71,53 +69,47 @@ def resource_response(
             return unchanged
     resource = read()
     etag = _etag(version(resource))
-    return _not_modified(etag) or _respond(resource, body, {"ETag": etag, **_caching()})
+    return _not_modified(etag) or _respond(resource, {"ETag": etag, **_caching()})
 
 
-def list_response(items: list[Resource], *, version: Callable[[Resource], object]) -> Any:
+def list_response(items: list[Any]) -> Any:
     """The response to GET of a complete list, with a weak ETag made of the items' versions, or 304."""
-    etag = _etag(digest(*map(version, items)), weak=True)
+    etag = _etag(digest(*map(_VERSION, items)), weak=True)
     return _not_modified(etag) or (items, {"ETag": etag, **_caching()})
 
 
-def page_response(
-    page: ResourcePage, *, version: Callable[[ResourcePage], str], body: Callable[[ResourcePage], bytes]
-) -> Any:
+def page_response(page: Any, *, body: Callable[[Any], bytes] = _BODY) -> Any:
     """The response to GET of a page, with a weak ETag and its links, or 304.
 
     The version is the same for every media type; `body` gives the page in the one that was negotiated.
     """
     media_type = response_media_type()
-    etag = _etag(version(page) if media_type == JSON else digest(media_type, version(page)), weak=True)
-    return _not_modified(etag) or _respond(page, body, {"ETag": etag, **link_header(page), **_caching()})
+    etag = _etag(page.version if media_type == JSON else digest(media_type, page.version), weak=True)
+    return _not_modified(etag) or _json(body(page), {"ETag": etag, **link_header(page), **_caching()})
 
 
 def write_response(
     resource: Resource,
-    version: object,
     *,
-    body: Callable[[Resource], bytes] | None = None,
+    version: Callable[[Resource], object] = _VERSION,
     status: HTTPStatus = HTTPStatus.OK,
     **headers: str,
 ) -> Any:
     """The response to a write: the resource as stored, with the ETag for the next write.
 
-    `status` goes with `body`; a schema's response has the status of its route. RFC 9110 §9.3.4 forbids an ETag if the
-    client could take what it sent for what is stored; here the response holds the whole resource.
+    `status` is that of a resource with a `body`; a schema's response has the status of its route. RFC 9110 §9.3.4
+    forbids an ETag if the client could take what it sent for what is stored; here the response holds all of it.
     """
-    return _respond(resource, body, {"ETag": _etag(version), **headers}, status)
+    return _respond(resource, {"ETag": _etag(version(resource)), **headers}, status)
 
 
-def _respond(
-    resource: Resource,
-    body: Callable[[Resource], bytes] | None,
-    headers: dict[str, str],
-    status: HTTPStatus = HTTPStatus.OK,
-) -> Any:
-    """A value for the route's schema, or a response, which flask-smorest does not dump."""
-    if body is None:
-        return resource, headers
-    return Response(body(resource), status=status, headers=headers, content_type=response_media_type())
+def _respond(resource: Any, headers: dict[str, str], status: HTTPStatus = HTTPStatus.OK) -> Any:
+    """The JSON of a resource that has a `body`, which flask-smorest does not dump; else a value for the schema."""
+    return _json(resource.body, headers, status) if hasattr(resource, "body") else (resource, headers)
+
+
+def _json(body: bytes, headers: dict[str, str], status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return Response(body, status=status, headers=headers, content_type=response_media_type())
 
 
 def _etag(version: object, *, weak: bool = False) -> str:
