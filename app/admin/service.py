@@ -7,11 +7,9 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from app.admin import repository
-from app.admin.repository import Filters
 from app.auth.principal import Identity
-from app.common.paging import Page, PageRequest
 from app.common.precondition import UNCONDITIONAL, Precondition
-from app.db.session import transaction
+from app.db.session import run_in, transaction
 from app.equipment import service as equipment
 from app.errors import Forbidden
 from app.messages import service as messages
@@ -30,22 +28,11 @@ def check_access(identity: Identity) -> None:
         raise Forbidden("Only admins may do this.")
 
 
-def get_stats() -> Row[Any]:
-    """Counts of users, listings and categories."""
-    with transaction() as session:
-        return repository.get_stats(session)
-
-
-def list_users(filters: Filters, page: PageRequest) -> Page[Row[Any]]:
-    """Users, newest first."""
-    with transaction() as session:
-        return repository.list_users(session, filters, page)
-
-
-def get_user(user_id: UUID) -> Row[Any]:
-    """One user. Raises NotFound."""
-    with transaction() as session:
-        return repository.get_user(session, user_id)
+get_stats = run_in(transaction, repository.get_stats)
+list_users = run_in(transaction, repository.list_users)
+get_user = run_in(transaction, repository.get_user)
+list_equipment = run_in(transaction, repository.list_equipment)
+list_entries = run_in(transaction, repository.list_entries)
 
 
 def user_version(user: Row[Any]) -> str:
@@ -77,20 +64,8 @@ def _check(session: Session, user_id: UUID, only_if: Precondition) -> None:
         only_if.check(user_version(repository.get_user(session, user_id)))
 
 
-def list_equipment(filters: Filters, page: PageRequest) -> Page[Row[Any]]:
-    """Listings, newest first. A category includes its descendants."""
-    with transaction() as session:
-        return repository.list_equipment(session, filters, page)
-
-
 def set_availability(identity: Identity, equipment_id: UUID, *, is_available: bool, only_if: Precondition) -> Row[Any]:
     """Make a listing available or not. Raises as `equipment.service.set_availability`."""
     with transaction() as session:
         equipment.set_availability(session, identity, equipment_id, is_available=is_available, only_if=only_if)
         return repository.get_equipment(session, equipment_id)
-
-
-def list_entries(filters: Filters, page: PageRequest) -> Page[Row[Any]]:
-    """The audit log, newest first. Raises InvalidInput for a cursor of another list."""
-    with transaction() as session:
-        return repository.list_entries(session, filters, page)

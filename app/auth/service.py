@@ -5,7 +5,7 @@ verified: the token says `email_verified: true`, and the user's own address was 
 unverified token nor an account created earlier with another person's address takes a user over.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +17,10 @@ from zxcvbn import zxcvbn
 from app.auth import login_throttle, repository
 from app.auth.auth0 import Auth0Client
 from app.auth.principal import Identity, SubjectClaims
-from app.auth.repository import IdentityKey, KnownIdentity
 from app.auth.tokens import TokenVerifier, VerifiedToken
 from app.common.email import email_claims, is_same_email
 from app.db.batching import BatchLoader
-from app.db.session import single_statement, transaction
+from app.db.session import run_in, single_statement, transaction
 from app.errors import Forbidden, GearyardError, InvalidInput, Unavailable, UsernameTaken
 from app.settings import LoginLimits
 
@@ -51,7 +50,7 @@ def identify(token: VerifiedToken, *, fetch_userinfo: Callable[[], Mapping[str, 
     known = _known.get((token.issuer, token.subject))
     if known is not None:
         user = known.existing_user()
-        if user.email_verified or token.verified_email is None or _is_held(token.verified_email):
+        if user.email_verified or token.verified_email is None or _find_holder(token.verified_email):
             return user
     elif token.email is None and f"{token.issuer}userinfo" in token.audience:
         userinfo = fetch_userinfo()
@@ -61,17 +60,8 @@ def identify(token: VerifiedToken, *, fetch_userinfo: Callable[[], Mapping[str, 
     return provision(token)
 
 
-def _find_known(keys: Sequence[IdentityKey]) -> Mapping[IdentityKey, KnownIdentity]:
-    with single_statement() as connection:
-        return repository.find_identities(connection, keys)
-
-
-_known: BatchLoader[IdentityKey, KnownIdentity] = BatchLoader(_find_known)
-
-
-def _is_held(email: str) -> bool:
-    with single_statement() as connection:
-        return repository.find_holder(connection, email) is not None
+_known = BatchLoader(run_in(single_statement, repository.find_identities))
+_find_holder = run_in(single_statement, repository.find_holder)
 
 
 def provision(claims: SubjectClaims, *, username: str | None = None, full_name: str | None = None) -> Identity:

@@ -4,7 +4,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg2
 from sqlalchemy import Connection, Engine
@@ -13,6 +14,10 @@ from sqlalchemy.orm import Session
 
 from app.db.engine import SILENT_SERVER_GRACE_SECONDS, Database, wait_with_gevent
 from app.settings import Settings
+
+P = ParamSpec("P")
+Executor = TypeVar("Executor", bound=Session | Connection)
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,19 @@ def on_commit(callback: Callable[[], None]) -> None:
         callback()
     else:
         _current.unit_of_work.callbacks.append(callback)
+
+
+def run_in(
+    block: Callable[[], AbstractContextManager[Executor]], work: Callable[Concatenate[Executor, P], Result]
+) -> Callable[P, Result]:
+    """`work` as a function that opens `transaction` or `single_statement` for its first argument."""
+
+    @wraps(work)
+    def run(*args: P.args, **options: P.kwargs) -> Result:
+        with block() as executor:
+            return work(executor, *args, **options)
+
+    return run
 
 
 def delete_in_batches(delete: Callable[[Session, int], int], *, batch_size: int) -> int:

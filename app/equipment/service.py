@@ -1,6 +1,6 @@
 """Listings: reads, writes and permissions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from app.common.audit import Action
 from app.common.paging import PageRequest
 from app.common.precondition import Precondition
 from app.db.batching import BatchLoader, SingleFlight
-from app.db.session import single_statement, transaction
+from app.db.session import run_in, single_statement, transaction
 from app.equipment import repository
 from app.equipment.criteria import Filters, Search, Sort
 from app.equipment.document import EquipmentDocument, EquipmentPage
@@ -53,24 +53,10 @@ def version(equipment_id: UUID) -> int:
     return existing(_versions.get(equipment_id), "equipment")
 
 
-def _search(wanted: Search) -> EquipmentPage:
-    with single_statement() as connection:
-        return repository.search(connection, wanted)
-
-
-def _get_items(ids: Sequence[UUID]) -> Mapping[UUID, EquipmentDocument]:
-    with single_statement() as connection:
-        return repository.get_items(connection, ids)
-
-
-def _get_versions(ids: Sequence[UUID]) -> Mapping[UUID, int]:
-    with single_statement() as connection:
-        return repository.get_versions(connection, ids)
-
-
+_search = run_in(single_statement, repository.search)
 _shared_searches: SingleFlight[str, EquipmentPage] = SingleFlight()
-_items = BatchLoader(_get_items)
-_versions = BatchLoader(_get_versions)
+_items = BatchLoader(run_in(single_statement, repository.get_items))
+_versions = BatchLoader(run_in(single_statement, repository.get_versions))
 
 
 def create(identity: Identity, values: Mapping[str, Any]) -> EquipmentDocument:

@@ -10,7 +10,7 @@ from app.auth.principal import Identity
 from app.common import audit
 from app.common.audit import OPERATOR, Action
 from app.common.precondition import Precondition
-from app.db.session import transaction
+from app.db.session import run_in, transaction
 from app.errors import Conflict, Forbidden, NotFound, existing
 from app.models import OwnerProfile, RenterProfile, Role, User
 from app.settings import OwnerSignup
@@ -22,16 +22,8 @@ def can_change(identity: Identity, user_id: UUID) -> bool:
     return identity.is_admin or identity.user_id == user_id
 
 
-def get(user_id: UUID) -> User:
-    """One user. Raises NotFound."""
-    with transaction() as session:
-        return repository.get_user(session, user_id)
-
-
-def version(user_id: UUID) -> int:
-    """A user's version. Raises NotFound."""
-    with transaction() as session:
-        return repository.get_version(session, user_id)
+get = run_in(transaction, repository.get_user)
+version = run_in(transaction, repository.get_version)
 
 
 def change(identity: Identity, user_id: UUID, values: Mapping[str, Any], *, only_if: Precondition) -> User:
