@@ -1,30 +1,24 @@
 """`flask maintenance`, which a timer runs every hour. Without it the service works on larger tables."""
 
-from collections.abc import Callable
-
 import click
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.auth import login_throttle
+from app.db.expiry import ExpiringTable, delete_all_expired
+from app.models import IdempotencyKey, LoginAttempts
 from app.observability.failures import report_unexpected
-from app.web import idempotency
 
-# Each task deletes expired rows in short transactions, and returns their number.
-TASKS: dict[str, Callable[[], int]] = {
-    "login attempts": login_throttle.remove_expired,
-    "idempotency keys": idempotency.remove_expired,
-}
+TABLES: dict[str, ExpiringTable] = {"login attempts": LoginAttempts, "idempotency keys": IdempotencyKey}
 
 
 @click.command("maintenance")
 @with_appcontext
 def maintenance() -> None:
-    """Delete expired rows. Safe at any time, also concurrently; a failed task does not stop the others."""
+    """Delete expired rows. Safe at any time, also concurrently; a table that fails does not stop the others."""
     failed = []
-    for name, task in TASKS.items():
+    for name, table in TABLES.items():
         try:
-            removed = task()
+            removed = delete_all_expired(table)
         except SQLAlchemyError as error:
             report_unexpected(error)
             failed.append(name)

@@ -80,21 +80,6 @@ def save_counters(session: Session, key: AttemptKey, counters: Counters) -> None
     session.execute(update(LoginAttempts), rows)
 
 
-def remove_expired(session: Session, limit: int = EXPIRED_BATCH_ROWS) -> int:
-    """Delete at most `limit` expired rows; return their number. Skips rows that other transactions have locked."""
-    expired = (
-        select(LoginAttempts.account, LoginAttempts.address)
-        .where(LoginAttempts.expires_at <= func.clock_timestamp())
-        .order_by(LoginAttempts.expires_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("expired")
-    )
-    same = LoginAttempts.account == expired.c.account, LoginAttempts.address == expired.c.address
-    removed = session.execute(delete(LoginAttempts).where(*same).returning(LoginAttempts.address))
-    return len(removed.all())
-
-
 def remove_oldest_known_addresses(session: Session, account: bytes) -> None:
     """Keep the latest `MAX_KNOWN_ADDRESSES` of an account whose counters this transaction has locked."""
     oldest = (

@@ -22,16 +22,17 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth import login_attempts
-from app.auth.login_attempts import KNOWN_FOR, AttemptKey, Counters
+from app.auth.login_attempts import EXPIRED_BATCH_ROWS, KNOWN_FOR, AttemptKey, Counters
 from app.common.client_address import network_of
-from app.db.session import delete_in_batches, transaction
+from app.db.expiry import delete_expired
+from app.db.session import transaction
 from app.errors import Forbidden, InvalidCredentials, TooManyRequests, Unavailable
+from app.models import LoginAttempts
 from app.observability import metrics
 from app.settings import LoginLimits
 
 # An account with this many times `max_failures` failures is under attack from many addresses.
 ACCOUNT_FACTOR = 10
-MAINTENANCE_BATCH_ROWS = 1_000
 LOGGED_DIGEST_CHARACTERS = 12
 
 log = structlog.get_logger(__name__)
@@ -79,11 +80,6 @@ def attempt(limits: LoginLimits, *, email: str, client_address: str) -> Iterator
     _settle(limits, key, reservation, Outcome.SUCCEEDED)
 
 
-def remove_expired() -> int:
-    """Delete expired rows in short transactions; return their number."""
-    return delete_in_batches(login_attempts.remove_expired, batch_size=MAINTENANCE_BATCH_ROWS)
-
-
 def account_of(email: str) -> bytes:
     """A digest that is the same for all spellings of an e-mail that an identity provider may take for one account."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", email).casefold())
@@ -98,7 +94,7 @@ def _reserve(limits: LoginLimits, key: AttemptKey) -> Reservation:
         if isinstance(decision, Reservation):
             login_attempts.save_counters(session, key, counters)
         if has_new_row:
-            login_attempts.remove_expired(session)
+            delete_expired(session, LoginAttempts, EXPIRED_BATCH_ROWS)
     if isinstance(decision, Reservation):
         return decision
     wait_seconds = math.ceil(decision.total_seconds())

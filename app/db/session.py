@@ -134,17 +134,6 @@ def run_in(
     return run
 
 
-def delete_in_batches(delete: Callable[[Session, int], int], *, batch_size: int) -> int:
-    """Delete rows in transactions of `batch_size` rows until one deletes fewer. Returns the number of rows."""
-    deleted = 0
-    while True:
-        with transaction() as session:
-            batch = delete(session, batch_size)
-        deleted += batch
-        if batch < batch_size:
-            return deleted
-
-
 @contextmanager
 def translate_integrity_errors(**errors: Callable[[], Exception]) -> Iterator[None]:
     """Raise the domain error of a violated constraint, found by the constraint's name; other errors pass.

@@ -21,12 +21,12 @@ from uuid import UUID
 
 import orjson
 from flask import Response, g, make_response, request
-from sqlalchemy import BigInteger, Uuid, bindparam, delete, func, select, text
+from sqlalchemy import BigInteger, Uuid, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.common import strict_json
-from app.db.session import delete_in_batches, unit_of_work
+from app.db.session import unit_of_work
 from app.errors import Conflict, IdempotencyKeyReused, MalformedRequest, NotFound, TooManyRequests
 from app.models import IdempotencyKey
 from app.web.access import View, mark
@@ -39,7 +39,6 @@ MAX_KEYS = 10_000  # unexpired keys of one user
 MAX_KEY_CHARACTERS = 255
 IN_FLIGHT_RETRY_SECONDS = 1
 TOO_MANY_KEYS_RETRY_SECONDS = 3_600
-DELETE_BATCH_ROWS = 1_000
 # The draft sends a string of RFC 8941 §3.3.3, in quotes; most clients send its content. A comma needs quotes, as it
 # also joins repeated headers.
 _BARE = re.compile(rf"[!#-+\--~]{{1,{MAX_KEY_CHARACTERS}}}")
@@ -82,11 +81,6 @@ def idempotent(view: View) -> View:
         return response
 
     return cast(View, respond_once)
-
-
-def remove_expired() -> int:
-    """Delete expired rows in short transactions; returns their number."""
-    return delete_in_batches(_remove_expired, batch_size=DELETE_BATCH_ROWS)
 
 
 @dataclass(frozen=True)
@@ -162,16 +156,3 @@ def _store(session: Session, keyed: _KeyedRequest, response: Response) -> None:
     }
     statement = insert(IdempotencyKey).values(user_id=keyed.user_id, key_digest=keyed.key_digest, **values)
     session.execute(statement.on_conflict_do_update(constraint="pk_idempotency_keys", set_=values))
-
-
-def _remove_expired(session: Session, rows: int) -> int:
-    expired = (
-        select(IdempotencyKey.user_id, IdempotencyKey.key_digest)
-        .where(IdempotencyKey.expires_at <= func.now())
-        .order_by(IdempotencyKey.expires_at)
-        .limit(rows)
-        .with_for_update(skip_locked=True)
-        .cte("expired")
-    )
-    same = IdempotencyKey.user_id == expired.c.user_id, IdempotencyKey.key_digest == expired.c.key_digest
-    return len(session.execute(delete(IdempotencyKey).where(*same).returning(IdempotencyKey.status)).all())
