@@ -6,7 +6,7 @@ from app import maintenance
 from app.admin import routes as admin
 from app.auth import identity
 from app.auth import routes as auth
-from app.db import prepared, session
+from app.db import session
 from app.demo import commands as demo
 from app.equipment import routes as equipment
 from app.messages import asyncapi, runtime, socket
@@ -29,26 +29,16 @@ from app.web import (
     request_context,
 )
 from app.web.application import Application
-from app.web.json import StrictJson
-
-MAX_BODY_BYTES = 256 * 1024
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Build the service: its base, then its slices. Connects to nothing yet.
-
-    Raises:
-        InvalidSettings: without `settings`, when those of the environment are not complete and right.
-    """
+    """Build the service. Connects to nothing yet. Raises InvalidSettings if those of the environment are invalid."""
     settings = settings or Settings.from_env()
     app = Application(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.json = StrictJson(app)
     app.extensions["settings"] = settings
     logging.configure(settings)
     sentry.configure(settings)
     session.configure(settings)
-    prepared.configure(settings)
 
     # Around Flask, from the inside out.
     request_context.init_app(app)
@@ -59,18 +49,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     metrics_endpoint.init_app(app, settings)
     cors.init_app(app, settings)
     errors.init_app(app)
-    identity.init_app(app, settings)
+    provider = identity.init_app(app, settings)
     rate_limits.init_app(app, settings)
     identity.init_access(app)
     etags.init_app(app)
-    health.init_app(
-        app,
-        settings,
-        is_draining=lambda: runtime.current().hub.is_draining,
-        probe_identity_provider=identity.authenticator(app).identity_provider.fetch_metadata,
-    )
-    docs.init_app(app)
     runtime.init_app(app, settings)
+    health.init_app(app, settings, is_draining=lambda: runtime.current().hub.is_draining, probe=provider.fetch_metadata)
+    docs.init_app(app)
 
     # The slices.
     rest = api.make_api(app)
@@ -82,7 +67,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     rest.register_blueprint(admin.blueprint)
     socket.init_app(app)
     asyncapi.init_app(app)
-    app.cli.add_command(users_commands.users)
-    app.cli.add_command(maintenance.maintenance)
-    app.cli.add_command(demo.seed)
+    for command in (users_commands.users, maintenance.maintenance, demo.seed):
+        app.cli.add_command(command)
     return app

@@ -110,7 +110,7 @@ _protector = ResourceProtector()
 _protector.register_token_validator(_AccessTokenValidator())
 
 
-def init_app(app: Flask, settings: Settings) -> None:
+def init_app(app: Flask, settings: Settings) -> Auth0Client:
     """Authenticate each request. Hooks that need the identity are registered next, and then `init_access`."""
     client = Auth0Client(settings)
     keys = KeySetCache(client.fetch_key_set, ttl_seconds=settings.jwks_cache_ttl_seconds)
@@ -121,6 +121,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         id_tokens=TokenVerifier(keys.key, issuer=settings.auth0_issuer, audience=settings.auth0_client_id),
     )
     app.before_request(_authenticate)
+    return client
 
 
 def init_access(app: Flask) -> None:

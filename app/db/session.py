@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.db import prepared
 from app.db.engine import SILENT_SERVER_GRACE_SECONDS, Database, wait_with_gevent
 from app.settings import Settings
 
@@ -150,9 +151,10 @@ def translate_integrity_errors(**errors: Callable[[], Exception]) -> Iterator[No
 
 
 def configure(settings: Settings) -> Engine:
-    """Make the process's engine and install the wait callback. Opens no connection."""
+    """Make the process's engine, install the wait callback, and prepare statements or not. Opens no connection."""
     _bound.source = database = Database(settings)
     wait_with_gevent(settings.db_statement_timeout_ms / 1000 + SILENT_SERVER_GRACE_SECONDS)
+    prepared.configure(settings)
     return database.engine
 
 

@@ -24,11 +24,9 @@ DEGRADED_HEADER = "Gearyard-Degraded"  # and not the body, which clients compare
 log = structlog.get_logger(__name__)
 
 
-def init_app(
-    app: Flask, settings: Settings, *, is_draining: Callable[[], bool], probe_identity_provider: Callable[[], object]
-) -> None:
-    """Serve `/health` and `/ready`. `probe_identity_provider` raises Unavailable if there is no answer."""
-    identity_provider = IdentityProviderHealth(probe_identity_provider)
+def init_app(app: Flask, settings: Settings, *, is_draining: Callable[[], bool], probe: Callable[[], object]) -> None:
+    """Serve `/health` and `/ready`. `probe` raises Unavailable if the identity provider does not answer."""
+    identity_provider = IdentityProviderHealth(probe)
     readiness = _Readiness(make_probe_engine(settings))
 
     @app.get("/health")
