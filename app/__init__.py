@@ -21,7 +21,6 @@ from app.web import (
     docs,
     errors,
     etags,
-    headers,
     health,
     metrics_endpoint,
     proxies,
@@ -42,7 +41,6 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     # Around Flask, from the inside out.
     request_context.init_app(app)
-    headers.init_app(app)
     proxies.init_app(app, settings)
 
     # The base: hooks run before a request in this order, and after it in the reverse.

@@ -1,4 +1,4 @@
-"""The request context: each request gets an id and a clock, each response a log line.
+"""The request context: each request gets an id and a clock, each response its last headers and a log line.
 
 This is WSGI middleware, not Flask hooks: Flask skips the remaining `after_request` hooks when one fails.
 """
@@ -16,6 +16,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from app.common.request_id import current_request_id
 from app.observability import query_counts
 from app.observability.query_counts import QueryCount
+from app.web.headers import add_missing
 
 HEADER = "X-Request-Id"
 LOGGER = "app.request"
@@ -38,6 +39,7 @@ def init_app(app: Flask) -> None:
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             headers.append((HEADER, chosen))
+            add_missing(headers, environ["wsgi.url_scheme"])
             _log_request(environ, int(status[:3]), time.perf_counter() - began_at, queries)
             return start_response(status, headers, exc_info)
 
