@@ -103,7 +103,7 @@ def make_api(app: Flask) -> Api:
     }
     api = Api(app, spec_kwargs={"security": [{"bearer": []}]})
     openapi_fields.install(api.ma_plugin.converter)
-    description = Description(app, api.spec)
+    description = Description(app, api)
     app.extensions[API_SPEC] = description
 
     @public

@@ -8,8 +8,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import flask_smorest
 import orjson
-from apispec import APISpec
 from flask import Flask
 
 from app.web import idempotency
@@ -18,6 +18,7 @@ from app.web.errors import codes_by_status
 from app.web.etags import CONDITIONAL_METHODS, MATCH, NONE_MATCH, READS
 from app.web.negotiation import JSON
 from app.web.openapi.responses import BASE, ERROR_SCHEMA, error_reference, error_responses, headers, load, not_modified
+from app.web.schemas import Body
 
 METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 MAX_SUCCESS = 399
@@ -26,20 +27,21 @@ DESCRIPTION = Path(__file__).with_name("description.md")
 _EXAMPLES = load("examples.json")
 _REQUEST_HEADERS = BASE["request_headers"]
 _PLACE = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
-_REFERENCE = re.compile(r"#/components/schemas/(\w+)")
 
 
 class Description:
     """The OpenAPI document of an app, built on first use, when every route is registered."""
 
-    def __init__(self, app: Flask, spec: APISpec) -> None:
+    def __init__(self, app: Flask, api: flask_smorest.Api) -> None:
         self._app = app
-        self._spec = spec
+        self._api = api
 
     @cached_property
     def document(self) -> dict[str, Any]:
         """The document. Do not change it."""
-        return complete(deepcopy(self._spec.to_dict()), self._app)
+        schemas = self._api.ma_plugin.converter.refs.items()
+        bodies = {name for (schema, *_), name in schemas if issubclass(schema, Body)}
+        return _complete(deepcopy(self._api.spec.to_dict()), self._app, bodies)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -48,8 +50,8 @@ class Description:
         return blake2b(text, digest_size=FINGERPRINT_BYTES).hexdigest()
 
 
-def complete(document: dict[str, Any], app: Flask) -> dict[str, Any]:
-    """Add to flask-smorest's document what it cannot derive."""
+def _complete(document: dict[str, Any], app: Flask, bodies: set[str]) -> dict[str, Any]:
+    """Add to flask-smorest's document what it cannot derive. `bodies` names the schemas of requests."""
     endpoints = {
         (_PLACE.sub(r"{\1}", rule.rule), method.lower()): rule.endpoint
         for rule in app.url_map.iter_rules()
@@ -61,7 +63,7 @@ def complete(document: dict[str, Any], app: Flask) -> dict[str, Any]:
             _complete_operation(item[method], item, app.view_functions[endpoint], endpoint, method.upper())
         for parameter in item.get("parameters", ()):
             parameter.update(_EXAMPLES["path_parameters"][parameter["name"]])
-    _complete_components(document)
+    _complete_components(document, bodies)
     document["paths"] |= deepcopy(BASE["paths"])
     document["paths"]["/openapi.json"]["get"]["parameters"] = [_REQUEST_HEADERS[NONE_MATCH]]
     document["tags"] += BASE["tags"]
@@ -164,33 +166,21 @@ def _example(schema: dict[str, Any]) -> Any:
     return _EXAMPLES["bodies"][schema["$ref"].rpartition("/")[2]]
 
 
-def _complete_components(document: dict[str, Any]) -> None:
+def _complete_components(document: dict[str, Any], bodies: set[str]) -> None:
     components = document["components"]
     schemas = components["schemas"]
     schemas.pop("PaginationMetadata", None)  # flask-smorest's own, for a header that is not sent here
     schemas[ERROR_SCHEMA]["properties"]["code"]["enum"] = sorted(set().union(*codes_by_status().values()))
     operations = [item[method] for item in document["paths"].values() for method in METHODS & item.keys()]
-    bodies = [operation["requestBody"] for operation in operations if "requestBody" in operation]
-    for body in bodies:  # one without a required member may be left out
+    for body in (operation["requestBody"] for operation in operations if "requestBody" in operation):
+        # One without a required member may be left out.
         name = body["content"][JSON]["schema"]["$ref"].rpartition("/")[2]
         body["required"] = bool(schemas[name].get("required"))
-    closed = _reachable(bodies, schemas)
-    for name, schema in schemas.items():
-        if name not in closed:
-            # Responses may gain members; requests refuse unknown ones.
-            schema.pop("additionalProperties", None)
+    for name in schemas.keys() - bodies:
+        # Responses may gain members; requests refuse unknown ones.
+        schemas[name].pop("additionalProperties", None)
     document["components"] = {
         **BASE["components"],
         "responses": error_responses(),
         "schemas": dict(sorted(schemas.items())),
     }
-
-
-def _reachable(start: Any, schemas: dict[str, Any]) -> set[str]:
-    """The names of all schemas reachable from `start` through references."""
-    found: set[str] = set()
-    waiting = {*_REFERENCE.findall(orjson.dumps(start).decode())}
-    while waiting:
-        found |= waiting
-        waiting = {*_REFERENCE.findall(orjson.dumps([schemas[name] for name in waiting]).decode())} - found
-    return found
