@@ -11,7 +11,7 @@ from app.common.audit import Action
 from app.common.paging import MAX_CURSOR_LENGTH, PageRequest
 from app.equipment.schemas import MAX_DAILY_RATE
 from app.models import Role
-from app.web.pagination import page_length, page_number
+from app.web.pagination import LIMIT, PAGE
 from app.web.schemas import Body, Flag, Money, Query, Text
 
 MAX_SEARCH_LENGTH = 254  # an e-mail's (RFC 5321)
@@ -119,8 +119,8 @@ AuditLogPage = _NumberedPage.from_dict(
 
 
 class _NumberedPageQuery(Query):
-    page = page_number()
-    per_page = page_length()
+    page = PAGE
+    per_page = LIMIT
 
     @ma.post_load
     def split(self, data: dict[str, Any], **_: Any) -> tuple[dict[str, Any], PageRequest]:

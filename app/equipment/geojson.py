@@ -9,7 +9,7 @@ from marshmallow import fields
 from app.common.geo import BoundingBox, Point
 from app.common.paging import Page
 from app.equipment.document import EquipmentDocument
-from app.equipment.schemas import Item, ItemPage
+from app.equipment.schemas import EquipmentPage, Item
 
 
 def _type(name: str) -> fields.Constant[str]:
@@ -39,7 +39,7 @@ class Feature(ma.Schema):
     properties = fields.Nested(FeatureProperties, required=True)
 
 
-class FeatureCollection(ItemPage):  # type: ignore[misc, valid-type]
+class FeatureCollection(EquipmentPage):
     """A page of listings; `total`, `page` and the like are foreign members (§6.1)."""
 
     class Meta:

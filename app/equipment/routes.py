@@ -30,7 +30,7 @@ categories_blueprint = Blueprint(
 @limited("public_search")
 @produces(GEO_JSON)
 @blueprint.arguments(schemas.EquipmentQuery, location="query")
-@blueprint.response(200, schemas.ItemPage)
+@blueprint.response(200, schemas.EquipmentPage)
 @blueprint.alt_response(200, schema=geojson.FeatureCollection, content_type=GEO_JSON, success=True)
 def search_equipment(search: Search) -> Any:
     """Search equipment by location, price, category, words and condition, in any combination."""

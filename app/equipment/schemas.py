@@ -10,7 +10,7 @@ from app.common.geo import MAX_RADIUS_METRES, METRES_PER_KILOMETRE, BoundingBox,
 from app.equipment.criteria import Filters, Search, Sort
 from app.equipment.words import split_words
 from app.models import Condition
-from app.web.pagination import PageQuery, page_fields, page_request
+from app.web.pagination import PageQuery, page_request
 from app.web.schemas import Body, Flag, HttpsUrl, Money, Number, Text
 
 MAX_DAILY_RATE = Decimal("99999999.99")
@@ -96,7 +96,15 @@ class Item(ma.Schema):
     )
 
 
-ItemPage = ma.Schema.from_dict(page_fields(Item), name="EquipmentPage")
+class EquipmentPage(ma.Schema):
+    """A page of listings."""
+
+    items = fields.List(fields.Nested(Item), required=True)
+    total = fields.Integer(required=True, metadata={"description": "All that match, exactly."})
+    page = fields.Integer(required=True)
+    limit = fields.Integer(required=True)
+    total_pages = fields.Integer(required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
 
 
 class Category(ma.Schema):

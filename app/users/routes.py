@@ -6,7 +6,7 @@ from uuid import UUID
 
 from app.auth.identity import caller
 from app.equipment import service as equipment
-from app.equipment.schemas import ItemPage
+from app.equipment.schemas import EquipmentPage
 from app.users import schemas, service
 from app.web.access import public
 from app.web.api import BASE_PATH, Blueprint, settings
@@ -37,7 +37,7 @@ def change_user(values: dict[str, Any], user_id: UUID) -> Any:
 
 @blueprint.route("/me/equipment")
 @blueprint.arguments(PageQuery, location="query")
-@blueprint.response(200, ItemPage)
+@blueprint.response(200, EquipmentPage)
 def list_own_equipment(query: dict[str, Any]) -> Any:
     """List one's own equipment, newest first."""
     return page_response(equipment.list_own(caller(), page_request(query)))

@@ -10,28 +10,20 @@ from marshmallow import ValidationError, fields, validate
 from app.common.paging import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, MAX_PAGE, Page, PageRequest
 from app.web.schemas import ABSENT_QUERY_VALUES, Integer, Query
 
-
-def page_number() -> Integer:
-    """The query parameter for the number of a page; it has no default, as a cursor may replace it."""
-    return Integer(
-        validate=validate.Range(min=1, max=MAX_PAGE), metadata={"description": "Number of the page, from 1."}
-    )
-
-
-def page_length() -> Integer:
-    """The query parameter for the number of items on a page."""
-    return Integer(
-        load_default=DEFAULT_LIMIT,
-        validate=validate.Range(min=1, max=MAX_LIMIT),
-        metadata={"description": "Items on a page."},
-    )
+# Without a default, as a cursor may replace it.
+PAGE = Integer(validate=validate.Range(min=1, max=MAX_PAGE), metadata={"description": "Number of the page, from 1."})
+LIMIT = Integer(
+    load_default=DEFAULT_LIMIT,
+    validate=validate.Range(min=1, max=MAX_LIMIT),
+    metadata={"description": "Items on a page."},
+)
 
 
 class PageQuery(Query):
     """`page` and `limit`, or `cursor` and `limit`."""
 
-    page = page_number()
-    limit = page_length()
+    page = PAGE
+    limit = LIMIT
     cursor = fields.String(
         validate=validate.Length(max=MAX_CURSOR_LENGTH),
         metadata={
@@ -49,18 +41,6 @@ class PageQuery(Query):
 def page_request(query: dict[str, Any]) -> PageRequest:
     """Remove the parameters of paging from a parsed query."""
     return PageRequest(page=query.pop("page", 1), limit=query.pop("limit"), cursor=query.pop("cursor", None))
-
-
-def page_fields(item: type[ma.Schema]) -> dict[str, Any]:
-    """The fields of a page, for `Schema.from_dict`."""
-    return {
-        "items": fields.List(fields.Nested(item), required=True),
-        "total": fields.Integer(required=True, metadata={"description": "All that match, exactly."}),
-        "page": fields.Integer(required=True),
-        "limit": fields.Integer(required=True),
-        "total_pages": fields.Integer(required=True),
-        "next_cursor": fields.String(required=True, allow_none=True),
-    }
 
 
 def link_header(page: Page[Any]) -> dict[str, str]:
