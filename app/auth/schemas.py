@@ -14,11 +14,16 @@ def _secret(max_length: int) -> Text:
     return Text(min_length=1, max_length=max_length, verbatim=True, required=True, load_only=True)
 
 
-class SignUp(Body):
-    """A new account."""
+class LogIn(Body):
+    """E-mail and password."""
 
     email = Email(required=True)
     password = _secret(MAX_PASSWORD_LENGTH)
+
+
+class SignUp(LogIn):
+    """A new account."""
+
     username = Text(min_length=3, max_length=50)
     full_name = Text(min_length=1, max_length=200)
 
@@ -30,13 +35,6 @@ class SignedUp(ma.Schema):
     email = fields.String(required=True)
     email_verified = fields.Boolean(required=True)
     auth0_id = fields.String(required=True)
-
-
-class LogIn(Body):
-    """E-mail and password."""
-
-    email = Email(required=True)
-    password = _secret(MAX_PASSWORD_LENGTH)
 
 
 class Refresh(Body):
