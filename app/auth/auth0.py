@@ -76,9 +76,7 @@ class Auth0Client:
     def sign_up(self, email: str, password: str) -> SubjectClaims:
         """`POST /dbconnections/signup`. Returns the claims that the account's tokens will carry.
 
-        Raises:
-            Conflict: the account exists. InvalidInput: the tenant's rules refuse the password or the e-mail.
-            TooManyRequests, Unavailable.
+        Raises Conflict (the account exists), InvalidInput (a rule of the tenant), TooManyRequests, Unavailable.
         """
         form = {"client_id": self._client_id, "connection": self._connection, "email": email, "password": password}
         with self._session("signup") as session:
@@ -100,9 +98,7 @@ class Auth0Client:
         """`POST /oauth/token` with the password-realm grant. Returns the token response (RFC 6749 §5.1).
 
         `client_address` is forwarded, so that Auth0's brute-force protection counts the client and not this server.
-
-        Raises:
-            InvalidCredentials, Forbidden, TooManyRequests, Unavailable.
+        Raises InvalidCredentials, Forbidden, TooManyRequests, Unavailable.
         """
         return self._fetch_token(
             grant_type=PASSWORD_REALM_GRANT,

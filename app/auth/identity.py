@@ -49,9 +49,9 @@ class Authenticator:
     id_tokens: TokenVerifier
 
 
-def authenticator(app: Flask = current_app) -> Authenticator:
-    """The app's authenticator."""
-    return cast(Authenticator, app.extensions["authenticator"])
+def authenticator() -> Authenticator:
+    """The current app's authenticator."""
+    return cast(Authenticator, current_app.extensions["authenticator"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +67,7 @@ class Authenticated:
 
 
 def authenticate_header() -> Authenticated:
-    """Verify the access token in the Authorization header of the current request.
-
-    Raises:
-        Unauthenticated: there is none. AmbiguousCredentials: there is more than one. As `authenticate`.
-    """
+    """As `authenticate`, with the current request's token. Raises Unauthenticated (none), AmbiguousCredentials."""
     try:
         return cast(Authenticated, _protector.validate_request([], request))
     except OAuth2Error as error:
@@ -79,11 +75,7 @@ def authenticate_header() -> Authenticated:
 
 
 def authenticate(token_string: str) -> Authenticated:
-    """Verify an access token.
-
-    Raises:
-        InvalidToken: it is not valid. Forbidden, Unavailable: as `service.identify`.
-    """
+    """Verify an access token. Raises InvalidToken, and as `service.identify`."""
     parts = authenticator()
     token = parts.access_tokens.verify(token_string)
     fetch_userinfo = partial(parts.identity_provider.fetch_userinfo, token_string)

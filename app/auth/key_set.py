@@ -51,9 +51,7 @@ class KeySetCache:
     def key(self, kid: str) -> RSAKey:
         """Return the key with this `kid`: the same object until the key set is fetched again.
 
-        Raises:
-            InvalidToken: the identity provider has no such key.
-            Unavailable: the identity provider does not answer, and the key is unknown or stale.
+        Raises InvalidToken (there is no such key), Unavailable (no answer, and the key is unknown or stale).
         """
         if not self._is_fresh(kid):
             self._refresh_for(kid)

@@ -63,9 +63,8 @@ def attempt(limits: LoginLimits, *, email: str, client_address: str) -> Iterator
     TooManyRequests say nothing about the password, and take the attempt back. After any other end, such as a crash, the
     attempt stays a failure.
 
-    Raises:
-        TooManyRequests: the block is not entered, with no hint of whether password or e-mail are right.
-        SQLAlchemyError: the database cannot count the attempt, so the block is not entered.
+    Raises TooManyRequests, with no hint of whether password or e-mail are right, or SQLAlchemyError, if the attempt
+    cannot be counted; then the block is not entered.
     """
     key = AttemptKey(account_of(email), network_of(client_address))
     reservation = _reserve(limits, key)

@@ -87,8 +87,7 @@ def find_holder(executor: Session | Connection, email: str) -> Row[UUID, str | N
 def add_user(session: Session, claims: SubjectClaims, *, username: str | None, full_name: str | None) -> UUID:
     """Insert a renter. Without a username the database generates one that does not reveal the e-mail.
 
-    Raises:
-        UsernameTaken, IdentityTaken: by the violated unique constraint.
+    Raises UsernameTaken, IdentityTaken (another user has verified the e-mail).
     """
     values = {"email": claims.email, "email_verified": claims.email_verified, "full_name": full_name}
     if username is not None:
@@ -98,11 +97,7 @@ def add_user(session: Session, claims: SubjectClaims, *, username: str | None, f
 
 
 def add_identity(session: Session, key: IdentityKey, user_id: UUID) -> None:
-    """Bind a subject to a user, which is final.
-
-    Raises:
-        IdentityTaken: the subject is bound already, or the user was deleted since it was read.
-    """
+    """Bind a subject to a user, which is final. Raises IdentityTaken if it is bound, or the user was just deleted."""
     issuer, subject = key
     with translate_integrity_errors(pk_identities=IdentityTaken, fk_identities_user_id=IdentityTaken):
         session.execute(insert(ExternalIdentity).values(issuer=issuer, subject=subject, user_id=user_id))

@@ -40,10 +40,8 @@ def identify(token: VerifiedToken, *, fetch_userinfo: Callable[[], Mapping[str, 
 
     Auth0's access tokens carry no e-mail without an Action. It is fetched from userinfo, at the first use only.
 
-    Raises:
-        Forbidden: the token belongs to an application (Auth0, "Client Credentials Flow").
-        InvalidToken: the user was deleted.
-        Unavailable: the identity provider is needed and does not answer.
+    Raises Forbidden (the token is an application's: Auth0, "Client Credentials Flow"), InvalidToken (the user was
+    deleted), Unavailable (the identity provider is needed and does not answer).
     """
     if token.subject.endswith(MACHINE_SUBJECT_SUFFIX):
         raise Forbidden("The token belongs to an application, not to a user.")
@@ -67,10 +65,8 @@ _find_holder = run_in(single_statement, repository.find_holder)
 def provision(claims: SubjectClaims, *, username: str | None = None, full_name: str | None = None) -> Identity:
     """Return the identity's user: its own, the one with its verified e-mail, or a new one.
 
-    Concurrent calls create one user: the unique constraints decide, and the losers read again.
-
-    Raises:
-        InvalidToken: the identity's user was deleted, which is final.
+    Concurrent calls create one user: the unique constraints decide, and the losers read again. Raises InvalidToken if
+    the identity's user was deleted, which is final.
     """
     for _ in range(PROVISIONING_ATTEMPTS):
         try:
@@ -114,8 +110,7 @@ def sign_up(
 ) -> dict[str, Any]:
     """Create an account at the identity provider, and its user under the subject that its tokens carry.
 
-    Raises:
-        Conflict: the e-mail or the username is taken. InvalidInput: the password is weak. TooManyRequests, Unavailable.
+    Raises Conflict (the e-mail or username is taken), InvalidInput (a weak password), TooManyRequests, Unavailable.
     """
     if username is not None:
         with transaction() as session:
@@ -134,8 +129,7 @@ def sign_up(
 def _provision_account(claims: SubjectClaims, *, username: str | None, full_name: str | None) -> Identity:
     """Provision an account that exists at the identity provider, where another sign-up would be a conflict.
 
-    Raises:
-        Unavailable: the account has no user yet. Its first login creates one.
+    Raises Unavailable if the account has no user yet. Its first login creates one.
     """
     for _ in range(SIGN_UP_PROVISIONING_ATTEMPTS):
         try:
@@ -156,8 +150,7 @@ def log_in(
 ) -> Mapping[str, Any]:
     """Exchange e-mail and password for tokens. The user is provisioned with the e-mail of the ID token.
 
-    Raises:
-        InvalidCredentials, Forbidden, TooManyRequests (by the throttle or the identity provider), Unavailable.
+    Raises InvalidCredentials, Forbidden, TooManyRequests (by the throttle or the identity provider), Unavailable.
     """
     with login_throttle.attempt(limits, email=email, client_address=client_address):
         tokens = identity_provider.log_in(email, password, client_address=client_address)

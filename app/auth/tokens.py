@@ -86,11 +86,7 @@ class TokenVerifier:
         """Check form, key, signature and claims, in that order. Only RS256 is accepted (RFC 8725 §3.1).
 
         `iss`, `aud`, `exp`, `iat`, `sub` and the header's `kid` are required. `nbf` is checked if present.
-
-        Raises:
-            TokenExpired: the token was valid.
-            InvalidToken: the token is not valid for any other reason.
-            Unavailable: the key cannot be fetched now.
+        Raises TokenExpired (the token was valid), InvalidToken, Unavailable (the key cannot be fetched now).
         """
         if len(token) > MAX_TOKEN_BYTES:
             raise InvalidToken("The token is too large.")

@@ -59,9 +59,8 @@ def idempotent(view: View) -> View:
 
     The view waits for nothing but the database, and passes its side effects to `on_commit`.
 
-    Raises:
-        MalformedRequest: the header holds no key. Conflict: the same request is in progress. IdempotencyKeyReused: the
-            key came with another request. TooManyRequests: the user has `MAX_KEYS`. NotFound: the user was deleted.
+    Raises MalformedRequest (not a key), Conflict (the same request is in progress), IdempotencyKeyReused (it came with
+    another request), TooManyRequests (the user has `MAX_KEYS`), NotFound (the user was deleted).
     """
 
     @mark(is_idempotent=True)

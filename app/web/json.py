@@ -44,8 +44,7 @@ class StrictJson(JSONProvider):
 def read_body(req: flask.Request) -> bytes:
     """Read the whole body, at most MAX_CONTENT_LENGTH bytes in BODY_TIMEOUT_SECONDS.
 
-    Raises:
-        MalformedRequest: the body is incomplete, late or badly chunked. RequestEntityTooLarge.
+    Raises MalformedRequest (the body is incomplete, late or badly chunked), RequestEntityTooLarge.
     """
     try:
         with Timeout(BODY_TIMEOUT_SECONDS):
@@ -77,11 +76,7 @@ class BodyParser(FlaskParser):
     DEFAULT_VALIDATION_STATUS = HTTPStatus.BAD_REQUEST
 
     def load_querystring(self, req: flask.Request, schema: Any) -> Any:
-        """The query parameters, each a list of values.
-
-        Raises:
-            InvalidInput: a parameter of the schema is not UTF-8. MalformedRequest: the query has other bytes.
-        """
+        """The query parameters, each a list of values. Raises InvalidInput or MalformedRequest if not UTF-8."""
         for pair in req.query_string.split(b"&") if b"%" in req.query_string else ():
             name, _, value = (unquote_to_bytes(part) for part in pair.partition(b"="))
             text = name.decode(errors="replace")

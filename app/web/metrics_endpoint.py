@@ -64,11 +64,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     @app.get("/metrics", endpoint="metrics")
     @public  # `_require_access` takes the place of access tokens
     def metrics_text() -> Response:
-        """Return the metrics in Prometheus' text format.
-
-        Raises:
-            Forbidden, InvalidToken: as `_require_access`. Unavailable: as `_generate`.
-        """
+        """Return the metrics in Prometheus' text format."""
         _require_access(settings)
         # One format for all: the library fails on an `Accept` whose version is no number.
         text, content_type = _generate(exporter)
@@ -88,17 +84,13 @@ def _limit_methods(response: Response) -> Response:
 
 
 def _generate(exporter: PrometheusMetrics) -> tuple[str, str]:
-    """The text and its content type.
-
-    Raises:
-        Unavailable: a worker has created its file and not yet written the head, which the library cannot read.
-    """
+    """The text and its content type. Raises Unavailable."""
     for _ in range(READ_ATTEMPTS):
         try:
             fetched_at = _oldest_key_fetch()
             metrics.KEY_AGE.set(time.time() - fetched_at if fetched_at else float("nan"))
             generated: tuple[str, str] = exporter.generate_metrics()
-        except struct.error:
+        except struct.error:  # a worker has created its file and not yet written the head
             gevent.sleep(READ_PAUSE_SECONDS)
         else:
             return generated
@@ -118,9 +110,7 @@ def _oldest_key_fetch() -> float | None:
 def _require_access(settings: Settings) -> None:
     """Check the client's address, as ProxyFix found it, or the token of the current request.
 
-    Raises:
-        InvalidToken: the request has an Authorization header without the token.
-        Forbidden: it has no Authorization header.
+    Raises InvalidToken for an Authorization header without the token, Forbidden without an Authorization header.
     """
     access = settings.metrics
     if access.allow_private_only:
