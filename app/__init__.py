@@ -23,7 +23,6 @@ from app.web import (
     etags,
     health,
     metrics_endpoint,
-    proxies,
     rate_limits,
     request_context,
 )
@@ -39,11 +38,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     sentry.configure(settings)
     session.configure(settings)
 
-    # Around Flask, from the inside out.
-    request_context.init_app(app)
-    proxies.init_app(app, settings)
-
-    # The base: hooks run before a request in this order, and after it in the reverse.
+    request_context.init_app(app, settings)
+    # Hooks run before a request in this order, and after it in the reverse.
     metrics_endpoint.init_app(app, settings)
     cors.init_app(app, settings)
     errors.init_app(app)

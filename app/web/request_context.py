@@ -1,4 +1,4 @@
-"""The request context: each request gets an id and a clock, each response its last headers and a log line.
+"""The request context: each request gets an id, a clock and its client's address, each response a log line.
 
 This is WSGI middleware, not Flask hooks: Flask skips the remaining `after_request` hooks when one fails.
 """
@@ -12,10 +12,13 @@ from typing import Any, cast
 import structlog
 from flask import Flask, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
+from werkzeug.middleware.proxy_fix import ProxyFix
 
+from app.common.client_address import bare_address
 from app.common.request_id import current_request_id
 from app.observability import query_counts
 from app.observability.query_counts import QueryCount
+from app.settings import Settings
 from app.web.headers import add_missing
 
 HEADER = "X-Request-Id"
@@ -25,11 +28,16 @@ _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{8,128}", re.ASCII)
 log = structlog.get_logger(LOGGER)
 
 
-def init_app(app: Flask) -> None:
-    """Wrap the application. Middleware that sets the client's address or the scheme must wrap this one."""
-    application = app.wsgi_app
+def init_app(app: Flask, settings: Settings) -> None:
+    """Wrap the application.
+
+    `request.remote_addr` is the client's bare address, empty if unknown, and `request.scheme` its scheme, from exactly
+    as many proxies as TRUSTED_PROXY_COUNT says.
+    """
+    application, proxies = app.wsgi_app, settings.trusted_proxy_count
 
     def with_context(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ["REMOTE_ADDR"] = bare_address(environ.get("REMOTE_ADDR", ""))
         sent = environ.get("HTTP_X_REQUEST_ID", "")
         chosen = sent if _ACCEPTED_ID.fullmatch(sent) else secrets.token_hex(16)
         current_request_id.set(chosen)
@@ -45,7 +53,9 @@ def init_app(app: Flask) -> None:
 
         return application(environ, start)
 
-    app.wsgi_app = with_context  # type: ignore[method-assign]
+    # Without a trusted proxy, forwarded headers are the client's own claims.
+    wrapped = ProxyFix(with_context, x_for=proxies, x_proto=proxies) if proxies else with_context
+    app.wsgi_app = wrapped  # type: ignore[method-assign]
 
 
 def request_id() -> str:
@@ -65,5 +75,5 @@ def _log_request(environ: dict[str, Any], status: int, duration_seconds: float, 
         duration_ms=round(duration_seconds * 1000, 1),
         queries=queries.statements,
         query_ms=round(queries.seconds * 1000, 1),
-        client_address=environ.get("REMOTE_ADDR"),
+        client_address=environ["REMOTE_ADDR"],
     )
