@@ -1,8 +1,7 @@
 """Throttling of login attempts: back-off and lock-out, counted in one table for all workers.
 
 An attempt is reserved, which counts it as a failure, before the identity provider checks the password, and settled
-afterwards. So no more concurrent attempts pass than may fail. An attempt that is never settled stays a failure until it
-expires.
+afterwards. So no more concurrent attempts pass than may fail.
 
 Two counters apply to an attempt: of its account from its address (the pair), and of its account from all addresses.
 Failures elsewhere take no attempt from a known address, which the account has logged in from. So an attacker at another
@@ -61,7 +60,7 @@ def attempt(limits: LoginLimits, *, email: str, client_address: str) -> Iterator
 
     A block that ends normally is a success. InvalidCredentials and Forbidden are failures. Unavailable and
     TooManyRequests say nothing about the password, and take the attempt back. After any other end, such as a crash, the
-    attempt stays a failure.
+    attempt stays a failure until it expires.
 
     Raises TooManyRequests, with no hint of whether password or e-mail are right, or SQLAlchemyError, if the attempt
     cannot be counted; then the block is not entered.

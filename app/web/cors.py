@@ -9,15 +9,7 @@ from app.settings import Settings
 from app.web import rate_limits
 
 MAX_AGE_SECONDS = 3600
-READABLE_HEADERS = (
-    "X-Request-Id",
-    "ETag",
-    "Idempotent-Replayed",
-    "Link",
-    "Location",
-    "Retry-After",
-    "WWW-Authenticate",
-)
+READABLE_HEADERS = "X-Request-Id", "ETag", "Idempotent-Replayed", "Link", "Location", "Retry-After", "WWW-Authenticate"
 SENDABLE_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-Id")
 
 

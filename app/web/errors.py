@@ -136,8 +136,6 @@ def _challenge(error: GearyardError) -> str:
 def http_error(error: HTTPException) -> Response:
     """The response to an error of Werkzeug, with its headers (`Allow`), or of webargs, with the fields it names."""
     original = error.get_response()
-    if original.status_code < HTTPStatus.BAD_REQUEST:
-        return Response(response=original.get_data(), status=original.status_code, headers=original.headers)
     messages = (getattr(error, "data", None) or {}).get("messages")
     if messages is not None:
         # webargs names the location first: {location: {field: [message]}}

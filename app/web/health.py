@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import gevent
@@ -103,9 +104,11 @@ class _Readiness:
 
     def _run_probe(self) -> str | None:
         """Query the database; return the problem in words for clients, and log each change of it."""
-        problem = None
+        problem = version = None
         try:
-            version = _schema_version(self._engine)
+            with Timeout(PROBE_TIMEOUT_SECONDS), suppress(ProgrammingError), self._engine.connect() as connection:
+                # The table does not exist before the first migration.
+                version = connection.scalar(text("SELECT version_num FROM alembic_version"))
             if version is None or version in self._outdated:
                 problem = "The database schema is behind this code."
             reason = f"schema {version}, expected {self._expected}"
@@ -124,13 +127,3 @@ class _Readiness:
 def revisions() -> list[str]:
     """The revisions of the schema, the oldest first. A migration's file name begins with its revision."""
     return sorted(path.name.partition("_")[0] for path in MIGRATIONS.glob("[0-9]*.py"))
-
-
-def _schema_version(engine: Engine) -> str | None:
-    """The database's revision; None before the first migration."""
-    try:
-        with Timeout(PROBE_TIMEOUT_SECONDS), engine.connect() as connection:
-            version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-            return version
-    except ProgrammingError:  # the table does not exist
-        return None

@@ -5,8 +5,6 @@ invalid token counts against the network, whose users have limits of their own.
 
 **Limit.** A view marked `@limited` has a limit of its own in place of the general one, which counts all other routes
 together. Unknown paths and wrong methods count; pre-flights do not.
-
-**Order.** The limits are checked after authentication and before access: see `app.auth.identity`.
 """
 
 import math

@@ -1,10 +1,7 @@
 """The first page, and the pages that describe the API and try it out, over HTTP and over a socket.
 
 All files come from this origin: Swagger UI from its package, the rest from `assets`. The pages log in through
-`POST /api/v1/auth/auth0/login` and keep the token in memory only.
-
-In development the pages also offer the accounts of `DEMO_ACCOUNTS` with their passwords. The settings refuse that
-variable in other environments.
+`POST /api/v1/auth/auth0/login`, in development also as one of `DEMO_ACCOUNTS`, and keep the token in memory only.
 """
 
 from pathlib import Path

@@ -17,7 +17,7 @@ from app.web.access import is_public
 from app.web.errors import codes_by_status
 from app.web.etags import CONDITIONAL_METHODS, MATCH, NONE_MATCH, READS
 from app.web.negotiation import JSON
-from app.web.openapi.responses import BASE, ERROR_SCHEMA, error_reference, error_responses, headers, load, not_modified
+from app.web.openapi.responses import BASE, ERROR_SCHEMA, error_reference, error_responses, headers, load
 from app.web.schemas import Body
 
 METHODS = frozenset({"get", "post", "put", "patch", "delete"})
@@ -95,7 +95,8 @@ def _complete_operation(
     declared = {int(status) for status in operation["responses"] if int(status) > MAX_SUCCESS}
     errors = sorted(declared.union(_errors(operation, item, view, method)))
     if method in READS:
-        answers["304"] = not_modified()
+        description = "Not Modified: the client has this already."
+        answers["304"] = {"description": description, "headers": headers("ETag", "Cache-Control")}
     operation["responses"] = answers | {str(status): error_reference(status) for status in errors}
 
 

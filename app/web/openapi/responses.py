@@ -36,11 +36,6 @@ def headers(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in found}
 
 
-def not_modified() -> dict[str, Any]:
-    """The response 304."""
-    return {"description": "Not Modified: the client has this already.", "headers": headers("ETag", "Cache-Control")}
-
-
 def error_reference(status: int) -> dict[str, str]:
     """A reference to the response of an error status."""
     return {"$ref": f"#/components/responses/{_name(status)}"}
