@@ -11,7 +11,7 @@ from app.demo import commands as demo
 from app.equipment import routes as equipment
 from app.messages import asyncapi, runtime, socket
 from app.messages import routes as messages
-from app.observability import logging, sentry
+from app.observability import failures, logging
 from app.settings import Settings
 from app.users import commands as users_commands
 from app.users import routes as users
@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Application(__name__, static_folder=None)
     app.extensions["settings"] = settings
     logging.configure(settings)
-    sentry.configure(settings)
+    failures.configure(settings)
     session.configure(settings)
 
     request_context.init_app(app, settings)

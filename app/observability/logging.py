@@ -15,7 +15,7 @@ import orjson
 import structlog
 from sqlalchemy.engine import make_url
 
-from app.observability import exceptions, sentry
+from app.observability import exceptions, failures
 from app.observability.redaction import escape, keep_secret, redact_event, withhold_requests
 from app.settings import Settings
 
@@ -67,7 +67,7 @@ def keep_secrets_of(settings: Settings) -> None:
 
 def _log_greenlet_failure(_context: Any, _kind: Any, error: Any, _traceback: Any) -> None:
     """Gevent's hook for an unhandled error of a greenlet. Its context is ignored: it repeats arguments."""
-    sentry.send(error)
+    failures.send(error)
     log.error("greenlet_failed", exc_info=error)
 
 

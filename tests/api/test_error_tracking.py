@@ -18,7 +18,7 @@ from structlog.typing import EventDict
 
 from app import create_app
 from app.db.session import transaction
-from app.observability import sentry
+from app.observability import failures
 from app.observability.failures import report_unexpected
 from app.settings import Settings
 from app.web.access import public
@@ -74,7 +74,7 @@ def client(settings: Settings, engine: Engine, collector: tuple[str, Queue[bytes
     app.add_url_rule("/fail/<kind>", view_func=fail)
     yield app.test_client()
     sentry_sdk.get_client().close(timeout=ARRIVAL_SECONDS)
-    sentry.configure(settings)
+    failures.configure(settings)
 
 
 @pytest.fixture
