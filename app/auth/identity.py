@@ -40,13 +40,15 @@ def caller() -> Identity:
     return cast(Identity, g.identity)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Authenticator:
     """The identity provider's client and the token verifiers of an app."""
 
-    identity_provider: Auth0Client
-    access_tokens: TokenVerifier
-    id_tokens: TokenVerifier
+    def __init__(self, settings: Settings) -> None:
+        self.identity_provider = Auth0Client(settings)
+        keys = KeySetCache(self.identity_provider.fetch_key_set, ttl_seconds=settings.jwks_cache_ttl_seconds)
+        # An access token is for the API, an ID token for this application (OpenID Connect Core §3.1.3.7).
+        self.access_tokens = TokenVerifier(keys.key, issuer=settings.auth0_issuer, audience=settings.auth0_audience)
+        self.id_tokens = TokenVerifier(keys.key, issuer=settings.auth0_issuer, audience=settings.auth0_client_id)
 
 
 def authenticator() -> Authenticator:
@@ -103,17 +105,13 @@ _protector.register_token_validator(_AccessTokenValidator())
 
 
 def init_app(app: Flask, settings: Settings) -> Auth0Client:
-    """Authenticate each request. Hooks that need the identity are registered next, and then `init_access`."""
-    client = Auth0Client(settings)
-    keys = KeySetCache(client.fetch_key_set, ttl_seconds=settings.jwks_cache_ttl_seconds)
-    # The audience of an access token is the API, that of an ID token this application (OpenID Connect Core §3.1.3.7).
-    app.extensions["authenticator"] = Authenticator(
-        identity_provider=client,
-        access_tokens=TokenVerifier(keys.key, issuer=settings.auth0_issuer, audience=settings.auth0_audience),
-        id_tokens=TokenVerifier(keys.key, issuer=settings.auth0_issuer, audience=settings.auth0_client_id),
-    )
+    """Authenticate each request; return the identity provider's client.
+
+    Hooks that need the identity are registered next, and then `init_access`.
+    """
+    app.extensions["authenticator"] = built = Authenticator(settings)
     app.before_request(_authenticate)
-    return client
+    return built.identity_provider
 
 
 def init_access(app: Flask) -> None:
