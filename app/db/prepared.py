@@ -6,13 +6,10 @@
         return next((row.username for row in prepared.execute(session, _GET_NAME, {"user_id": user_id})), None)
 
 A `bindparam` with a type and no value is a parameter. A connection prepares a statement at its first use, in the same
-round trip, and keeps the `MAX_PER_CONNECTION` that were used last.
+round trip, and keeps the `MAX_PER_CONNECTION` that were used last. PostgreSQL plans a prepared statement once, for any
+values, as `app.db.engine` sets `plan_cache_mode`; `custom_plan` plans a statement for the values of each use.
 
-PostgreSQL plans a prepared statement once, for any values: `app.db.engine` sets `plan_cache_mode`, so that a plan does
-not depend on earlier values. `custom_plan` plans a statement for the values of each use.
-
-With `DB_PREPARE_STATEMENTS=false` the same SQL is sent whole each time: behind a transaction pooler (pgbouncer) the
-next statement may reach another server process than the one that prepared it.
+With `DB_PREPARE_STATEMENTS=false` the same SQL is sent whole each time, as behind a transaction pooler (pgbouncer).
 """
 
 from collections import OrderedDict
@@ -33,7 +30,8 @@ MAX_PER_CONNECTION = 64
 NAME_DIGEST_BYTES = 6
 # SQLSTATEs of a prepared statement that is missing (after `DISCARD`), or whose columns a migration has changed.
 _INVALID_STATEMENT = ("26000", "0A000")
-_CACHE = "prepared"
+# Key in a connection's `info`: the names of its prepared statements, the least recently used first.
+_NAMES = "prepared"
 _CUSTOM_PLAN = "SET LOCAL plan_cache_mode TO force_custom_plan; "
 _DIALECT = dialect()  # type: ignore[no-untyped-call]
 
@@ -93,33 +91,22 @@ def execute(executor: Session | Connection, statement: PreparedStatement, values
     bound = {**values, **{name: convert(values[name]) for name, convert in statement.converters.items()}}
     if not _Mode.prepares:
         return _fetch(connection, statement.whole_sql, bound)
-    cache: StatementCache = connection.info.setdefault(_CACHE, StatementCache())
-    return cache.execute(connection, statement, bound)
-
-
-class StatementCache:
-    """The names of the statements that a connection has prepared, the least recently used first."""
-
-    def __init__(self) -> None:
-        self._names: OrderedDict[str, None] = OrderedDict()
-
-    def execute(self, connection: Connection, statement: PreparedStatement, bound: Mapping[str, Any]) -> list[Any]:
-        """Execute a statement, and prepare it first if the connection has not done so."""
-        if statement.name in self._names:
-            self._names.move_to_end(statement.name)
-            return _fetch(connection, statement.execute_sql, bound)
-        make_room = ""
-        if not self._names:
-            make_room = "DEALLOCATE ALL; "  # after an error the server may hold statements that are not in the cache
-        elif len(self._names) == MAX_PER_CONNECTION:
-            make_room = f"DEALLOCATE {self._names.popitem(last=False)[0]}; "
-        try:
-            rows = _fetch(connection, f"{make_room}{statement.prepare_sql}; {statement.execute_sql}", bound)
-        except BaseException:
-            self._names.clear()
-            raise
-        self._names[statement.name] = None
-        return rows
+    names: OrderedDict[str, None] = connection.info.setdefault(_NAMES, OrderedDict())
+    if statement.name in names:
+        names.move_to_end(statement.name)
+        return _fetch(connection, statement.execute_sql, bound)
+    make_room = ""
+    if not names:
+        make_room = "DEALLOCATE ALL; "  # after an error the server may hold statements that are not in `names`
+    elif len(names) == MAX_PER_CONNECTION:
+        make_room = f"DEALLOCATE {names.popitem(last=False)[0]}; "
+    try:
+        rows = _fetch(connection, f"{make_room}{statement.prepare_sql}; {statement.execute_sql}", bound)
+    except BaseException:
+        names.clear()
+        raise
+    names[statement.name] = None
+    return rows
 
 
 def _fetch(connection: Connection, sql: str, bound: Mapping[str, Any]) -> list[Any]:
