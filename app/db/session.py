@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -21,16 +20,11 @@ Executor = TypeVar("Executor", bound=Session | Connection)
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class _UnitOfWork:
-    connection: Connection
-    callbacks: list[Callable[[], None]] = field(default_factory=list)
+class _Unit(threading.local):
+    """One greenlet's unit of work. A context variable would be inherited by the greenlets that a request spawns."""
 
-
-class _Current(threading.local):
-    """State of one greenlet. A context variable would be inherited by the greenlets that a request spawns."""
-
-    unit_of_work: _UnitOfWork | None = None
+    connection: Connection | None = None
+    callbacks: list[Callable[[], None]]
 
 
 class _Bound:
@@ -39,7 +33,7 @@ class _Bound:
     source: Database | Connection
 
 
-_current = _Current()
+_unit = _Unit()
 _bound = _Bound()
 
 
@@ -97,18 +91,18 @@ def unit_of_work() -> Iterator[Session]:
         As `transaction()`.
     """
     with transaction() as session:
-        _current.unit_of_work = unit = _UnitOfWork(session.connection())
+        _unit.connection, _unit.callbacks = session.connection(), []
         try:
             yield session
         finally:
-            _current.unit_of_work = None
-    for callback in unit.callbacks:
+            _unit.connection = None
+    for callback in _unit.callbacks:
         callback()
 
 
 def in_unit_of_work() -> bool:
     """Whether this greenlet is inside `unit_of_work()`."""
-    return _current.unit_of_work is not None
+    return _unit.connection is not None
 
 
 def on_commit(callback: Callable[[], None]) -> None:
@@ -116,10 +110,10 @@ def on_commit(callback: Callable[[], None]) -> None:
 
     It is called after a `with transaction()` block.
     """
-    if _current.unit_of_work is None:
+    if _unit.connection is None:
         callback()
     else:
-        _current.unit_of_work.callbacks.append(callback)
+        _unit.callbacks.append(callback)
 
 
 def run_in(
@@ -169,5 +163,5 @@ def bound_to(source: Database | Connection) -> Iterator[None]:
 
 
 def _connection() -> AbstractContextManager[Connection]:
-    source = _current.unit_of_work.connection if _current.unit_of_work is not None else _bound.source
+    source = _bound.source if _unit.connection is None else _unit.connection
     return nullcontext(source) if isinstance(source, Connection) else source.connect()
