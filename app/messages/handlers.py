@@ -144,7 +144,7 @@ def _auth(session: ChatSession, values: dict[str, Any]) -> None:
         return
     accept(session, caller, is_v2=values["v"] == 2, cursors=values["cursors"])
     if values["conversation_id"] is not None and not session.connection.is_closing:
-        service.get(caller.identity, values["conversation_id"])  # raises if the user takes no part in it
+        service.get(values["conversation_id"], caller.identity.user_id)  # raises if the user takes no part in it
 
 
 def _message(session: ChatSession, values: dict[str, Any]) -> None:

@@ -101,9 +101,9 @@ def page_after(who: Identity, conversation_id: UUID, after_seq: int, limit: int)
         step = min(limit - len(messages), READ_AT_ONCE)
         start = messages[-1].seq if messages else after_seq
         page = MessagePage(limit=step, after_seq=start, oldest_first=True)
-        found = service.list_messages(who, conversation_id, page)
+        found = service.list_messages(conversation_id, who.user_id, page)
         if after_seq > found.last_seq:
-            newest = service.list_messages(who, conversation_id, MessagePage(limit=step))
+            newest = service.list_messages(conversation_id, who.user_id, MessagePage(limit=step))
             messages = frames.within_bytes(newest.messages)[::-1]
             return SyncPage(messages, newest.last_seq, newest.last_seq, is_reset=True)
         messages += found.messages

@@ -23,7 +23,7 @@ blueprint = Blueprint(
 @blueprint.response(200, schemas.Conversation(many=True))
 def list_conversations(query: dict[str, Any]) -> Any:
     """List one's conversations, latest activity first; `Link: rel="next"` leads on."""
-    found, cursor = service.list_own(caller(), **query)
+    found, cursor = service.list_own(caller().user_id, **query)
     return found, _link(cursor=cursor, limit=query["limit"]) if cursor else {}
 
 
@@ -45,7 +45,7 @@ def begin_conversation(wanted: dict[str, Any]) -> Any:
 @blueprint.response(200, schemas.Conversation)
 def get_conversation(conversation_id: UUID) -> dict[str, Any]:
     """Show one conversation, with who takes part and how far each has read."""
-    return service.get(caller(), conversation_id)
+    return service.get(conversation_id, caller().user_id)
 
 
 @blueprint.route("/<uuid:conversation_id>/messages")
@@ -53,7 +53,7 @@ def get_conversation(conversation_id: UUID) -> dict[str, Any]:
 @blueprint.response(200, schemas.Message(many=True))
 def list_messages(page: MessagePage, conversation_id: UUID) -> Any:
     """List messages, newest first, or, with `after_seq`, oldest first; `Link: rel="next"` leads on."""
-    found = service.list_messages(caller(), conversation_id, page)
+    found = service.list_messages(conversation_id, caller().user_id, page)
     return found.messages, _link_after(found, page)
 
 

@@ -1,22 +1,44 @@
 """Reading and writing conversations. The bus announces every change to the participants' sockets, from COMMIT on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 from sqlalchemy.orm import Session
 
 from app.auth.principal import Identity
 from app.db.session import on_commit, single_statement, transaction
 from app.errors import Conflict, InvalidInput
 from app.messages import conversations, repository
-from app.messages.values import ConversationHead, MessageBatch, MessageList, MessagePage, SentMessage
+from app.messages.values import SentMessage
 from app.observability import metrics
 from app.realtime.bus import Bus, Event
 
 MAX_PARTICIPANTS = 20
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def _alone(read: Callable[Concatenate[Connection, Parameters], Result]) -> Callable[Parameters, Result]:
+    """The same read, on a connection of its own."""
+
+    @wraps(read)
+    def read_alone(*args: Parameters.args, **options: Parameters.kwargs) -> Result:
+        with single_statement() as connection:
+            return read(connection, *args, **options)
+
+    return read_alone
+
+
+get = _alone(conversations.get_conversation)
+list_own = _alone(conversations.list_conversations)
+list_messages = _alone(repository.list_messages)
+heads = _alone(conversations.list_heads)
+batches = _alone(repository.list_batches)
 
 
 def begin(who: Identity, participant_ids: Sequence[UUID], equipment_id: UUID | None) -> tuple[dict[str, Any], bool]:
@@ -39,24 +61,6 @@ def begin(who: Identity, participant_ids: Sequence[UUID], equipment_id: UUID | N
             raise InvalidInput.of("participant_ids", message, "too_many")
         conversation_id, is_new = conversations.find_or_add_conversation(session, sorted(people), equipment_id)
         return conversations.get_conversation(session, conversation_id, who.user_id), is_new
-
-
-def get(who: Identity, conversation_id: UUID) -> dict[str, Any]:
-    """One of the caller's conversations. Raises NotFound, Forbidden."""
-    with single_statement() as connection:
-        return conversations.get_conversation(connection, conversation_id, who.user_id)
-
-
-def list_own(who: Identity, *, limit: int, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
-    """A page of the caller's conversations, latest activity first, and the next cursor. Raises InvalidInput."""
-    with single_statement() as connection:
-        return conversations.list_conversations(connection, who.user_id, limit=limit, cursor=cursor)
-
-
-def list_messages(who: Identity, conversation_id: UUID, page: MessagePage) -> MessageList:
-    """A part of one of the caller's conversations. Raises NotFound, Forbidden."""
-    with single_statement() as connection:
-        return repository.list_messages(connection, conversation_id, who.user_id, page)
 
 
 def send(
@@ -102,18 +106,6 @@ def show_typing(bus: Bus, who: Identity, conversation_id: UUID, *, is_typing: bo
 def leave_all(session: Session, user_id: UUID) -> None:
     """As `conversations.leave_all`, before the user is deleted."""
     conversations.leave_all(session, user_id)
-
-
-def heads(user_id: UUID, *, limit: int) -> list[ConversationHead]:
-    """The heads of a user's conversations, latest activity first."""
-    with single_statement() as connection:
-        return conversations.list_heads(connection, user_id, limit=limit)
-
-
-def batches(after: Mapping[UUID, int], *, limit: int) -> dict[UUID, MessageBatch]:
-    """At most `limit` messages after a number, oldest first, of each of these conversations."""
-    with single_statement() as connection:
-        return repository.list_batches(connection, after, limit=limit)
 
 
 def changes(

@@ -82,7 +82,7 @@ class Log:
         self._happen()
         return heads
 
-    def list_messages(self, _who: Identity, _conversation_id: UUID, page: MessagePage) -> MessageList:
+    def list_messages(self, _conversation_id: UUID, _user_id: UUID, page: MessagePage) -> MessageList:
         last = self.last_seq
         found = [message(seq) for seq in range(page.after_seq + 1, last + 1)][: page.limit]
         self._happen()
