@@ -42,12 +42,10 @@ def handle(session: ChatSession, message: str | bytes) -> None:
             return  # no response can be sent; but messages sent before a close frame are stored
         _refuse_if(wait, "Too many frames; slow down.")
         _dispatch(session, kind, payload)
-    except errors.TooManyRequests as failure:
-        session.refuse(failure, client_msg_id)
-        if session.refusals.take():
-            session.connection.close(CloseCode.RATE_LIMITED, "slow down, and reconnect after a while")
     except Exception as failure:  # noqa: BLE001 - `refuse` raises all but domain errors
         session.refuse(failure, client_msg_id)
+        if isinstance(failure, errors.TooManyRequests) and session.refusals.take():
+            session.connection.close(CloseCode.RATE_LIMITED, "slow down, and reconnect after a while")
 
 
 def parse(message: str | bytes) -> tuple[str, dict[str, Any]]:
