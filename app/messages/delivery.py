@@ -18,7 +18,7 @@ from gevent.event import Event
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.engine import is_unavailable
-from app.messages import frames, service
+from app.messages import service
 from app.messages.progress import Progress
 from app.messages.values import MessageBatch
 from app.observability import metrics
@@ -158,7 +158,7 @@ class Delivery:
         target.user_ids &= set(batch.participant_ids)
         if batch.messages or target.seq > target.looked_for:
             self._targets[conversation_id] = target  # to the end of the order of delivery
-        texts = [(message.seq, frames.message(message)) for message in batch.messages]
+        texts = [(message.seq, encode("message", message)) for message in batch.messages]
         is_whole = [seq for seq, _ in texts] == list(range(after_seq + 1, after_seq + 1 + len(texts)))
         readers = self._lagging_subscribers(conversation_id, target)
         for reader in readers:

@@ -51,13 +51,8 @@ _CODES: dict[type[errors.GearyardError], ErrorCode] = {
 }
 
 
-def message(view: MessageView) -> str:
-    """A message, for every participant's sockets."""
-    return encode("message", view)
-
-
-def error_of(failure: Exception, client_msg_id: str | None = None) -> str | None:
-    """The `error` frame for a domain error; None for any other exception.
+def error_of(failure: Exception, client_msg_id: str | None = None) -> str:
+    """The `error` frame for a domain error. Raises any other exception.
 
     An unknown conversation and one without the user get the same frame, so that it does not tell which exist.
     """
@@ -66,7 +61,7 @@ def error_of(failure: Exception, client_msg_id: str | None = None) -> str | None
     if isinstance(failure, errors.NotFound):
         failure = not_a_participant()
     if not isinstance(failure, errors.GearyardError):
-        return None
+        raise failure
     code = next(_CODES[kind] for kind in type(failure).__mro__ if kind in _CODES)
     if isinstance(failure, RefusedFrame):
         code = failure.code

@@ -77,10 +77,7 @@ class ChatSession:
 
     def refuse(self, failure: Exception, client_msg_id: str | None = None) -> None:
         """Send the `error` frame of a domain error. Raises `failure` if it is none."""
-        text = frames.error_of(failure, client_msg_id)
-        if text is None:
-            raise failure
-        self.connection.send(text)
+        self.connection.send(frames.error_of(failure, client_msg_id))
 
     def seconds_until_due(self) -> float:
         """Seconds until the next deadline of `keep_time`."""

@@ -52,12 +52,10 @@ class MessageList:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MessageBatch:
-    """The next messages of a conversation, its current participants, and its last number; 0 if it is unknown."""
+class MessageBatch(MessageList):
+    """The next messages of a conversation, and its current participants. `last_seq` is 0 if it is unknown."""
 
     participant_ids: list[UUID]
-    last_seq: int
-    messages: list[MessageView]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from app.messages.values import MessageView
 from app.observability import metrics
 from app.observability.metrics import FRAME_TYPES_RECEIVED, FRAME_TYPES_SENT
 from app.realtime.close_codes import CloseCode
+from app.realtime.connection import encode
 from app.web.openapi import fields
 from tests.support.asyncapi_checks import check_frame, closed
 
@@ -86,7 +87,7 @@ def test_a_frame_holds_a_message_as_its_schema_dumps_it(microseconds: int, name:
         seq=7,
         client_msg_id=name,
     )
-    assert json.loads(frames.message(message))["payload"] == schemas.Message().dump(message)
+    assert json.loads(encode("message", message))["payload"] == schemas.Message().dump(message)
 
 
 def test_every_frame_is_described_and_no_other() -> None:
