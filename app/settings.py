@@ -126,10 +126,6 @@ def _items(values: list[str] | None) -> tuple[str, ...]:
     return tuple(value.strip() for value in values or () if value.strip())
 
 
-def _allowed_origins(env: Env) -> tuple[str, ...]:
-    return _items(env.list("CORS_ALLOWED_ORIGINS", [], subcast=str, validate=_origins))
-
-
 def _database_url(env: Env) -> str:
     url: str = env.str("DATABASE_URL", validate=_postgresql_url) or ""
     # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3; many hosts provide `postgres://`.
@@ -149,11 +145,6 @@ def _demo_accounts(env: Env) -> tuple[DemoAccount, ...]:
     accounts = _items(env.list("DEMO_ACCOUNTS", [], subcast=str, validate=_demo_account_list))
     pairs = (account.partition(":") for account in accounts)
     return tuple(DemoAccount(email=email, password=password) for email, _, password in pairs)
-
-
-def _log_json(env: Env) -> bool:
-    is_production: bool = env.str("APP_ENV", AppEnv.PRODUCTION) == AppEnv.PRODUCTION
-    return env.bool("LOG_JSON", is_production)
 
 
 def _setting(read: Callable[[Env], Any], *, secret: bool = False) -> Any:
@@ -251,7 +242,9 @@ class Settings(_Settings):
     auth0_client_secret: str = _text("AUTH0_CLIENT_SECRET", validate=_not_blank, secret=True)
     auth0_connection: str = _text("AUTH0_CONNECTION", "Username-Password-Authentication", validate=_not_blank)
     jwks_cache_ttl_seconds: int = _integer("JWKS_CACHE_TTL_SECONDS", 3600, 1, 86_400)
-    cors_allowed_origins: tuple[str, ...] = _setting(_allowed_origins)
+    cors_allowed_origins: tuple[str, ...] = _setting(
+        lambda env: _items(env.list("CORS_ALLOWED_ORIGINS", [], subcast=str, validate=_origins))
+    )
     trusted_proxy_count: int = _integer("TRUSTED_PROXY_COUNT", 0, 0, 10)
     owner_signup: OwnerSignup = _choice("OWNER_SIGNUP", OwnerSignup.OPEN)
     db_pool_size: int = _integer("DB_POOL_SIZE", 5, 1, 100)
@@ -262,7 +255,9 @@ class Settings(_Settings):
     db_statement_timeout_ms: int = _integer("DB_STATEMENT_TIMEOUT_MS", 5000, 1, 600_000)
     db_prepare_statements: bool = _flag("DB_PREPARE_STATEMENTS", True)
     log_level: str = _text("LOG_LEVEL", "info", validate=_log_level)
-    log_json: bool = _setting(_log_json)
+    log_json: bool = _setting(
+        lambda env: env.bool("LOG_JSON", env.str("APP_ENV", AppEnv.PRODUCTION) == AppEnv.PRODUCTION)
+    )
     sentry_dsn: str | None = _optional_text("SENTRY_DSN", _sentry_dsn)
     sockets: SocketLimits = _setting(SocketLimits.read)
     rate_limits: RateLimits = _setting(RateLimits.read)
