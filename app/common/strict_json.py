@@ -10,11 +10,7 @@ _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def loads(document: str | bytes) -> Any:
-    """Parse a document.
-
-    Raises:
-        ValueError: the document is not strict JSON; the message is written for its sender and repeats none of it.
-    """
+    """Parse a document. Raises ValueError, whose message is written for its sender and repeats none of the document."""
     try:
         text = document.decode() if isinstance(document, bytes) else document
         value = json.loads(

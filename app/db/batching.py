@@ -47,11 +47,7 @@ class BatchLoader(Generic[Key, Value]):
         self._is_idle.set()
 
     def get(self, key: Key) -> Value | None:
-        """The value of a key, or None if there is none.
-
-        Raises:
-            Unavailable: the read took longer than `SHARED_READ_SECONDS`. Any error of `read_many`.
-        """
+        """The value of a key, or None. Raises errors of the read, and Unavailable after `SHARED_READ_SECONDS`."""
         if session.in_unit_of_work():  # whose own changes only its connection sees
             return self._read_many([key]).get(key)
         batch = self._gathering

@@ -61,11 +61,7 @@ class CheckoutQueue:
         self._waiters: deque[Event] = deque()
 
     def acquire(self) -> None:
-        """Take a permit.
-
-        Raises:
-            sqlalchemy.exc.TimeoutError: none was free within the timeout, or `MAX_WAITERS` greenlets wait already.
-        """
+        """Take a permit. Raises SQLAlchemy's TimeoutError after the timeout, or if `MAX_WAITERS` greenlets wait."""
         if self._free:  # then there are no waiters
             self._free -= 1
         else:
@@ -170,10 +166,8 @@ def _note_checkin(_: Any, record: ConnectionPoolEntry) -> None:
 def _check_liveness(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
     """Ping a connection that was idle for long, or whose socket is readable, as it is when the server has closed it.
 
-    `pool_pre_ping` would cost a round trip at every checkout.
-
-    Raises:
-        InvalidatePoolError: the connection is dead; the pool replaces it and all that are older.
+    `pool_pre_ping` would cost a round trip at every checkout. InvalidatePoolError makes the pool replace the connection
+    and all that are older.
     """
     now = time.monotonic()
     idle_seconds = now - record.info.get(_RETURNED_AT, now)
@@ -208,11 +202,7 @@ def is_unavailable(error: Exception) -> bool:
 
 
 def connect_listener(settings: Settings) -> Any:
-    """A psycopg2 connection outside the pool, in autocommit, for LISTEN.
-
-    Raises:
-        psycopg2.Error: the database does not answer.
-    """
+    """A psycopg2 connection outside the pool, in autocommit, for LISTEN."""
     url = make_url(settings.database_url)
     # The dialect translates several hosts into libpq's notation.
     positional, named = url.get_dialect()().create_connect_args(url)

@@ -48,11 +48,7 @@ def configure(settings: Settings) -> None:
 
 
 class PreparedStatement:
-    """A statement and its parameters. Its name is `label` and a digest of its SQL: the same in every process.
-
-    Raises:
-        sqlalchemy.exc.CompileError: a parameter has no type.
-    """
+    """A statement and its parameters. Its name is `label` and a digest of its SQL: the same in every process."""
 
     def __init__(self, label: str, statement: ClauseElement, *, custom_plan: bool = False) -> None:
         compiled = statement.compile(dialect=_DIALECT)
@@ -82,10 +78,8 @@ def execute(executor: Session | Connection, statement: PreparedStatement, values
 
     The rows are the driver's named tuples: an enum, citext and JSON are text. SQLAlchemy's results would take longer.
 
-    Raises:
-        KeyError: a value is missing.
-        sqlalchemy.exc.DBAPIError: as from `Session.execute`. If the server has lost the prepared statement, the
-            connection is invalidated, and the next transaction works.
+    Raises SQLAlchemy's DBAPIError, as `Session.execute` does. If the server has lost the prepared statement, the
+    connection is invalidated, and the next transaction works.
     """
     connection = executor.connection() if isinstance(executor, Session) else executor
     bound = {**values, **{name: convert(values[name]) for name, convert in statement.converters.items()}}

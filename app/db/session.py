@@ -41,11 +41,8 @@ _bound = _Bound()
 def transaction() -> Iterator[Session]:
     """A session in a transaction, which is committed at the end of the block and rolled back if the block raises.
 
-    Inside `unit_of_work()` it is a savepoint of that transaction.
-
-    Raises:
-        sqlalchemy.exc.TimeoutError: no pooled connection was free within `DB_POOL_TIMEOUT_SECONDS`.
-        sqlalchemy.exc.DBAPIError: an error of the database.
+    Inside `unit_of_work()` it is a savepoint of that transaction. Raises SQLAlchemy's DBAPIError, and its TimeoutError
+    if no pooled connection was free within `DB_POOL_TIMEOUT_SECONDS`.
     """
     # expire_on_commit=False: what a service returns stays readable after its transaction, and a forgotten lazy load
     # raises DetachedInstanceError instead of taking a second connection.
@@ -62,10 +59,7 @@ def single_statement() -> Iterator[Connection]:
     """A connection in autocommit for exactly one statement, which commits by itself.
 
     It takes one round trip; `transaction()` takes three, with BEGIN and COMMIT. Inside `unit_of_work()` it is a
-    savepoint of that transaction.
-
-    Raises:
-        As `transaction()`.
+    savepoint of that transaction. Raises as `transaction()`.
     """
     with _connection() as connection:
         if connection.in_transaction():
@@ -85,10 +79,8 @@ def single_statement() -> Iterator[Connection]:
 def unit_of_work() -> Iterator[Session]:
     """One transaction around several: every `transaction()` in the block is a savepoint of it.
 
-    The block holds one connection throughout, so it waits for nothing but the database. Blocks do not nest.
-
-    Raises:
-        As `transaction()`.
+    The block holds one connection throughout, so it waits for nothing but the database. Blocks do not nest. Raises as
+    `transaction()`.
     """
     with transaction() as session:
         _unit.connection, _unit.callbacks = session.connection(), []

@@ -116,8 +116,7 @@ def find_or_add_conversation(
 ) -> tuple[UUID, bool]:
     """The conversation of these people about this listing, and whether it is new; any number at once make one.
 
-    Raises:
-        InvalidInput: there is no such user, or no such listing.
+    Raises InvalidInput if a user or the listing is missing.
     """
     key = Conversation.key_of(participant_ids, equipment_id)
     values = {"user_ids": list(participant_ids), "equipment_id": equipment_id, "key": key}
@@ -146,11 +145,7 @@ def get_conversation(executor: Session | Connection, conversation_id: UUID, user
 def list_conversations(
     connection: Connection, user_id: UUID, *, limit: int, cursor: str | None
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """A page of a user's conversations, latest activity first, and the cursor of the next one.
-
-    Raises:
-        InvalidInput: the cursor is of another list.
-    """
+    """A page of a user's conversations, latest activity first, and the next cursor. Raises InvalidInput."""
     scope = ("conversations", user_id)
     start = decode_cursor(cursor, of_list=scope) if cursor else None
     try:

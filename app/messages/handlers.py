@@ -24,11 +24,7 @@ Handler = Callable[[ChatSession, dict[str, Any]], None]
 
 
 def handle(session: ChatSession, message: str | bytes) -> None:
-    """Handle one frame, and send an `error` frame if it is refused.
-
-    Raises:
-        ConnectionClosed: the socket has ended. Exception: any but a domain error.
-    """
+    """Handle one frame, and send an `error` frame for a domain error. Raises any other error."""
     client_msg_id: str | None = None
     kind = metrics.OTHER
     wait = session.wait_for_frame()
@@ -65,7 +61,6 @@ def parse(message: str | bytes) -> tuple[str, dict[str, Any]]:
 
 
 def _refuse_if(wait: float, message: str) -> None:
-    """Raise TooManyRequests if a token bucket asks to wait."""
     if wait:
         raise errors.TooManyRequests(message, retry_after_seconds=math.ceil(wait))
 
@@ -77,7 +72,6 @@ def _client_msg_id(payload: dict[str, Any]) -> str | None:
 
 
 def _dispatch(session: ChatSession, kind: str, payload: dict[str, Any]) -> None:
-    """Call the frame's handler. Raises domain errors."""
     if kind not in HANDLERS:
         raise RefusedFrame(ErrorCode.UNSUPPORTED_TYPE, f"There is no frame of the type {kind[:50]!r}.")
     if session.caller is None and kind not in _BEFORE_AUTH:

@@ -19,7 +19,6 @@ from app.realtime.bus import Event
 
 Value = TypeVar("Value")
 
-
 _ALREADY_SENT = partial(Conflict, "This message is being sent by another request.")
 _TYPES: dict[str, TypeEngine[Any]] = {
     "after_id": Uuid(),
@@ -77,10 +76,8 @@ def _notified(kind: str, data: str, *, when: str) -> str:
     END AS notified"""
 
 
-# One statement, one round trip. A repeated message takes no number. Two concurrent ones with one client_msg_id both
-# find none; the second waits for the conversation's row, violates the unique key, and is rolled back with its number.
-# The time is taken under the row lock, so that it rises with `seq`. The sender's row is locked before the
-# conversation's, in the order of a user's deletion: otherwise they could deadlock.
+# A repeated message takes no number. Of two concurrent ones with one client_msg_id the second violates the unique key.
+# The time is taken under the row lock, so that it rises with `seq`. A user's deletion locks in the same order.
 _ADD_MESSAGE = statement(
     "add_message",
     f"""
@@ -191,8 +188,7 @@ def add_message(
 ) -> SentMessage:
     """Store a message under its conversation's next number, or find it by its client_msg_id, and notify the channel.
 
-    Raises:
-        NotFound, Forbidden. Conflict: a concurrent transaction stored it; repeat the transaction.
+    Raises NotFound, Forbidden, and Conflict if a concurrent transaction stored it: repeat the transaction.
     """
     values = {"content": content, "client_msg_id": client_msg_id, "channel": channel}
     with translate_integrity_errors(uq_messages_sender_id_conversation_id_client_msg_id=_ALREADY_SENT):
@@ -224,11 +220,7 @@ def list_batches(connection: Connection, after: Mapping[UUID, int], *, limit: in
 def mark_read(
     connection: Connection, conversation_id: UUID, user_id: UUID, seq: int | None, channel: str | None
 ) -> Event:
-    """Move the user's read mark to `seq`, or to the end; never back, and never beyond the end. Notify the channel.
-
-    Raises:
-        NotFound, Forbidden.
-    """
+    """Move the user's read mark to `seq`, or to the end: never back, never beyond. Raises as `execute_for`."""
     row = execute_for(connection, _MARK_READ, conversation_id, user_id, seq=seq, channel=channel)[0]
     if row.seq is None:  # the membership ended while this waited for the row lock
         raise not_a_participant()
@@ -248,11 +240,7 @@ def show_typing(
 def execute_for(
     executor: Session | Connection, about: PreparedStatement, conversation_id: UUID, user_id: UUID, **values: Any
 ) -> list[Any]:
-    """Execute a statement about a conversation of the user.
-
-    Raises:
-        NotFound: there is no such conversation. Forbidden: the user takes no part in it.
-    """
+    """Execute a statement about a conversation. Raises NotFound, or Forbidden if the user takes no part in it."""
     rows = prepared.execute(executor, about, {"conversation_id": conversation_id, "user_id": user_id, **values})
     if not rows:
         raise NotFound("There is no such conversation.")

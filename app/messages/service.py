@@ -44,11 +44,7 @@ batches = _alone(repository.list_batches)
 def begin(who: Identity, participant_ids: Sequence[UUID], equipment_id: UUID | None) -> tuple[dict[str, Any], bool]:
     """Find or create the conversation of these users about this listing, by default with its owner.
 
-    Returns the conversation, and whether it is new.
-
-    Raises:
-        InvalidInput: no other participant, too many, or an unknown user or listing. Forbidden: the caller was removed
-            from the conversation.
+    Returns the conversation, and whether it is new. Raises InvalidInput, and Forbidden to a removed participant.
     """
     people = {who.user_id, *participant_ids}
     with transaction() as session:
