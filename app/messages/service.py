@@ -23,15 +23,15 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
-def _alone(read: Callable[Concatenate[Connection, Parameters], Result]) -> Callable[Parameters, Result]:
-    """The same read, on a connection of its own."""
+def _alone(execute: Callable[Concatenate[Connection, Parameters], Result]) -> Callable[Parameters, Result]:
+    """The same function, with its one statement on a connection of its own, in autocommit."""
 
-    @wraps(read)
-    def read_alone(*args: Parameters.args, **options: Parameters.kwargs) -> Result:
+    @wraps(execute)
+    def execute_alone(*args: Parameters.args, **options: Parameters.kwargs) -> Result:
         with single_statement() as connection:
-            return read(connection, *args, **options)
+            return execute(connection, *args, **options)
 
-    return read_alone
+    return execute_alone
 
 
 get = _alone(conversations.get_conversation)
@@ -39,6 +39,9 @@ list_own = _alone(conversations.list_conversations)
 list_messages = _alone(repository.list_messages)
 heads = _alone(conversations.list_heads)
 batches = _alone(repository.list_batches)
+_store = _alone(repository.add_message)
+_mark_read = _alone(repository.mark_read)
+_show_typing = _alone(repository.show_typing)
 
 
 def begin(who: Identity, participant_ids: Sequence[UUID], equipment_id: UUID | None) -> tuple[dict[str, Any], bool]:
@@ -67,19 +70,16 @@ def send(
     After another error the message may be committed: a repeat with the same `client_msg_id` finds it.
     """
 
-    def store() -> SentMessage:
-        with single_statement() as connection:
-            return repository.add_message(connection, conversation_id, who.user_id, content, client_msg_id, bus.channel)
-
     def tell() -> None:
         metrics.MESSAGES_STORED.inc()
         data = {"seq": sent.message.seq}
         bus.publish(Event(kind="message", conversation_id=conversation_id, to=sent.participant_ids, data=data))
 
+    values = conversation_id, who.user_id, content, client_msg_id, bus.channel
     try:
-        sent = store()
+        sent = _store(*values)
     except Conflict:  # by a transaction that is committed now: a second statement finds its message
-        sent = store()
+        sent = _store(*values)
     if not sent.is_repeated:
         on_commit(tell)
     return sent
@@ -87,16 +87,12 @@ def send(
 
 def mark_read(bus: Bus, who: Identity, conversation_id: UUID, seq: int | None = None) -> None:
     """Move the caller's read mark to `seq`, or to the end, and announce it. Raises NotFound, Forbidden."""
-    with single_statement() as connection:
-        event = repository.mark_read(connection, conversation_id, who.user_id, seq, bus.channel)
-    bus.publish(event)
+    bus.publish(_mark_read(conversation_id, who.user_id, seq, bus.channel))
 
 
 def show_typing(bus: Bus, who: Identity, conversation_id: UUID, *, is_typing: bool) -> None:
     """Announce whether the caller is typing; nothing is stored. Raises NotFound, Forbidden."""
-    with single_statement() as connection:
-        event = repository.show_typing(connection, conversation_id, who.user_id, is_typing, bus.channel)
-    bus.publish(event)
+    bus.publish(_show_typing(conversation_id, who.user_id, is_typing, bus.channel))
 
 
 def leave_all(session: Session, user_id: UUID) -> None:
