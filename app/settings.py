@@ -275,7 +275,6 @@ class Settings(_Settings):
         return settings
 
     def _check_together(self) -> None:
-        """The rules that span more than one setting."""
         is_production = self.app_env is AppEnv.PRODUCTION
         if is_production and not self.auth0_issuer.startswith("https://"):
             raise InvalidSettings("AUTH0_ISSUER: must be an https URL in production.")

@@ -182,12 +182,8 @@ def _check_liveness(dialect: Dialect, connection: Any, record: ConnectionPoolEnt
 
 def make_probe_engine(settings: Settings) -> Engine:
     """An engine for readiness probes: no pool, and `PROBE_TIMEOUT_SECONDS` for connecting and for each statement."""
-    timeout_ms = PROBE_TIMEOUT_SECONDS * 1000
-    return create_engine(
-        settings.database_url,
-        poolclass=NullPool,
-        connect_args=_connect_args(connect_timeout=PROBE_TIMEOUT_SECONDS, statement_timeout=timeout_ms),
-    )
+    timeouts = {"connect_timeout": PROBE_TIMEOUT_SECONDS, "statement_timeout": PROBE_TIMEOUT_SECONDS * 1000}
+    return create_engine(settings.database_url, poolclass=NullPool, connect_args=_connect_args(**timeouts))
 
 
 def is_unavailable(error: Exception) -> bool:
