@@ -39,7 +39,7 @@ class Precondition:
         """Compare with the current version of a resource, None if it does not exist.
 
         A writer calls this inside its transaction, holding the lock of the row, so that no other change comes between.
-        Raises PreconditionFailed.
+        Raises PreconditionFailed: the version is not in `match`, or is in `none_match`.
         """
         if self.match is not None and not self.match.match(version):
             raise PreconditionFailed(

@@ -48,7 +48,10 @@ def configure(settings: Settings) -> None:
 
 
 class PreparedStatement:
-    """A statement and its parameters. Its name is `label` and a digest of its SQL: the same in every process."""
+    """A statement and its parameters. Its name is `label` and a digest of its SQL: the same in every process.
+
+    Raises SQLAlchemy's CompileError if a parameter has no type.
+    """
 
     def __init__(self, label: str, statement: ClauseElement, *, custom_plan: bool = False) -> None:
         compiled = statement.compile(dialect=_DIALECT)

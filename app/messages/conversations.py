@@ -145,7 +145,10 @@ def get_conversation(executor: Session | Connection, conversation_id: UUID, user
 def list_conversations(
     connection: Connection, user_id: UUID, *, limit: int, cursor: str | None
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """A page of a user's conversations, latest activity first, and the next cursor. Raises InvalidInput."""
+    """A page of a user's conversations, latest activity first, and the next cursor.
+
+    Raises InvalidInput: the cursor is of another list.
+    """
     scope = ("conversations", user_id)
     start = decode_cursor(cursor, of_list=scope) if cursor else None
     try:

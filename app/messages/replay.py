@@ -22,7 +22,7 @@ REPLAY_MESSAGES_TOGETHER = 30  # of each of several conversations
 
 
 def begin(session: ChatSession, caller: Authenticated, *, is_first: bool, cursors: dict[UUID, int]) -> None:
-    """Send `ready` and the messages after the cursors, and start live delivery."""
+    """Send `ready` and the messages after the cursors, and start live delivery. Raises ConnectionClosed."""
     heads = service.heads(caller.identity.user_id, limit=FOLLOWED_CONVERSATIONS)
     if is_first:
         session.progress.begin(heads)

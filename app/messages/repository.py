@@ -76,8 +76,10 @@ def _notified(kind: str, data: str, *, when: str) -> str:
     END AS notified"""
 
 
-# A repeated message takes no number. Of two concurrent ones with one client_msg_id the second violates the unique key.
-# The time is taken under the row lock, so that it rises with `seq`. A user's deletion locks in the same order.
+# One statement, one round trip. A repeated message takes no number. Two concurrent ones with one client_msg_id both
+# find none; the second waits for the conversation's row, violates the unique key, and is rolled back with its number.
+# The time is taken under the row lock, so that it rises with `seq`. The sender's row is locked before the
+# conversation's, in the order of a user's deletion: otherwise they could deadlock.
 _ADD_MESSAGE = statement(
     "add_message",
     f"""

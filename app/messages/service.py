@@ -1,16 +1,15 @@
 """Reading and writing conversations. The bus announces every change to the participants' sockets, from COMMIT on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from app.auth.principal import Identity
-from app.db.session import on_commit, single_statement, transaction
+from app.db.session import on_commit, run_in, single_statement, transaction
 from app.errors import Conflict, InvalidInput
 from app.messages import conversations, repository
 from app.messages.values import SentMessage
@@ -19,29 +18,14 @@ from app.realtime.bus import Bus, Event
 
 MAX_PARTICIPANTS = 20
 
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
-
-
-def _alone(execute: Callable[Concatenate[Connection, Parameters], Result]) -> Callable[Parameters, Result]:
-    """The same function, with its one statement on a connection of its own, in autocommit."""
-
-    @wraps(execute)
-    def execute_alone(*args: Parameters.args, **options: Parameters.kwargs) -> Result:
-        with single_statement() as connection:
-            return execute(connection, *args, **options)
-
-    return execute_alone
-
-
-get = _alone(conversations.get_conversation)
-list_own = _alone(conversations.list_conversations)
-list_messages = _alone(repository.list_messages)
-heads = _alone(conversations.list_heads)
-batches = _alone(repository.list_batches)
-_store = _alone(repository.add_message)
-_mark_read = _alone(repository.mark_read)
-_show_typing = _alone(repository.show_typing)
+get = run_in(single_statement, conversations.get_conversation)
+list_own = run_in(single_statement, conversations.list_conversations)
+list_messages = run_in(single_statement, repository.list_messages)
+heads = run_in(single_statement, conversations.list_heads)
+batches = run_in(single_statement, repository.list_batches)
+_store = run_in(single_statement, repository.add_message)
+_mark_read = run_in(single_statement, repository.mark_read)
+_show_typing = run_in(single_statement, repository.show_typing)
 
 
 def begin(who: Identity, participant_ids: Sequence[UUID], equipment_id: UUID | None) -> tuple[dict[str, Any], bool]:

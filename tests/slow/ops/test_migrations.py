@@ -20,7 +20,7 @@ from tests.support.processes.tenant import TenantProcess
 from tests.support.tally import Shop
 
 USERS = 20_000
-PAUSE_SECONDS = 0.01  # between two statements on one table: far less than the lock timeout, and the processor stays free
+PAUSE_SECONDS = 0.01  # between two statements: far less than the lock timeout
 # What a service of the first revision reads and writes.
 TABLES = ("users", "identities", "categories", "equipment")
 FILL = f"""
